@@ -1,0 +1,35 @@
+# Two commands: `make demo` searches real videos, `make test` runs every test. Both make .venv first, once.
+# make demo VIDEOS=~/Movies QUERY="person playing violin" LABELS="cooking,surfing" takes your own.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.demo
+	@VIDEOS="$(VIDEOS)" QUERY="$(QUERY)" LABELS="$(LABELS)" PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: .venv/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: .venv/.test  # benchmarks/precision.py needs a folder of videos and is run by hand
+	$(BIN)/python benchmarks/tail.py
+
+clean:
+	rm -rf .venv .demo build dist *.egg-info
+
+.venv/.demo .venv/.test: .venv/.%: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "CEZSAR needs Python 3.10 or newer: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "On Debian and Ubuntu the venv module is a package of its own: apt-get install python3-venv"; exit 1; }

@@ -1,0 +1,65 @@
+"""Every error that CEZSAR raises on purpose.
+
+CezsarError                 caught once, by the command line: one line, exit 1
+├── SettingsError           a value out of its range
+├── VideoError              a file that gives no frames; its reason is its text
+├── EncoderError            an encoder that is unknown, damaged or out of reach
+├── QueryError              a question that cannot be answered as it was asked
+└── BadIndex             an index that cannot serve
+    ├── IndexMissing        no index there yet
+    ├── IndexMismatch       made by another encoder or with another sampling
+    ├── IndexOutdated       its schema is older or newer than this package
+    ├── IndexDamaged        unreadable, or rows and vectors disagree
+    ├── IndexReadOnly       it must be written and cannot be
+    └── CacheUnusable       the FAISS cache is missing or does not fit; the catalog serves without it
+"""
+
+from __future__ import annotations
+
+
+class CezsarError(Exception):
+    """Something that the user can mend; the text says what, which value, and how."""
+
+
+class SettingsError(CezsarError):
+    """A value out of its range."""
+
+
+class VideoError(CezsarError):
+    """A file that gives no frames; the text is the reason, without the file's name."""
+
+
+class EncoderError(CezsarError):
+    """An encoder that is unknown, damaged or out of reach."""
+
+
+class QueryError(CezsarError):
+    """A question that cannot be answered as it was asked."""
+
+
+class BadIndex(CezsarError):
+    """An index that cannot serve."""
+
+
+class IndexMissing(BadIndex):
+    """No index there yet."""
+
+
+class IndexMismatch(BadIndex):
+    """The index was made by another encoder or with another sampling."""
+
+
+class IndexOutdated(BadIndex):
+    """The catalog's schema is older or newer than this package's."""
+
+
+class IndexDamaged(BadIndex):
+    """The index cannot be read, or its rows and vectors disagree."""
+
+
+class IndexReadOnly(BadIndex):
+    """The index must be written and cannot be."""
+
+
+class CacheUnusable(BadIndex):
+    """The FAISS cache is missing or does not fit its catalog; the text is the reason."""

@@ -1,0 +1,67 @@
+"""Paths as the catalog keeps them (bytes, absolute), as people read them, and as globs name them."""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import os
+import unicodedata
+from pathlib import Path
+
+
+def canonical(path: Path) -> bytes:
+    """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name."""
+    absolute = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+    if os.path.isdir(absolute):
+        return os.path.realpath(absolute)
+    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+
+
+def is_gone(path: bytes) -> bool:
+    """Whether there is nothing of that name; out of reach (a closed folder, a failing drive) is not gone."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def is_under(path: bytes, start: bytes) -> bool:
+    """Whether path is start or lies below it."""
+    return path == start or path.startswith(os.path.join(start, b""))
+
+
+def matches(path: bytes, base: bytes, glob: str) -> bool:
+    """Whether a glob names the whole path, the path below base, or the file or a folder on its way from base.
+
+    * and ? match across folders too; case counts.
+    """
+    relative = os.fsdecode(path[len(os.path.join(base, b"")) :])
+    return any(fnmatch.fnmatchcase(name, glob) for name in (os.fsdecode(path), relative, *relative.split(os.sep)))
+
+
+def readable(path: Path | str) -> str:
+    """Text that is safe to print: control characters, and bytes that are not UTF-8, as escapes like \\x1b."""
+    return "".join(_readable(character) for character in str(path))
+
+
+def path_fields(path: Path) -> dict[str, str]:
+    """{"path": ...}, and "path_bytes" in base64 where the path is not UTF-8 and "path" can only show it."""
+    raw = os.fsencode(path)
+    try:
+        return {"path": raw.decode("utf-8")}
+    except UnicodeDecodeError:
+        shown = raw.decode("utf-8", errors="backslashreplace")
+        return {"path": shown, "path_bytes": base64.b64encode(raw).decode("ascii")}
+
+
+def _readable(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    # C0, C1, line and paragraph separators, and the marks that turn the direction of writing
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character != "\u200d":
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return character

@@ -1,0 +1,83 @@
+"""One frozen Settings: default < CEZSAR_* environment < argument."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cezsar.errors import SettingsError
+from cezsar.types import Sampling
+
+DEFAULT_MODEL = "lite-objects"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the index is and how to work on it.
+
+    model, fps, window_s and stride_s are None where nobody chose: a new index then takes the defaults, and an existing
+    one keeps its own. Raises SettingsError on a value out of its range.
+    """
+
+    index: Path
+    model: str | None = None
+    fps: float | None = None
+    window_s: float | None = None
+    stride_s: float | None = None
+    device: str = "auto"
+    workers: int = 2
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise SettingsError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}.")
+        if self.workers < 1:
+            raise SettingsError(f"workers must be 1 or more, not {self.workers}.")
+        if self.batch_size < 1:
+            raise SettingsError(f"batch_size must be 1 or more, not {self.batch_size}.")
+        self.sampling_over(Sampling())
+
+    def sampling_over(self, base: Sampling) -> Sampling:
+        """The given sampling with the values that were chosen here put over it."""
+        return Sampling(
+            fps=base.fps if self.fps is None else self.fps,
+            window_s=base.window_s if self.window_s is None else self.window_s,
+            stride_s=base.stride_s if self.stride_s is None else self.stride_s,
+        )
+
+
+def default_index() -> Path:
+    """The user's own data directory for this platform."""
+    from platformdirs import user_data_path
+
+    return user_data_path("cezsar") / "index"
+
+
+def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
+    """Settings from the environment and the arguments; an argument that is None was not given.
+
+    The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE, CEZSAR_DEVICE,
+    CEZSAR_WORKERS and CEZSAR_BATCH_SIZE. Raises SettingsError where one does not parse.
+    """
+    readers: dict[str, Any] = {
+        "index": Path, "model": str, "fps": float, "window_s": float, "stride_s": float,
+        "device": str, "workers": int, "batch_size": int,
+    }  # fmt: skip
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        variable = "CEZSAR_" + field.name.removesuffix("_s").upper()
+        if arguments.get(field.name) is not None:
+            values[field.name] = arguments[field.name]
+        elif environ.get(variable):
+            try:
+                values[field.name] = readers[field.name](environ[variable])
+            except ValueError:
+                raise SettingsError(f"{variable} is {environ[variable]!r}, which is not a number.") from None
+    index = os.path.expanduser(values.pop("index", None) or default_index())
+    if any("\udc80" <= character <= "\udcff" for character in os.fspath(index)):
+        raise SettingsError("The index's folder needs a name that is UTF-8; the videos' names may be any bytes.")
+    return Settings(index=Path(os.path.abspath(index)), **values)

@@ -1,0 +1,129 @@
+"""The words that every room shares: frozen values, and the one normaliser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar.errors import SettingsError
+
+Vectors: TypeAlias = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of video, [start_s, end_s) in seconds from the start of the file."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a video becomes segments: frames/s that are looked at, window and stride in seconds.
+
+    Raises SettingsError unless all three are positive and finite.
+    """
+
+    fps: float = 2.0
+    window_s: float = 8.0
+    stride_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("fps", self.fps), ("window", self.window_s), ("stride", self.stride_s)):
+            if not (math.isfinite(value) and value > 0):
+                raise SettingsError(f"{name} must be a positive number, not {value:g}.")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """What makes two encoders the same: vectors of one are comparable with vectors of the other.
+
+    weights_sha256 covers all weights; dimension is D of the (N, D) vectors; streams is 'visual', 'object' or
+    'visual_object' (METHOD: which of the paper's streams the vectors hold).
+    """
+
+    name: str
+    weights_sha256: str
+    dimension: int
+    streams: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A scored segment: score is the cosine similarity, in [-1, 1]; path is absolute."""
+
+    rank: int
+    score: float
+    path: Path
+    start_s: float
+    end_s: float
+    segment_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class and its score: the cosine similarity to its nearest sentence, in [-1, 1]."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPredictions:
+    """The predictions for one segment of a video, best first."""
+
+    segment: Segment
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPredictions:
+    """The predictions for one video, best first; error is set, and predictions empty, where it could not be read."""
+
+    path: Path
+    predictions: tuple[Prediction, ...] = ()
+    segments: tuple[SegmentPredictions, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that could not be indexed, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What one indexing run did. segments counts the segments embedded in it; seconds is its wall time."""
+
+    index: Path
+    model: str
+    added: int = 0
+    updated: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    segments: int = 0
+    seconds: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def num_readable(self) -> int:
+        """Videos among the given paths that are in the index now."""
+        return self.added + self.updated + self.moved + self.unchanged
+
+
+def unit(vectors: NDArray[np.floating]) -> Vectors:
+    """Scale rows to length 1: (N, D) of any float -> (N, D) float32. A row of zeros stays zero."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1.0), dtype=np.float32)

