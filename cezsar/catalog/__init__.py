@@ -1,0 +1,65 @@
+"""The catalog: videos, segments and vectors in one SQLite database; the truth, and the only door to SQLAlchemy."""
+
+from sqlalchemy.orm import Session
+
+from cezsar.catalog.reading import (
+    Counts,
+    File,
+    Place,
+    Video,
+    counts,
+    deleted,
+    generation,
+    inconsistencies,
+    last_segment_id,
+    masked,
+    num_segments_after,
+    places,
+    roots,
+    segment_ids,
+    segments,
+    tail,
+    vectors,
+    videos,
+)
+from cezsar.catalog.store import FILE, Catalog, Info, create, current, exists, open_to_read, open_to_write, upgrade
+from cezsar.catalog.tables import REVISION
+from cezsar.catalog.writing import Embedding, add_video, hide_videos, place_video, purge_videos, replace_video
+
+__all__ = [
+    "FILE",
+    "REVISION",
+    "Catalog",
+    "Counts",
+    "Embedding",
+    "File",
+    "Info",
+    "Place",
+    "Session",
+    "Video",
+    "add_video",
+    "counts",
+    "create",
+    "current",
+    "deleted",
+    "exists",
+    "generation",
+    "hide_videos",
+    "inconsistencies",
+    "last_segment_id",
+    "masked",
+    "num_segments_after",
+    "open_to_read",
+    "open_to_write",
+    "place_video",
+    "places",
+    "purge_videos",
+    "replace_video",
+    "roots",
+    "segment_ids",
+    "segments",
+    "tail",
+    "upgrade",
+    "vectors",
+    "videos",
+]

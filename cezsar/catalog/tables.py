@@ -1,0 +1,78 @@
+"""The catalog's tables as of REVISION."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+REVISION = "0002"  # the newest revision in migrations/versions
+_MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
+
+
+class Base(DeclarativeBase):
+    """The tables as of REVISION."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Float}
+
+
+class InfoRow(Base):
+    __tablename__ = "index_info"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    index_id: Mapped[str] = mapped_column(String(32))
+    encoder: Mapped[str]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    dimension: Mapped[int]
+    streams: Mapped[str]
+    fps: Mapped[float]
+    window_s: Mapped[float]
+    stride_s: Mapped[float]
+    generation: Mapped[int]
+
+
+class RootRow(Base):
+    __tablename__ = "roots"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+
+
+class VideoRow(Base):
+    __tablename__ = "videos"
+    __table_args__ = (UniqueConstraint("root_id", "path"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(primary_key=True)
+    root_id: Mapped[int] = mapped_column(ForeignKey("roots.id"))
+    path: Mapped[bytes] = mapped_column(LargeBinary)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    duration_s: Mapped[float]
+    hidden: Mapped[bool]
+
+
+class SegmentRow(Base):
+    """run numbers the stretches of near-identical neighbours within a video; ids are never used twice."""
+
+    __tablename__ = "segments"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), index=True)
+    start_s: Mapped[float]
+    end_s: Mapped[float]
+    run: Mapped[int]
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DeletedSegmentRow(Base):
+    """Which segments went, and with which generation: what a cache built earlier has to leave out."""
+
+    __tablename__ = "deleted_segments"
+    segment_id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(index=True)
+
+
+def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Runs of values, each short enough for one statement."""
+    for start in range(0, len(values), _MANY):
+        yield values[start : start + _MANY]

@@ -1,0 +1,103 @@
+"""What can be changed in the catalog, each inside a Catalog.write()."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, literal, select, update
+from sqlalchemy.orm import Session
+
+from cezsar.catalog.reading import File, generation
+from cezsar.catalog.tables import DeletedSegmentRow, RootRow, SegmentRow, VideoRow, chunks
+from cezsar.types import Segment, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours."""
+
+    duration_s: float
+    segments: tuple[Segment, ...]
+    runs: tuple[int, ...]
+    vectors: Vectors
+
+
+def add_video(session: Session, file: File, content_sha256: bytes, embedding: Embedding) -> int:
+    """Add a video with its segments and vectors; returns its id."""
+    row = VideoRow(
+        root_id=_root_id(session, file.root),
+        path=file.path,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        content_sha256=content_sha256,
+        duration_s=embedding.duration_s,
+        hidden=False,
+    )
+    session.add(row)
+    session.flush()
+    _add_segments(session, row.id, embedding)
+    return row.id
+
+
+def replace_video(session: Session, video_id: int, file: File, content_sha256: bytes, embedding: Embedding) -> None:
+    """Give a video whose content has changed its new segments and vectors, under new ids."""
+    _delete_segments(session, [video_id])
+    values = {"content_sha256": content_sha256, "duration_s": embedding.duration_s}
+    session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
+    place_video(session, video_id, file)
+    _add_segments(session, video_id, embedding)
+
+
+def place_video(session: Session, video_id: int, file: File) -> None:
+    """Say where a video is now and what its file looks like; a hidden one comes back."""
+    values = {
+        "root_id": _root_id(session, file.root),
+        "path": file.path,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "hidden": False,
+    }
+    session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
+
+
+def hide_videos(session: Session, video_ids: Sequence[int]) -> None:
+    """Leave these videos out of every answer, and keep their vectors."""
+    for some in chunks(video_ids):
+        session.execute(update(VideoRow).where(VideoRow.id.in_(some)).values(hidden=True))
+
+
+def purge_videos(session: Session, video_ids: Sequence[int]) -> None:
+    """Delete these videos for good, with their segments and vectors."""
+    _delete_segments(session, video_ids)
+    for some in chunks(video_ids):
+        session.execute(delete(VideoRow).where(VideoRow.id.in_(some)))
+
+
+def _root_id(session: Session, path: bytes) -> int:
+    found = session.scalars(select(RootRow.id).where(RootRow.path == path)).one_or_none()
+    if found is not None:
+        return found
+    row = RootRow(path=path)
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _add_segments(session: Session, video_id: int, embedding: Embedding) -> None:
+    rows = [
+        {"video_id": video_id, "start_s": segment.start_s, "end_s": segment.end_s, "run": run, "vector": vector}
+        for segment, run, vector in zip(
+            embedding.segments, embedding.runs, (v.astype("<f4").tobytes() for v in embedding.vectors), strict=True
+        )
+    ]
+    if rows:
+        session.execute(insert(SegmentRow), rows)
+
+
+def _delete_segments(session: Session, video_ids: Sequence[int]) -> None:
+    now = generation(session)
+    for some in chunks(video_ids):
+        gone = select(SegmentRow.id, literal(now)).where(SegmentRow.video_id.in_(some))
+        session.execute(insert(DeletedSegmentRow).from_select(["segment_id", "generation"], gone))
+        session.execute(delete(SegmentRow).where(SegmentRow.video_id.in_(some)))

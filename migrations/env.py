@@ -1,0 +1,35 @@
+"""How Alembic reaches the catalog: by the URL that it was given, else -x index=DIR, else CEZSAR_INDEX."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from alembic import context
+from platformdirs import user_data_path
+from sqlalchemy import URL, create_engine
+
+
+def _url() -> URL:
+    given = context.config.attributes.get("url")
+    if isinstance(given, URL):
+        return given
+    arguments = context.get_x_argument(as_dictionary=True)
+    folder = arguments.get("index") or os.environ.get("CEZSAR_INDEX") or user_data_path("cezsar") / "index"
+    return URL.create("sqlite", database=str(Path(folder) / "catalog.sqlite"))
+
+
+def _run() -> None:
+    engine = create_engine(_url())
+    with engine.begin() as connection:
+        # pysqlite commits before each DDL statement unless it is told that a transaction is open already
+        if connection.dialect.name == "sqlite":
+            connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=False)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+_run()

@@ -1,0 +1,80 @@
+"""Golden catalogs, one a schema revision: python tests/data/make_catalogs.py 0003 makes catalogs/0003.sqlite, once.
+
+Alembic makes the schema, up to that revision and no further, and plain SQL the rows: no golden comes of another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL
+
+from cezsar import migrations
+from cezsar.encoders.toy import COLOURS, Toy
+
+CATALOGS = Path(__file__).parent / "catalogs"
+ROOT = b"/videos"
+# id, path, hidden
+VIDEOS = ((1, b"red.mp4", 0), (2, b"green.mp4", 0), (3, b"bl\xfce.mp4", 1))
+# id, video, start and end in seconds, run, colour; 3 was deleted
+SEGMENTS = (
+    (1, 1, 0.0, 8.0, 0, "red"),
+    (2, 1, 4.0, 12.0, 0, "red"),
+    (4, 2, 0.0, 8.0, 0, "green"),
+    (5, 3, 0.0, 8.0, 0, "blue"),
+    (6, 3, 4.0, 9.5, 1, "magenta"),
+)
+DELETED = ((3, 3),)  # segment, generation
+
+
+def migrate(path: Path, revision: str) -> None:
+    """Bring the database at path up to revision; a new file gets its schema."""
+    command.upgrade(config(path), revision)
+
+
+def config(path: Path) -> Config:
+    """Alembic's settings for the database at path."""
+    made = Config()
+    made.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    made.attributes["url"] = URL.create("sqlite", database=str(path))
+    return made
+
+
+def write_catalog(path: Path, revision: str) -> Path:
+    """Write the golden catalog of a revision; returns path."""
+    migrate(path, revision)
+    identity = Toy.identity
+    info = (1, "0" * 32, identity.name, identity.weights_sha256, identity.dimension, identity.streams, 2.0, 8.0, 4.0, 4)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT INTO index_info VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", info)
+        database.execute("INSERT INTO roots VALUES (1, ?)", (ROOT,))
+        for video_id, name, hidden in VIDEOS:
+            duration_s = max(end_s for _, video, _, end_s, _, _ in SEGMENTS if video == video_id)
+            row = (video_id, 1, name, 1000 + video_id, 1_700_000_000_123_456_789, hashlib.sha256(name).digest())
+            database.execute("INSERT INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, duration_s, hidden))
+        for *row, colour in SEGMENTS:
+            database.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (*row, vector(colour)))
+        if revision >= "0002":
+            database.executemany("INSERT INTO deleted_segments VALUES (?, ?)", DELETED)
+    return path
+
+
+def vector(colour: str) -> bytes:
+    """What the toy encoder makes of one colour, as the catalog keeps it."""
+    return (np.array(list(COLOURS)) == colour).astype("<f4").tobytes()
+
+
+if __name__ == "__main__":
+    CATALOGS.mkdir(exist_ok=True)
+    for revision in sys.argv[1:]:
+        golden = CATALOGS / f"{revision}.sqlite"
+        if golden.exists():
+            sys.exit(f"{golden} is there already; a golden is made once.")
+        print(write_catalog(golden, revision))
