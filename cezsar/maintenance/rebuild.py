@@ -1,0 +1,62 @@
+"""Building the FAISS cache from the catalog: at once, or when its tail has grown long."""
+
+from __future__ import annotations
+
+from cezsar import catalog, vectors
+from cezsar.errors import CacheUnusable
+
+# A query reads the tail from the catalog: about 5 microseconds a segment (benchmarks/tail.py). Folding rewrites the
+# whole cache, so it waits until the tail is an eighth of it, and never lets a query read more than this many.
+_LONGEST_TAIL = 20_000
+
+
+def rebuild(index: catalog.Catalog) -> vectors.Stamp:
+    """Write the cache anew from the catalog, which is not changed. Raises BadIndex where it cannot be written."""
+    info = index.info
+    with index.read() as session:
+        return vectors.build(
+            index.directory,
+            catalog.vectors(session, dimension=info.encoder.dimension),
+            index_id=info.index_id,
+            generation=catalog.generation(session),
+            dimension=info.encoder.dimension,
+        )
+
+
+def open_cache(index: catalog.Catalog, session: catalog.Session) -> vectors.Cache:
+    """The cache for a session that has asked nothing yet: opened first, it is never newer than what is asked then.
+
+    Raises CacheUnusable with the reason; one that is newer than the catalog belongs to a later state of it, which was
+    lost.
+    """
+    info = index.info
+    cache = vectors.load(index.directory, index_id=info.index_id, dimension=info.encoder.dimension)
+    if cache.stamp.generation > catalog.generation(session):
+        raise CacheUnusable("it is newer than the catalog")
+    return cache
+
+
+def fold_if_due(index: catalog.Catalog) -> bool:
+    """Rebuild the cache if it is unusable or if what came and went since is an eighth of it, or very much."""
+    try:
+        with index.read() as session:
+            stamp = open_cache(index, session).stamp
+            changed = catalog.num_segments_after(session, stamp.last_segment_id)
+            changed += len(catalog.deleted(session, since=stamp.generation))
+        due = changed > min(stamp.count / 8, _LONGEST_TAIL)
+    except CacheUnusable:
+        due = True
+    if due:
+        rebuild(index)
+    return due
+
+
+def cache_state(index: catalog.Catalog) -> str:
+    """The cache in a few words: how much of the catalog it holds, or why it is not used."""
+    try:
+        with index.read() as session:
+            stamp = open_cache(index, session).stamp
+            behind = catalog.num_segments_after(session, stamp.last_segment_id)
+    except CacheUnusable as error:
+        return f"not used: {error}; `cezsar rebuild` makes it anew"
+    return f"{stamp.count:,} vectors, exact; {behind:,} newer ones read from the catalog"
