@@ -17,6 +17,11 @@ def canonical(path: Path) -> bytes:
     return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
 
 
+def spellings(path: Path) -> tuple[bytes, ...]:
+    """How the catalog may name what a person calls path: canonically, or as spelt, below a linked folder."""
+    return tuple(dict.fromkeys((canonical(path), os.path.abspath(os.path.expanduser(os.fsencode(path))))))
+
+
 def is_gone(path: bytes) -> bool:
     """Whether there is nothing of that name; out of reach (a closed folder, a failing drive) is not gone."""
     try:

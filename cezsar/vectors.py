@@ -6,10 +6,12 @@ counts, of which index, and at which generation of the catalog. Nobody writes to
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,14 @@ _faiss: Any = faiss  # its type stubs know the C++ signatures, not those of the 
 class Stamp:
     """What a cache file holds: every segment of index_id up to last_segment_id, as of generation.
 
-    size is in bytes; count is the number of vectors; sha256 is of the whole file.
+    size is in bytes; count is the number of vectors; sha256 is of the whole file, header_sha256 of what comes before
+    the vectors and ids, which is checked at every opening.
     """
 
     file: str
     size: int
     sha256: str
+    header_sha256: str
     index_id: str
     generation: int
     last_segment_id: int
@@ -65,6 +69,7 @@ class Cache:
         selector = _faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
         parameters = _faiss.SearchParametersIVF(nprobe=1, sel=selector)
         row = np.ascontiguousarray(query[None], np.float32)
+        k = max(1, min(k, self.stamp.count))
         (scores,), (ids,) = self._index.search(row, k + 1, params=parameters)
         if ids[k] >= 0 and scores[k] == scores[k - 1]:  # faiss keeps any of the equals at the end, we the lowest ids
             least = float(np.nextafter(scores[k], np.float32(-np.inf)))
@@ -125,6 +130,7 @@ def build(
             file=f"vectors-{generation}-{digest[:8]}.faiss",
             size=draft.stat().st_size,
             sha256=digest,
+            header_sha256=_header_sha256(draft, index.ntotal, dimension),
             index_id=index_id,
             generation=generation,
             last_segment_id=last,
@@ -158,6 +164,8 @@ def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
         try:
             if (directory / stamp.file).stat().st_size != stamp.size:
                 raise CacheUnusable("its size is not what its stamp says")
+            if _header_sha256(directory / stamp.file, stamp.count, dimension) != stamp.header_sha256:
+                raise CacheUnusable("its header is not what its stamp says")
             index = faiss.read_index(str(directory / stamp.file), faiss.IO_FLAG_MMAP)
         except FileNotFoundError:
             continue
@@ -178,12 +186,21 @@ def damage(directory: Path, stamp: Stamp) -> str | None:
         return f"the FAISS cache cannot be read: {error.strerror}"
 
 
+def _header_sha256(path: Path, count: int, dimension: int) -> str:
+    """The fingerprint of what a file has besides count float32 vectors and their int64 ids, which come last."""
+    with path.open("rb") as file:
+        header = file.read(max(0, path.stat().st_size - count * (4 * dimension + 8)))
+    return hashlib.sha256(header).hexdigest()
+
+
 def _read_stamp(directory: Path) -> Stamp:
     try:
         fields = json.loads((directory / STAMP).read_text(encoding="utf-8"))
         stamp = Stamp(**fields)
-        if any(type(value) is not (str if name in ("file", "sha256", "index_id") else int) for name, value in
-               asdict(stamp).items()) or Path(stamp.file).name != stamp.file:  # fmt: skip
+        types = {"str": str, "int": int}
+        if any(type(fields[field.name]) is not types[str(field.type)] for field in dataclass_fields(Stamp)):
+            raise ValueError
+        if Path(stamp.file).name != stamp.file:
             raise ValueError
     except FileNotFoundError:
         raise CacheUnusable("there is none yet") from None

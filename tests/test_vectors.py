@@ -219,7 +219,7 @@ def flipped(byte: int) -> Callable[[bytes], bytes]:
 
 
 NO_STAMP = "its stamp cannot be read"
-NO_FILE = "its file cannot be read"
+NO_FILE = "its file cannot be read|its header is not what its stamp says"
 NOT_READ = "its (stamp|file) cannot be read"
 
 

@@ -1,0 +1,298 @@
+"""Frames of a video in order, at chosen times."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from cezsar.errors import VideoError
+
+# A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
+_OPTIONS = {"protocol_whitelist": "none"}
+_MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unless the frame itself says it lasts
+_MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
+_TICK = Fraction(1, av.time_base)  # of a container's own times
+_DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Consecutive distinct frames of one video.
+
+    frames_uint8 is (N, 3, H, W) RGB; times_s (N,) float64 are seconds from the start of the file; repeats (N,) int64
+    says for how many consecutive times of the sampling grid each frame stands (at least 1).
+    """
+
+    frames_uint8: NDArray[np.uint8]
+    times_s: NDArray[np.float64]
+    repeats: NDArray[np.int64]
+
+
+class Video:
+    """An open video file. Use as a context manager; its frames can be read once, in order.
+
+    Raises VideoError where the file cannot be read as a video.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open = ExitStack()
+        self._begin()
+        self.duration_s: float | None = None  # known once the last frame has been decoded
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def sample(self, *, fps: float, short_side: int, batch_size: int) -> Iterator[FrameBatch]:
+        """The frames at 0, 1/fps, 2/fps ... seconds, each distinct frame once, in batches of at most batch_size.
+
+        Each time takes the latest frame at or before it, or the first frame where there is none. Frames are upright,
+        with square pixels, the short side resized to short_side. When the last batch has been given, duration_s is
+        set: the last frame's time plus its duration. Raises VideoError if no frame at all can be decoded.
+        """
+        batch: list[tuple[NDArray[np.uint8], float, int]] = []
+        size: tuple[int, int] | None = None
+        step = 0  # the first grid time that no frame has been given for
+        for frame, time_s, end_s in self.spans():
+            repeats = _grid_steps(end_s, fps) - step
+            if self.duration_s is not None and step == 0:
+                repeats = max(repeats, 1)
+            if repeats <= 0:
+                continue
+            size = size or _scaled_size(frame, self.stream, short_side)
+            batch.append((_pixels(frame, size), time_s, repeats))
+            step += repeats
+            if len(batch) == batch_size:
+                yield _stack(batch)
+                batch = []
+        if batch:
+            yield _stack(batch)
+
+    def spans(self, *, from_s: float = 0.0) -> Iterator[tuple[VideoFrame, float, float]]:
+        """Every frame with its time and the time of the next one, in seconds; the last one's is the duration.
+
+        With from_s, begins at the key frame before it where the container can seek, and at the first frame where not.
+        Raises VideoError if no frame can be decoded.
+        """
+        sought = from_s > 0 and self.stream.start_time is not None and seek(self.container, from_s) is not None
+        clock = _Clock(self.stream, self.container, from_start=not sought)
+        shown: VideoFrame | None = None
+        shown_s = 0.0
+        for frame in _decode(self.container, self.stream):
+            time_s = clock.tick(frame)
+            if sought and shown is None and time_s > from_s:
+                break  # it landed too late
+            if shown is not None:
+                yield shown, shown_s, time_s
+            shown, shown_s = frame, time_s
+        if shown is None and sought:
+            self._open.close()
+            self._begin()
+            yield from self.spans()
+            return
+        if shown is None:
+            raise VideoError("no frame could be decoded")
+        self.duration_s = round(shown_s + clock.frame_s, 6)
+        yield shown, shown_s, self.duration_s
+
+    @property
+    def shortfall(self) -> str | None:
+        """Once all frames are read: what is missing of the duration that the file claims, if it is much."""
+        claimed_s = _seconds(self.stream.duration, self.stream.time_base) or _seconds(self.container.duration, _TICK)
+        if claimed_s is None or self.duration_s is None:
+            return None
+        read_s = self.duration_s + max(0.0, _seconds(self.container.start_time, _TICK) or 0.0)  # some claim the end
+        if claimed_s - read_s < max(1.0, claimed_s / 10):
+            return None
+        return f"only {self.duration_s:.1f} of the {claimed_s:.1f} s that it claims could be read"
+
+    def _begin(self) -> None:
+        self.container = self._open.enter_context(opened(self._path))
+        try:
+            self.stream = _video_stream(self.container)
+        except VideoError:
+            self._open.close()
+            raise
+
+
+class _Clock:
+    """The time of each frame in seconds from the file's start, whatever its time stamps are worth."""
+
+    def __init__(self, stream: VideoStream, container: InputContainer, *, from_start: bool) -> None:
+        self._from_start = from_start
+        self._rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _DEFAULT_RATE
+        self._start_s = _seconds(container.start_time, _TICK)
+        self._previous_s: float | None = None
+        self.frame_s = float(1 / self._rate)  # how long the latest frame lasts
+
+    def tick(self, frame: VideoFrame) -> float:
+        """This frame's time: its PTS where that can be, else one frame after the frame before it."""
+        stamp_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        if self._previous_s is None:
+            if self._start_s is None or stamp_s is None or stamp_s < self._start_s:
+                self._start_s = stamp_s or 0.0
+            time_s = 0.0 if stamp_s is None else stamp_s - self._start_s
+            if self._from_start and time_s > _MAX_GAP_S:
+                self._start_s, time_s = stamp_s or 0.0, 0.0
+        else:
+            expected_s = self._previous_s + self.frame_s
+            time_s = expected_s if stamp_s is None else stamp_s - (self._start_s or 0.0)
+            if time_s < self._previous_s or time_s > expected_s + _MAX_GAP_S:
+                time_s = expected_s
+        self._previous_s = time_s
+        lasts_s = _seconds(frame.duration or None, frame.time_base)
+        self.frame_s = lasts_s if lasts_s else float(1 / self._rate)
+        return time_s
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file; never wait on a FIFO or a device."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a regular file")
+        if status.st_size == 0:
+            raise VideoError("the file is empty")
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise VideoError("the file has gone") from None
+    except OSError as error:
+        raise VideoError(reason(error)) from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """An open container. Raises VideoError where FFmpeg makes nothing of the file."""
+    with _open_regular(path) as file:
+        try:
+            container = av.open(file, mode="r", options=_OPTIONS, metadata_errors="replace")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise VideoError(f"not a readable video ({reason(error)})") from None
+        with container:
+            yield container
+
+
+def seek(container: InputContainer, time_s: float) -> float | None:
+    """Go to the key frame before a time; returns the time stamp of the file's start in seconds, None if it cannot."""
+    origin_s = _seconds(container.start_time, _TICK) or 0.0
+    try:
+        container.seek(round((time_s + origin_s) / _TICK), backward=True)
+    except (av.error.FFmpegError, ValueError):
+        return None
+    return origin_s
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    """The first stream of moving pictures; cover art does not count."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError("only cover art, no video stream" if container.streams.video else "no video stream")
+    chosen = streams[0]
+    if chosen.codec_context is None:
+        raise VideoError("its video codec is not known")
+    for stream in container.streams:
+        if stream is not chosen:
+            stream.discard = Discard.all
+    chosen.thread_type = "AUTO"
+    return chosen
+
+
+def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Every frame that can be decoded; a damaged packet costs itself alone."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:
+            break  # cut off here: what came before is good
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            continue
+    try:
+        yield from stream.decode(None)
+    except av.error.FFmpegError:
+        return
+
+
+def _grid_steps(end_s: float, fps: float) -> int:
+    """How many of 0, 1/fps, 2/fps ... lie before end_s; a time within a microsecond of end_s does not."""
+    return max(0, int(np.ceil((end_s - 1e-6) * fps)))
+
+
+def upright(frame: VideoFrame, stream: VideoStream) -> VideoFrame:
+    """A frame as it is to be shown, with square pixels and even sides."""
+    width, height = _scaled_size(frame, stream, min(frame.width, frame.height))
+    pixels = _pixels(frame, (max(2, width - width % 2), max(2, height - height % 2)))
+    return VideoFrame.from_ndarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), format="rgb24")
+
+
+def _scaled_size(frame: VideoFrame, stream: VideoStream, short_side: int) -> tuple[int, int]:
+    """Width and height, before rotation, with square pixels and the short side as asked."""
+    pixel = float(stream.sample_aspect_ratio or 1)
+    width, height = max(frame.width, 1) * (pixel if pixel > 0 else 1.0), float(max(frame.height, 1))
+    aspect = min(max(width, height) / min(width, height), _MAX_ASPECT)
+    long_side = max(short_side, round(short_side * aspect))
+    return (long_side, short_side) if width >= height else (short_side, long_side)
+
+
+def _pixels(frame: VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(3, H, W) uint8, scaled to (width, height) and then turned upright."""
+    try:
+        scaled = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation=Interpolation.BICUBIC)
+        pixels = np.asarray(scaled.to_ndarray(), np.uint8)
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise VideoError(f"its frames cannot be converted ({reason(error)})") from None
+    return np.ascontiguousarray(_turned(pixels, frame).transpose(2, 0, 1))
+
+
+def _turned(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """(H, W, 3) mirrored and turned in steps of 90 degrees as the frame's display matrix asks of a player.
+
+    The matrix [[a, b], [c, d]] takes (x, y) to (a x + c y, b x + d y).
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    if a * d - b * c < 0:  # mirrored left to right; what is left is a turn
+        pixels, a, b = pixels[:, ::-1], -a, -b
+    return np.rot90(pixels, k=round(math.degrees(math.atan2(-b, a)) / 90) % 4)
+
+
+def _stack(batch: list[tuple[NDArray[np.uint8], float, int]]) -> FrameBatch:
+    frames, times_s, repeats = zip(*batch, strict=True)
+    return FrameBatch(np.stack(frames), np.array(times_s, np.float64), np.array(repeats, np.int64))
+
+
+def _seconds(count: int | None, unit_s: Fraction | None) -> float | None:
+    return None if count is None or unit_s is None else float(count * unit_s)
+
+
+def reason(error: BaseException) -> str:
+    """What the system says of an error, without the file's name."""
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:1].lower() + text[1:]
