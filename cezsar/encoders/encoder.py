@@ -1,0 +1,35 @@
+"""What every encoder offers: one space for segments of video and for sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from cezsar.types import EncoderIdentity, Vectors
+
+
+class Encoder(Protocol):
+    """Frozen towers into one joint space, where cosine similarity says how well a sentence fits a segment.
+
+    A frame is encoded once; overlapping segments share what it gave. All results are deterministic, and do not depend
+    on how the input is cut into batches (but for rounding). Vectors are unit float32.
+    """
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """What the index records of this encoder; another identity is another space."""
+
+    @property
+    def short_side(self) -> int:
+        """The short side, in pixels, to which frames are to be resized."""
+
+    def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
+        """(N, 3, H, W) uint8 RGB -> (N, ...): whatever this encoder keeps of each frame."""
+
+    def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
+        """For each segment what was kept of its frames, (T, ...) on the sampling grid -> (len(segments), D)."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (len(texts), D)."""

