@@ -1,0 +1,190 @@
+"""The stages of one video: decode it, encode its frames once, pool them into segments; several are decoded at once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar.catalog import Embedding, File
+from cezsar.digest import sha256
+from cezsar.encoders import Encoder
+from cezsar.errors import VideoError
+from cezsar.types import Sampling, Segment
+from cezsar.video import FrameBatch, Video
+from indexer import segments
+
+_SEGMENTS_AT_ONCE = 32
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A file's result: its content's fingerprint, its segments and vectors, and what is missing of it, if anything."""
+
+    content_sha256: bytes
+    embedding: Embedding
+    shortfall: str | None
+
+
+def embed(path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int = 8) -> Embedding:
+    """A video's segments and vectors, for whoever needs them without an index. Raises VideoError."""
+    with Video(path) as video:
+        batches = video.sample(fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size)
+        features = _Features(encoder, sampling)
+        for batch in batches:
+            features.add(batch)
+        return features.finish(video.duration_s or 0.0)
+
+
+def embed_all(
+    files: Iterable[File], encoder: Encoder, sampling: Sampling, *, workers: int, batch_size: int
+) -> Generator[Embedded | VideoError, None, None]:
+    """Each file's result, in order; workers videos are decoded at once, a few batches ahead of the encoder."""
+    stopped = threading.Event()
+    waiting: deque[tuple[queue.Queue[FrameBatch | None], Future[_Read]]] = deque()
+    todo = iter(files)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+
+        def begin(file: File) -> None:
+            out: queue.Queue[FrameBatch | None] = queue.Queue(_BATCHES_AHEAD)
+            future = pool.submit(_read, file, out, stopped, sampling.fps, encoder.short_side, batch_size)
+            waiting.append((out, future))
+
+        try:
+            for file in itertools.islice(todo, workers):
+                begin(file)
+            while waiting:
+                out, future = waiting.popleft()
+                features = _Features(encoder, sampling)
+                while (batch := out.get()) is not None:
+                    features.add(batch)
+                for following in itertools.islice(todo, 1):
+                    begin(following)
+                try:
+                    read = future.result()
+                except VideoError as error:
+                    yield error
+                    continue
+                yield Embedded(read.content_sha256, features.finish(read.duration_s), read.shortfall)
+        finally:
+            stopped.set()
+
+
+class _Features:
+    """Frames in, segments out: keeps what the encoder made of the frames that some segment still needs."""
+
+    def __init__(self, encoder: Encoder, sampling: Sampling) -> None:
+        self._encoder = encoder
+        self._sampling = sampling
+        self._kept: deque[tuple[int, Any]] = deque()  # (one past its last grid step, what the encoder kept), in order
+        self._num_steps = 0
+        self._waiting: list[NDArray[Any]] = []
+        self._vectors: list[NDArray[np.float32]] = []
+        self._next = 0  # the first segment that has not been cut yet
+
+    def add(self, batch: FrameBatch) -> None:
+        """Encode the next frames and every segment that they complete."""
+        for feature, repeats in zip(self._encoder.encode_frames(batch.frames_uint8), batch.repeats, strict=True):
+            self._num_steps += int(repeats)
+            self._kept.append((self._num_steps, feature))
+            while (steps := self._steps(self._segment(self._next))).stop <= self._num_steps:
+                self._cut(steps)
+            self._forget()
+
+    def finish(self, duration_s: float) -> Embedding:
+        """The video is over: its segments, their runs and vectors."""
+        plan = segments.plan(duration_s, window_s=self._sampling.window_s, stride_s=self._sampling.stride_s)
+        while self._next < len(plan):
+            self._cut(self._steps(plan[self._next]))
+        self._encode_waiting()
+        vectors = np.concatenate(self._vectors)[: len(plan)]
+        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors)
+
+    def _segment(self, number: int) -> Segment:
+        start_s = number * self._sampling.stride_s
+        return Segment(start_s, start_s + self._sampling.window_s)
+
+    def _steps(self, segment: Segment) -> range:
+        return segments.grid_steps(segment, fps=self._sampling.fps)
+
+    def _cut(self, steps: range) -> None:
+        """Take the next segment's features."""
+        first = min(steps.start, self._num_steps - 1)
+        stop = max(first + 1, min(steps.stop, self._num_steps))
+        rows, reached = [], first
+        for end, feature in self._kept:
+            if end > reached:
+                rows += [feature] * (min(end, stop) - reached)
+                reached = min(end, stop)
+            if reached == stop:
+                break
+        self._waiting.append(np.stack(rows))
+        self._next += 1
+        if len(self._waiting) >= _SEGMENTS_AT_ONCE:
+            self._encode_waiting()
+
+    def _forget(self) -> None:
+        """Drop what no later segment needs; the latest frame stays, for a last segment too short to have its own."""
+        needed = min(self._steps(self._segment(self._next)).start, self._num_steps - 1)
+        while self._kept[0][0] <= needed:
+            self._kept.popleft()
+
+    def _encode_waiting(self) -> None:
+        if self._waiting:
+            self._vectors.append(self._encoder.encode_segments(self._waiting))
+            self._waiting = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What reading a whole file told besides its frames."""
+
+    duration_s: float
+    content_sha256: bytes
+    shortfall: str | None
+
+
+def _read(
+    file: File,
+    out: queue.Queue[FrameBatch | None],
+    stopped: threading.Event,
+    fps: float,
+    short_side: int,
+    batch_size: int,
+) -> _Read:
+    """Decode a file into a queue, ending with None; then fingerprint it. Raises VideoError."""
+
+    def put(item: FrameBatch | None) -> None:
+        waiting = True
+        while waiting and not stopped.is_set():
+            with suppress(queue.Full):
+                out.put(item, timeout=0.1)
+                waiting = False
+
+    try:
+        with Video(Path(os.fsdecode(file.absolute))) as video:
+            for batch in video.sample(fps=fps, short_side=short_side, batch_size=batch_size):
+                put(batch)
+            duration_s, shortfall = video.duration_s or 0.0, video.shortfall
+        try:
+            content = sha256(file.absolute)
+            status = os.stat(file.absolute)
+        except OSError as error:
+            raise VideoError(f"it could not be read to its end ({error.strerror})") from None
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+            raise VideoError("it changed while it was being read")
+        return _Read(duration_s, content, shortfall)
+    finally:
+        put(None)

@@ -1,0 +1,185 @@
+"""Which files are new, changed, moved or gone: from stat and content hash against the catalog; embeds nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cezsar.catalog import File, Video
+from cezsar.digest import sha256
+from cezsar.paths import is_gone, is_under, matches, spellings
+from cezsar.types import Skipped
+
+EXTENSIONS = frozenset(
+    b".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v"
+    b" .m4v .mj2 .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm .rmvb"
+    b" .roq .tod .ts .vob .webm .wmv .wtv .y4m".split()
+)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an indexing run has to do.
+
+    embed: files with the row that each replaces, if any. place: rows whose file moved, came back or was only touched,
+    with where it is now. hide: rows whose file is gone. notices: lines for the user.
+    """
+
+    embed: list[tuple[File, Video | None]] = field(default_factory=list)
+    place: list[tuple[File, Video]] = field(default_factory=list)
+    hide: list[Video] = field(default_factory=list)
+    num_moved: int = 0
+    num_unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def plan(
+    paths: Sequence[Path],
+    *,
+    videos: Sequence[Video],
+    roots: Sequence[bytes],
+    prune: bool | None = None,
+    exclude: Sequence[str] = (),
+) -> Plan:
+    """Compare the videos under paths with the catalog's.
+
+    prune True hides every row under paths whose file is gone, False none, None those of roots that are there and have
+    kept at least half of their videos. A file that no row names and whose content is a gone row's takes that row
+    over.
+    """
+    found = Plan()
+    by_path = {video.file.absolute: video for video in videos}
+    starts = [_start(path, videos) for path in paths]
+    unknown: list[File] = []
+    seen: set[bytes] = set()
+    for start in starts:
+        for file in _files(start, roots, exclude, found.skipped):
+            absolute = file.absolute
+            if absolute not in seen:
+                seen.add(absolute)
+                _compare(file, by_path.get(absolute), found, unknown)
+    missing = [v for v in videos if v.file.absolute not in seen and is_gone(v.file.absolute)]
+    moved = _take_over(unknown, missing, found)
+    for start in dict.fromkeys(starts):
+        known = [v for v in videos if not v.hidden and is_under(v.file.absolute, start)]
+        _prune(start, known, {video.id for video in missing} - moved, prune, found)
+    return found
+
+
+def _start(path: Path, videos: Sequence[Video]) -> bytes:
+    """Which spelling of a path to go by: the one that the catalog has videos under, if only one has."""
+    names = spellings(path)
+    return next((name for name in names if any(is_under(video.file.absolute, name) for video in videos)), names[0])
+
+
+def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped: list[Skipped]) -> Iterator[File]:
+    """The candidate files under start, or start itself if it is a file, sorted; a folder named twice is read once."""
+    is_folder = os.path.isdir(start)
+    base = start if is_folder else os.path.dirname(start)
+    for absolute in _walk(start, skipped) if is_folder else [start]:
+        if any(matches(absolute, base, glob) for glob in exclude):
+            continue
+        try:
+            status = os.stat(absolute)
+        except OSError as error:
+            if not is_gone(absolute):
+                skipped.append(_unreadable(absolute, error))
+            continue
+        holding = [root for root in roots if is_under(absolute, root)]
+        root = max(holding, key=len) if holding else base
+        path = absolute[len(os.path.join(root, b"")) :]
+        yield File(root, path, status.st_size, status.st_mtime_ns)
+
+
+def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
+    """Paths below a folder with a video's extension, no hidden ones; linked folders come last, each folder once."""
+    visited: set[tuple[int, int]] = set()
+    folders, linked = [start], list[bytes]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.pop(0)
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            skipped.append(_unreadable(folder, error))
+            continue
+        below = []
+        for entry in entries:
+            if entry.name.startswith(b"."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                linked.append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                yield entry.path
+        folders += reversed(below)
+
+
+def _compare(file: File, video: Video | None, found: Plan, unknown: list[File]) -> None:
+    if video is None:
+        unknown.append(file)
+        return
+    same_stat = (file.size, file.mtime_ns) == (video.file.size, video.file.mtime_ns)
+    if not same_stat and not _holds(file, video):
+        found.embed.append((file, video))
+        return
+    found.num_unchanged += 1
+    if video.hidden or not same_stat:
+        found.place.append((file, video))
+
+
+def _take_over(unknown: Sequence[File], missing: Sequence[Video], found: Plan) -> set[int]:
+    """Give each unknown file the row of a missing one with the same content, if any; returns those rows' ids."""
+    lost: dict[int, list[Video]] = {}
+    for video in sorted(missing, key=lambda video: video.hidden):
+        lost.setdefault(video.file.size, []).append(video)
+    moved: set[int] = set()
+    for file in unknown:
+        same = next((v for v in lost.get(file.size, []) if v.id not in moved and _holds(file, v)), None)
+        if same is None:
+            found.embed.append((file, None))
+        else:
+            found.place.append((file, same))
+            moved.add(same.id)
+    found.num_moved = len(moved)
+    return moved
+
+
+def _prune(start: bytes, known: Sequence[Video], missing: Container[int], prune: bool | None, found: Plan) -> None:
+    """Hide what has gone from under start, by the careful rule."""
+    there, name = not is_gone(start), os.fsdecode(start)
+    gone = [video for video in known if video.id in missing]
+    if not there and not known:
+        found.skipped.append(Skipped(Path(name), "no such file or folder"))
+    if not gone or prune is False:
+        return
+    if prune is None and (not there or 2 * len(gone) > len(known)):
+        what = f"has lost {len(gone)} of {len(known)} videos" if there else "is missing"
+        found.notices.append(f"{name} {what}: nothing was hidden. --prune hides what has gone.")
+        return
+    found.hide += [video for video in gone if video not in found.hide]
+
+
+def _holds(file: File, video: Video) -> bool:
+    """Whether the file's content is what the video was made from."""
+    try:
+        return (
+            file.size == video.file.size
+            and stat.S_ISREG(os.stat(file.absolute).st_mode)
+            and sha256(file.absolute) == video.content_sha256
+        )
+    except OSError:
+        return False
+
+
+def _unreadable(path: bytes, error: OSError) -> Skipped:
+    return Skipped(Path(os.fsdecode(path)), (error.strerror or "unreadable").lower())

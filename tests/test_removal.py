@@ -1,0 +1,168 @@
+"""Taking videos out, and what stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from make_videos import write_video
+
+import indexer
+from cezsar import catalog, maintenance, vectors
+from cezsar.errors import IndexMissing, QueryError
+from cezsar.settings import Settings
+from cezsar.types import IndexReport
+from query import search
+
+Index = Callable[..., IndexReport]
+_PLACES = {"red": "a.mp4", "green": "b/one.mp4", "blue": "b/two.mp4", "cyan": "bc/one.mp4"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, index_toy: Index) -> Path:
+    """An indexed folder: a second of each colour at its place."""
+    path = tmp_path.resolve() / "folder"
+    for colour, place in _PLACES.items():
+        (path / place).parent.mkdir(parents=True, exist_ok=True)
+        write_video(path / place, [(colour, 1.0)], fps=5)
+    assert index_toy(path).added == 4
+    return path
+
+
+def _shown(index: Path) -> set[str]:
+    """The colours that can be found."""
+    found = {colour: search(colour, index) for colour in _PLACES}
+    return {colour for colour, hits in found.items() if hits and hits[0].score > 0.9}
+
+
+def _videos(index: Path) -> dict[str, tuple[bool, list[int]]]:
+    """Whether each video is hidden, and its segments' ids, by name below the root."""
+    with catalog.open_to_read(index) as store:
+        assert maintenance.verify(store).problems == ()
+        with store.read() as session:
+            return {
+                os.fsdecode(video.file.path): (video.hidden, catalog.segment_ids(session, [video.id]).tolist())
+                for video in catalog.videos(session)
+            }
+
+
+@pytest.mark.parametrize("purge", [False, True], ids=["hidden", "purged"])
+@pytest.mark.parametrize(
+    ("places", "left"),
+    [
+        (["a.mp4"], {"green", "blue", "cyan"}),
+        (["b"], {"red", "cyan"}),
+        (["b/one.mp4", "b", "b/../b/two.mp4"], {"red", "cyan"}),
+        (["b/one.mp4", "bc"], {"red", "blue"}),
+        (["."], set()),
+    ],
+)
+def test_what_is_named_or_lies_below_is_not_found_any_more(
+    folder: Path, toy: Settings, places: list[str], left: set[str], purge: bool
+) -> None:
+    before = _videos(toy.index)
+    assert indexer.remove(toy.index, [folder / place for place in places], purge=purge) == 4 - len(left)
+    assert _shown(toy.index) == left
+    kept = {place: (False, ids) for place, (_, ids) in before.items() if place in {_PLACES[name] for name in left}}
+    hidden = {place: (True, ids) for place, (_, ids) in before.items() if place not in kept}
+    assert _videos(toy.index) == (kept if purge else kept | hidden)
+    assert all((folder / place).is_file() for place in _PLACES.values())
+
+
+def test_a_hidden_video_comes_back_as_it_was_when_it_is_indexed(folder: Path, toy: Settings, index_toy: Index) -> None:
+    before = _videos(toy.index)
+    indexer.remove(toy.index, [folder / "b"])
+    report = index_toy(folder)
+    assert (report.unchanged, report.added, report.segments) == (4, 0, 0)
+    assert _videos(toy.index) == before
+    assert _shown(toy.index) == set(_PLACES)
+
+
+def test_a_purged_video_is_embedded_anew_under_ids_never_used_before(
+    folder: Path, toy: Settings, index_toy: Index
+) -> None:
+    last = max(max(ids) for _, ids in _videos(toy.index).values())
+    indexer.remove(toy.index, [folder], purge=True)
+    assert _videos(toy.index) == {}
+    report = index_toy(folder)
+    assert (report.added, report.unchanged, report.segments) == (4, 0, 4)
+    assert min(min(ids) for _, ids in _videos(toy.index).values()) > last
+    assert _shown(toy.index) == set(_PLACES)
+
+
+def test_purging_much_takes_it_out_of_the_faiss_cache_too(folder: Path, toy: Settings) -> None:
+    with catalog.open_to_read(toy.index) as store:
+        index_id = store.info.index_id
+    assert vectors.load(toy.index, index_id=index_id, dimension=8).stamp.count == 4
+    indexer.remove(toy.index, [folder / "b"], purge=True)
+    assert vectors.load(toy.index, index_id=index_id, dimension=8).stamp.count == 2
+
+
+def test_purging_deletes_hidden_videos_too_and_hiding_does_not_count_them_again(folder: Path, toy: Settings) -> None:
+    assert indexer.remove(toy.index, [folder / "b" / "one.mp4"]) == 1
+    assert indexer.remove(toy.index, [folder / "b"]) == 1
+    assert indexer.remove(toy.index, [folder / "b"], purge=True) == 2
+    assert sorted(_videos(toy.index)) == ["a.mp4", "bc/one.mp4"]
+
+
+@pytest.mark.parametrize("purge", [False, True], ids=["hidden", "purged"])
+def test_a_path_that_names_no_video_is_an_error_and_nothing_is_changed(
+    folder: Path, toy: Settings, purge: bool
+) -> None:
+    before = _videos(toy.index)
+    for wrong in (folder / "gone.mp4", folder / "b" / "o", folder.parent / "other"):
+        with pytest.raises(QueryError, match="names no video in the index") as error:
+            indexer.remove(toy.index, [folder / "a.mp4", wrong], purge=purge)
+        assert str(wrong) in str(error.value)
+    assert _videos(toy.index) == before
+
+
+def test_a_video_that_is_hidden_already_is_no_video_to_hide(folder: Path, toy: Settings) -> None:
+    indexer.remove(toy.index, [folder / "a.mp4"])
+    with pytest.raises(QueryError, match=r"a\.mp4"):
+        indexer.remove(toy.index, [folder / "a.mp4"])
+
+
+def test_a_video_whose_file_is_gone_can_be_removed(folder: Path, toy: Settings) -> None:
+    for place in _PLACES.values():
+        (folder / place).unlink()
+    (folder / "b").rmdir()
+    assert indexer.remove(toy.index, [folder / "b", folder / "a.mp4"]) == 3
+    assert _shown(toy.index) == {"cyan"}
+
+
+def test_a_path_through_a_link_names_the_same_videos(
+    folder: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    monkeypatch.chdir(folder.parent)
+    assert indexer.remove(toy.index, [Path("link/b")]) == 2
+    assert indexer.remove(toy.index, [Path("link")]) == 2
+
+
+def test_a_video_that_was_found_through_a_link_can_be_removed_by_that_path(
+    folder: Path, toy: Settings, index_toy: Index
+) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    write_video(elsewhere / "white.mp4", [("white", 1.0)], fps=5)
+    (folder / "link").symlink_to(elsewhere)
+    assert index_toy(folder).added == 1
+    (hit,) = [hit for hit in search("white", toy.index) if hit.score > 0.9]
+    assert indexer.remove(toy.index, [hit.path]) == 1
+    index_toy(folder)
+    assert indexer.remove(toy.index, [folder / "link" / "white.mp4"]) == 1
+
+
+def test_a_name_that_is_not_utf8_can_be_removed(folder: Path, toy: Settings, index_toy: Index) -> None:
+    path = (folder / "a.mp4").rename(folder / os.fsdecode(b"caf\xe9.mp4"))
+    assert index_toy(folder).moved == 1
+    assert indexer.remove(toy.index, [path]) == 1
+
+
+def test_without_an_index_there_is_nothing_to_remove(tmp_path: Path) -> None:
+    with pytest.raises(IndexMissing, match="cezsar index"):
+        indexer.remove(tmp_path, [tmp_path])
+    assert list(tmp_path.iterdir()) == []
