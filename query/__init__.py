@@ -1,0 +1,7 @@
+"""The read path: text -> answers; never writes the catalog."""
+
+from query.prompts import from_names, read_labels
+from query.search import Filters, Searcher, mean_vector, search
+from query.zeroshot import classify
+
+__all__ = ["Filters", "Searcher", "classify", "from_names", "mean_vector", "read_labels", "search"]

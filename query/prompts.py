@@ -1,0 +1,79 @@
+"""Labels and the sentences that stand for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cezsar.errors import QueryError
+
+Labels = dict[str, tuple[str, ...]]
+
+
+def words(label: str) -> str:
+    """A label as words: 'PlayingGuitar' and 'playing_guitar' -> 'playing guitar'; other text stays as it is."""
+    if " " in label:
+        return label
+    parts = re.split(r"_+|(?<=[a-z0-9])(?=[A-Z])", label)
+    return " ".join(part.lower() for part in parts if part) or label if len(parts) > 1 else label
+
+
+def from_names(names: Iterable[str]) -> Labels:
+    """Labels that are described by their own words alone. Raises QueryError: none, an empty one, one twice."""
+    return _checked([(name.strip(), (words(name.strip()),)) for name in names])
+
+
+def read_labels(source: str) -> Labels:
+    """Labels from 'a,b,c', a .txt file with one a line, or a .json file {label: [sentences]}.
+
+    Raises QueryError: no labels, an empty one, one twice, a file that is missing, not UTF-8 or not of that form.
+    """
+    path = Path(os.path.expanduser(source))
+    if path.suffix.lower() not in (".txt", ".json") and not os.path.isfile(path):
+        return from_names(source.split(",") if source.strip() else ())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise QueryError(f"The labels in {path} are not UTF-8 text.") from None
+    except OSError as error:
+        raise QueryError(f"The labels in {path} cannot be read: {error.strerror}.") from None
+    if path.suffix.lower() == ".json":
+        return _from_json(text, path)
+    return from_names(line for line in text.splitlines() if line.strip())
+
+
+def _from_json(text: str, path: Path) -> Labels:
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
+        raise QueryError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(pairs, _Pairs):
+        raise QueryError(f'{path} must hold one object, {{"label": ["sentence", ...]}}.')
+    labels = []
+    for label, sentences in pairs:
+        listed = [sentences] if isinstance(sentences, str) else sentences
+        good = isinstance(listed, list) and listed and all(isinstance(s, str) and s.strip() for s in listed)
+        if not good:
+            raise QueryError(f"{path}: label {label!r} needs a list of at least one sentence.")
+        labels.append((label.strip(), tuple(sentence.strip() for sentence in listed)))
+    return _checked(labels)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its keys as they came, so that one given twice is seen."""
+
+
+def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
+    names = [name for name, _ in labels]
+    if not names:
+        raise QueryError("There are no labels: give --labels a,b,c or a file of them.")
+    if "" in names:
+        raise QueryError("One of the labels is empty.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise QueryError(f"These labels are there twice: {', '.join(twice)}.")
+    return dict(labels)

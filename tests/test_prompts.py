@@ -1,0 +1,199 @@
+"""Labels and the sentences that stand for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cezsar.errors import QueryError
+from query.prompts import from_names, read_labels, words
+
+
+@pytest.fixture
+def labels_file(tmp_path: Path) -> Path:
+    return tmp_path / "labels.json"
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("PlayingGuitar", "playing guitar"),
+        ("playing_guitar", "playing guitar"),
+        ("Playing_Guitar", "playing guitar"),
+        ("playingGuitar", "playing guitar"),
+        ("__playing__guitar__", "playing guitar"),
+        ("YoYo", "yo yo"),
+        ("TaiChi", "tai chi"),
+        ("PlayingTV", "playing tv"),
+        ("Route66Ride", "route66 ride"),
+        ("class_1", "class 1"),
+        ("TV", "TV"),
+        ("Archery", "Archery"),
+        ("archery", "archery"),
+        ("100", "100"),
+        ("already words", "already words"),
+        ("Already Words_with TVSets", "Already Words_with TVSets"),
+        ("弓を射る", "弓を射る"),
+        ("__", "__"),
+    ],
+)
+def test_a_label_is_read_as_words(label: str, expected: str) -> None:
+    assert words(label) == expected
+
+
+def test_names_stand_for_themselves_in_their_order() -> None:
+    labels = from_names([" YoYo", "a red car ", "archery"])
+    assert list(labels.items()) == [("YoYo", ("yo yo",)), ("a red car", ("a red car",)), ("archery", ("archery",))]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("YoYo,archery", {"YoYo": ("yo yo",), "archery": ("archery",)}),
+        (" a red car , archery ", {"a red car": ("a red car",), "archery": ("archery",)}),
+        ("archery", {"archery": ("archery",)}),
+        ("~archery,diving", {"~archery": ("~archery",), "diving": ("diving",)}),
+        ("a.b,c/d", {"a.b": ("a.b",), "c/d": ("c/d",)}),
+    ],
+)
+def test_a_list_is_split_at_commas(source: str, expected: dict[str, tuple[str, ...]]) -> None:
+    assert list(read_labels(source).items()) == list(expected.items())
+
+
+@pytest.mark.parametrize("num_labels", [40, 1000])
+def test_a_list_may_be_longer_than_a_file_name_can_be(num_labels: int) -> None:
+    names = [f"number{i}" for i in range(num_labels)]
+    assert list(read_labels(",".join(names))) == names
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "labels.TXT", "labels", "labels.csv"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"YoYo\na red, red car\n",
+        b"YoYo\r\na red, red car\r\n",
+        b"\xef\xbb\xbfYoYo\na red, red car",
+        b"\n \t\n  YoYo \n\na red, red car\n\n",
+    ],
+)
+def test_a_text_file_has_one_label_a_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert read_labels(str(tmp_path / name)) == {"YoYo": ("yo yo",), "a red, red car": ("a red, red car",)}
+
+
+def test_labels_keep_their_letters(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("café\n弓を射る\n", encoding="utf-8")
+    assert list(read_labels(str(tmp_path / "labels.txt"))) == ["café", "弓を射る"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"b": ["one", " two "], "a": ["three"]}', {"b": ("one", "two"), "a": ("three",)}),
+        ('{"PlayingGuitar": "a person plucks strings"}', {"PlayingGuitar": ("a person plucks strings",)}),
+        ('\ufeff{" caf\\u00e9 ": ["one", "one"]}', {"café": ("one", "one")}),
+    ],
+)
+def test_a_json_file_gives_each_label_its_sentences(
+    labels_file: Path, text: str, expected: dict[str, tuple[str, ...]]
+) -> None:
+    labels_file.write_text(text, encoding="utf-8")
+    assert list(read_labels(str(labels_file)).items()) == list(expected.items())
+
+
+@pytest.mark.parametrize("source", ["", "  ", "\n"])
+def test_no_labels_at_all_are_refused(source: str) -> None:
+    with pytest.raises(QueryError, match="no labels"):
+        read_labels(source)
+
+
+@pytest.mark.parametrize("source", [",", "a,,b", "a,b,", ", a"])
+def test_an_empty_label_is_refused(source: str) -> None:
+    with pytest.raises(QueryError, match="empty"):
+        read_labels(source)
+
+
+@pytest.mark.parametrize("source", ["a,b,a", "a, a", "c,a,b,a"])
+def test_a_label_that_is_there_twice_is_refused_by_name(source: str) -> None:
+    with pytest.raises(QueryError, match=r"twice: a"):
+        read_labels(source)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n\t\n", b"\xef\xbb\xbf"])
+def test_a_text_file_without_labels_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "labels.txt").write_bytes(content)
+    with pytest.raises(QueryError, match="no labels"):
+        read_labels(str(tmp_path / "labels.txt"))
+
+
+def test_a_line_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n a \n")
+    with pytest.raises(QueryError, match="twice: a"):
+        read_labels(str(tmp_path / "labels.txt"))
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.txt", "gone.json", "gone/labels.txt", pytest.param("a" * 300 + ".txt", id="long")]
+)
+def test_a_file_that_cannot_be_opened_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(QueryError, match=name):
+        read_labels(str(tmp_path / name))
+
+
+def test_a_folder_that_is_named_like_a_file_of_labels_is_refused(labels_file: Path) -> None:
+    labels_file.mkdir()
+    with pytest.raises(QueryError, match="cannot be read"):
+        read_labels(str(labels_file))
+
+
+def test_a_file_of_an_unknown_user_is_refused() -> None:
+    with pytest.raises(QueryError, match="cannot be read"):
+        read_labels("~nobody-has-this-name/labels.txt")
+
+
+def test_a_file_in_the_own_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "labels.txt").write_text("a")
+    assert read_labels("~/labels.txt") == {"a": ("a",)}
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "labels.json", "labels"])
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes("café".encode("latin-1"))
+    with pytest.raises(QueryError, match="not UTF-8"):
+        read_labels(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("a\nb\n", "not JSON"),
+        ('{"a": ["one"]', "not JSON"),
+        pytest.param('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON", id="deep"),
+        pytest.param('{"a": ' + "1" * 10_000 + "}", "not JSON", id="huge number"),
+        ("[]", "one object"),
+        ('["a", "b"]', "one object"),
+        ('[["a", ["one"]]]', "one object"),
+        ('"a"', "one object"),
+        ("null", "one object"),
+        ("{}", "no labels"),
+        ('{"a": []}', "'a' needs"),
+        ('{"a": {}}', "'a' needs"),
+        ('{"a": {"b": "one"}}', "'a' needs"),
+        ('{"a": ""}', "'a' needs"),
+        ('{"a": ["one", "  "]}', "'a' needs"),
+        ('{"a": ["one", 2]}', "'a' needs"),
+        ('{"a": [["one"]]}', "'a' needs"),
+        ('{"a": null}', "'a' needs"),
+        ('{"a": 1}', "'a' needs"),
+        ('{" ": ["one"]}', "empty"),
+        ('{"a": ["one"], "a": ["two"]}', "twice: a"),
+        ('{"a": ["one"], "\\u0061 ": ["two"]}', "twice: a"),
+    ],
+)
+def test_json_of_another_form_is_refused(labels_file: Path, text: str, reason: str) -> None:
+    labels_file.write_text(text)
+    with pytest.raises(QueryError, match=reason):
+        read_labels(str(labels_file))

@@ -1,0 +1,921 @@
+"""Answering questions from an index."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import shutil
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make_videos import COLOURS, write_video
+
+import indexer
+from cezsar import catalog, maintenance, vectors
+from cezsar.encoders.toy import Toy
+from cezsar.errors import IndexMismatch, IndexMissing, QueryError, SettingsError
+from cezsar.settings import Settings, load
+from cezsar.types import Hit, IndexReport, Sampling, Segment, Vectors, unit
+from query import Filters, Searcher, search
+
+Index = Callable[..., IndexReport]
+ALL = Filters(top_k=1_000, per_video=0)
+HALF = 0.5**0.5  # the score of a segment of two colours, for one of them
+
+
+# A folder of real videos
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one video a colour."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in COLOURS:
+        write_video(folder / f"{name}.mp4", [(name, 1.0)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colours(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of those, for tests that change nothing."""
+    made = load(environ={}, index=tmp_path_factory.mktemp("colours") / "index", model="toy")
+    return indexer.index([videos], made).index
+
+
+@pytest.fixture
+def by_second(toy: Settings, tmp_path: Path) -> Callable[..., Path]:
+    """Make a video of the given stretches and index it by the second: by_second(("red", 2), ("blue", 2))."""
+
+    def run(*stretches: tuple[str, float]) -> Path:
+        path = write_video(tmp_path / "video.mp4", stretches)
+        indexer.index([path], replace(toy, window_s=1.0, stride_s=1.0))
+        return path
+
+    return run
+
+
+# A catalog written by hand: each sentence is a segment of a second that shows the colours it names
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the toy encoder with nothing in it."""
+    directory = tmp_path_factory.mktemp("empty") / "index"
+    with catalog.create(directory, Toy.identity, Sampling()):
+        return directory
+
+
+@pytest.fixture
+def store(empty: Path, tmp_path: Path) -> Iterator[catalog.Catalog]:
+    """An index of the toy encoder to fill by hand."""
+    shutil.copytree(empty, tmp_path / "index")
+    with catalog.open_to_write(tmp_path / "index") as opened:
+        yield opened
+
+
+@pytest.fixture(params=["cache", "no cache", "half a cache"])
+def cached(request: pytest.FixtureRequest) -> str:
+    """What of the index is in the cache when the question comes."""
+    return str(request.param)
+
+
+def add(store: catalog.Catalog, path: str | bytes, *sentences: str, runs: tuple[int, ...] | None = None) -> int:
+    with store.write() as session:
+        return catalog.add_video(session, file_at(path), bytes(32), embedding(*sentences, runs=runs))
+
+
+def file_at(path: str | bytes) -> catalog.File:
+    return catalog.File(b"/videos", os.fsencode(path), 1, 1)
+
+
+def embedding(*sentences: str, runs: tuple[int, ...] | None = None) -> catalog.Embedding:
+    return embedded(Toy().encode_texts(sentences), runs or tuple(range(len(sentences))))
+
+
+def embedded(rows: Vectors, runs: tuple[int, ...]) -> catalog.Embedding:
+    parts = tuple(Segment(float(i), i + 1.0) for i in range(len(rows)))
+    return catalog.Embedding(float(len(parts)), parts, runs, rows)
+
+
+def fill(store: catalog.Catalog, cached: str, *shown: tuple[str, tuple[str, ...]]) -> None:
+    """Add videos (path, sentences), and build the cache at the end, never, or half-way."""
+    half = len(shown) // 2
+    for some, then in ((shown[:half], "half a cache"), (shown[half:], "cache")):
+        with store.write() as session:
+            for path, sentences in some:
+                catalog.add_video(session, file_at(path), bytes(32), embedding(*sentences))
+        if cached == then:
+            maintenance.rebuild(store)
+
+
+def names(hits: list[Hit]) -> list[str]:
+    return [hit.path.name for hit in hits]
+
+
+def drop_cache(directory: Path) -> None:
+    for file in directory.glob("vectors*"):
+        file.unlink()
+
+
+# Rankings
+
+
+def test_red_finds_the_red_video_first_with_score_one(colours: Path, videos: Path) -> None:
+    hits = search("something red", colours)
+    assert hits[0] == Hit(1, 1.0, videos / "red.mp4", 0.0, 1.0, hits[0].segment_id)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [hit.score for hit in hits[1:]] == [0.0] * 7
+    assert sorted(names(hits)) == [f"{name}.mp4" for name in sorted(COLOURS)]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_every_colour_finds_its_video(colours: Path, colour: str) -> None:
+    assert names(search(colour, colours, filters=Filters(top_k=1))) == [f"{colour}.mp4"]
+
+
+def test_a_score_is_the_cosine_similarity(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached, ("1", ("red",)), ("2", ("red blue",)), ("3", ("red blue green",)), ("4", ("black",)))
+    hits = search("red blue", store.directory)
+    assert names(hits) == ["2", "3", "1", "4"]
+    assert [hit.score for hit in hits] == pytest.approx([1.0, (2 / 3) ** 0.5, HALF, 0.0])
+
+
+def test_equal_scores_come_in_the_order_of_segment_ids(store: catalog.Catalog, cached: str) -> None:
+    both = [(f"{number}", ("red blue",)) for number in range(80)]
+    fill(store, cached, *both[:60], ("best", ("red",)), *both[60:], ("also best", ("red",)))
+    hits = search("red", store.directory, filters=Filters(top_k=12))
+    assert names(hits) == ["best", "also best", *map(str, range(10))]
+    assert [hit.segment_id for hit in hits[2:]] == list(range(1, 11))
+    assert search("red", store.directory, filters=Filters(top_k=12)) == hits
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 5, 6, 7, 10**15])
+def test_top_k_hits_are_given_where_there_are_as_many(store: catalog.Catalog, cached: str, top_k: int) -> None:
+    fill(store, cached, *((f"{number}", ("red",)) for number in range(6)))
+    assert names(search("red", store.directory, filters=Filters(top_k=top_k))) == list("012345")[:top_k]
+
+
+def test_an_empty_index_has_no_hits(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached)
+    assert search("red", store.directory, filters=ALL) == []
+
+
+@pytest.mark.parametrize(
+    ("min_score", "expected"),
+    [
+        (None, ["1", "2", "3", "4"]),
+        (-1.0, ["1", "2", "3", "4"]),
+        (0.0, ["1", "2", "3", "4"]),
+        (0.01, ["1", "2", "3"]),
+        (0.6, ["1", "2"]),
+        (1.0, ["1"]),
+        (1.01, []),
+        (float("-inf"), ["1", "2", "3", "4"]),
+        (float("inf"), []),
+    ],
+)
+def test_min_score_is_the_lowest_score_that_is_given(
+    store: catalog.Catalog, cached: str, min_score: float | None, expected: list[str]
+) -> None:
+    fill(store, cached, ("4", ("blue",)), ("3", ("red blue green",)), ("2", ("red blue",)), ("1", ("red",)))
+    assert names(search("red", store.directory, filters=Filters(min_score=min_score))) == expected
+
+
+# Hits a video
+
+
+@pytest.mark.parametrize(
+    ("per_video", "expected"),
+    [
+        (1, ["a", "b", "c"]),
+        (2, ["a", "a", "b", "c", "b", "c"]),
+        (3, ["a", "a", "b", "c", "a", "b", "c"]),
+        (0, ["a", "a", "b", "c", "a", "a", "b", "c"]),
+    ],
+)
+def test_per_video_is_the_most_hits_a_video_gives(
+    store: catalog.Catalog, cached: str, per_video: int, expected: list[str]
+) -> None:
+    shown = ("a", ("red", "blue", "red", "red blue")), ("b", ("red", "green")), ("c", ("green", "red"))
+    fill(store, cached, *shown)
+    hits = search("red", store.directory, filters=Filters(per_video=per_video))
+    assert names(hits) == expected
+
+
+@pytest.mark.parametrize(("per_video", "num_of_long"), [(1, 1), (3, 3)])
+def test_a_long_video_full_of_good_segments_does_not_starve_the_others(
+    store: catalog.Catalog, cached: str, per_video: int, num_of_long: int
+) -> None:
+    others = [(f"{number}", ("red blue",)) for number in range(6)]
+    fill(store, cached, *others[:2], ("long", ("red",) * 600), *others[2:])
+    hits = search("red", store.directory, filters=Filters(top_k=num_of_long + 6, per_video=per_video))
+    assert names(hits) == ["long"] * num_of_long + list("012345")
+
+
+def test_a_long_stretch_of_one_video_does_not_starve_the_others(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached, ("early", ("red blue",)))
+    add(store, "long", *("red",) * 600, runs=(0,) * 600)
+    fill(store, cached, ("late", ("red blue",)))
+    hits = search("red", store.directory, filters=Filters(per_video=0))
+    assert [(hit.path.name, hit.start_s, hit.end_s) for hit in hits] == [
+        ("long", 0.0, 600.0),
+        ("early", 0.0, 1.0),
+        ("late", 0.0, 1.0),
+    ]
+
+
+# Near-identical neighbours
+
+
+def test_neighbours_that_look_alike_are_one_hit_with_their_whole_range(
+    by_second: Callable[..., Path], toy: Settings
+) -> None:
+    path = by_second(("red", 3.0), ("blue", 2.0), ("red", 2.0))
+    hits = search("red", toy.index, filters=ALL)
+    assert [(hit.path, hit.start_s, hit.end_s) for hit in hits] == [
+        (path, 0.0, 3.0),
+        (path, 5.0, 7.0),
+        (path, 3.0, 5.0),
+    ]
+    assert [hit.score for hit in hits] == [1.0, 1.0, 0.0]
+
+
+def test_a_stretch_has_its_best_segments_score(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached, ("other", ("red blue",)))
+    add(store, "video", "blue", "red blue", "red", "red blue", "red blue", runs=(0, 1, 1, 1, 2))
+    fill(store, cached, ("later", ("red blue",)))
+    [best, *_] = hits = search("red", store.directory, filters=ALL)
+    assert best == Hit(1, 1.0, Path("/videos/video"), 1.0, 4.0, 4)
+    assert [(hit.path.name, hit.start_s, hit.end_s, hit.score) for hit in hits[1:]] == [
+        ("other", 0.0, 1.0, pytest.approx(HALF)),
+        ("video", 4.0, 5.0, pytest.approx(HALF)),
+        ("later", 0.0, 1.0, pytest.approx(HALF)),
+        ("video", 0.0, 1.0, 0.0),
+    ]
+
+
+def test_stretches_of_different_videos_are_different_hits(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached, *((name, ("red",)) for name in "abcd"))
+    assert names(search("red", store.directory, filters=ALL)) == ["a", "b", "c", "d"]
+
+
+# Filters on paths
+
+TREE = ("red.mp4", "trip/day 1/red.mp4", "trip/Blue.MP4", "trip.mp4", "a[1].mp4", b"caf\xe9/blue.mp4", b"caf\xe9.mp4")
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("*", TREE),
+        ("/videos/*", TREE),
+        ("/videos/trip/*", TREE[1:3]),
+        ("/videos/red.mp4", TREE[:1]),
+        ("trip/*", TREE[1:3]),
+        ("trip/day 1/red.mp4", TREE[1:2]),
+        ("red.mp4", TREE[:2]),
+        ("*.MP4", TREE[2:3]),
+        ("[Bb]lue.*", (TREE[2], TREE[5])),
+        ("trip", TREE[1:3]),
+        ("day ?", TREE[1:2]),
+        ("a[[]1].mp4", TREE[4:5]),
+        (os.fsdecode(b"caf\xe9"), TREE[5:6]),
+        (os.fsdecode(b"caf\xe9*"), TREE[5:]),
+        (os.fsdecode(b"/videos/caf\xe9.mp4"), TREE[6:]),
+        ("caf?.mp4", TREE[6:]),
+        ("café*", ()),
+        ("Trip", ()),
+        ("videos", ()),
+        ("mp4", ()),
+        ("", ()),
+    ],
+)
+def test_a_glob_names_whole_paths_paths_below_the_root_files_and_folders(
+    store: catalog.Catalog, glob: str, expected: tuple[str | bytes, ...]
+) -> None:
+    fill(store, "half a cache", *((os.fsdecode(path), ("red",)) for path in TREE))
+    hits = search("red", store.directory, filters=Filters(path=glob))
+    assert [os.fsencode(hit.path) for hit in hits] == [b"/videos/" + os.fsencode(path) for path in expected]
+
+
+def test_path_filters_apply_before_top_k(store: catalog.Catalog, cached: str) -> None:
+    bad, good = [(f"bad/{i}", ("red",)) for i in range(60)], [(f"good/{i}", ("blue",)) for i in range(5)]
+    fill(store, cached, *good[:2], *bad[:40], *good[2:], *bad[40:])
+    hits = search("red", store.directory, filters=Filters(top_k=5, path="good/*"))
+    assert names(hits) == list("01234")
+
+
+def test_videos_with_names_that_are_not_utf8_are_found(tmp_path: Path, index_toy: Index) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    path = write_video(folder / os.fsdecode(b"\xff\n.mp4"), [("red", 0.5)])
+    index = index_toy(folder).index
+    assert [hit.path for hit in search("red", index)] == [path]
+    assert [hit.path for hit in search("red", index, filters=Filters(path=path.name))] == [path]
+    with Searcher(index) as searcher:
+        assert np.array_equal(searcher.like(path), Toy().encode_texts(["red"])[0])
+
+
+# Hidden, deleted and changed videos
+
+
+@pytest.mark.parametrize("take_out", [catalog.hide_videos, catalog.purge_videos])
+@pytest.mark.parametrize("when", ["no cache", "cached before", "cached after"])
+def test_hidden_and_deleted_videos_never_appear(
+    store: catalog.Catalog, take_out: Callable[[catalog.Session, list[int]], None], when: str
+) -> None:
+    with store.write() as session:
+        ids = [
+            catalog.add_video(session, file_at(f"{number}"), bytes(32), embedding("red", "red blue"))
+            for number in range(40)
+        ]
+    if when == "cached before":
+        maintenance.rebuild(store)
+    with store.write() as session:
+        take_out(session, [*ids[:25], ids[39]])
+    if when == "cached after":
+        maintenance.rebuild(store)
+    with Searcher(store.directory) as searcher:
+        assert names(searcher.search("red", filters=Filters(top_k=3))) == ["25", "26", "27"]
+        assert names(searcher.search("red", filters=Filters(top_k=100))) == [str(number) for number in range(25, 39)]
+        assert searcher.search("red", filters=Filters(path="39")) == []
+        assert searcher.like(Path("/videos/39")) is None
+        assert (searcher.notice is not None) == (when == "no cache")
+
+
+def test_a_hidden_video_that_comes_back_is_found_again(store: catalog.Catalog, cached: str) -> None:
+    video_id = add(store, "back", "red")
+    with store.write() as session:
+        catalog.hide_videos(session, [video_id])
+    fill(store, cached, ("other", ("blue",)), ("third", ("green",)))
+    assert names(search("red", store.directory)) == ["other", "third"]
+    with store.write() as session:
+        catalog.place_video(session, video_id, file_at("elsewhere"))
+    assert names(search("red", store.directory)) == ["elsewhere", "other", "third"]
+
+
+def test_a_changed_video_shows_only_its_new_vectors(store: catalog.Catalog, cached: str) -> None:
+    video_id = add(store, "changed", "red", "green", "red")
+    fill(store, cached, ("a", ("black",)), ("b", ("black",)))
+    with store.write() as session:
+        catalog.replace_video(session, video_id, file_at("changed"), bytes(32), embedding("blue", "blue green"))
+    for _ in range(2):
+        assert search("red", store.directory, filters=Filters(min_score=0.1)) == []
+        hits = search("blue", store.directory, filters=Filters(min_score=0.1, per_video=0))
+        assert [(hit.start_s, hit.score) for hit in hits] == [(0.0, 1.0), (1.0, pytest.approx(HALF))]
+        maintenance.rebuild(store)
+
+
+def test_a_file_that_was_written_anew_is_found_by_what_it_shows_now(tmp_path: Path, index_toy: Index) -> None:
+    (tmp_path / "videos").mkdir()
+    path = write_video(tmp_path / "videos" / "video.mp4", [("red", 1.0)])
+    index = index_toy(path.parent).index
+    write_video(path, [("blue", 2.0)])
+    assert index_toy(path.parent).updated == 1
+    assert search("red", index, filters=Filters(min_score=0.5)) == []
+    [hit] = search("blue", index)
+    assert (hit.path, hit.score, hit.end_s) == (path, 1.0, 2.0)
+
+
+def test_an_open_searcher_sees_what_is_committed_meanwhile(store: catalog.Catalog, cached: str) -> None:
+    fill(store, cached, ("a", ("red",)), ("b", ("red",)))
+    with Searcher(store.directory) as searcher:
+        assert names(searcher.search("red")) == ["a", "b"]
+        added = add(store, "c", "red")
+        assert names(searcher.search("red")) == ["a", "b", "c"]
+        maintenance.rebuild(store)
+        assert names(searcher.search("red")) == ["a", "b", "c"]
+        with store.write() as session:
+            catalog.purge_videos(session, [added])
+        assert names(searcher.search("red")) == ["a", "b"]
+
+
+# The cache only makes it faster
+
+
+def stamp_of(directory: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((directory / vectors.STAMP).read_text())
+    return found
+
+
+def restamp(directory: Path, **changes: object) -> None:
+    (directory / vectors.STAMP).write_text(json.dumps(stamp_of(directory) | changes))
+
+
+def cache_file(directory: Path) -> Path:
+    return directory / str(stamp_of(directory)["file"])
+
+
+def rewrite(file: Path, content: bytes) -> None:
+    """Under a new inode: the old one may be mapped."""
+    file.unlink()
+    file.write_bytes(content)
+
+
+def without_stamp(directory: Path) -> None:
+    (directory / vectors.STAMP).unlink()
+
+
+def stamp_that_is_not_json(directory: Path) -> None:
+    (directory / vectors.STAMP).write_bytes((directory / vectors.STAMP).read_bytes()[:20])
+
+
+def stamp_that_is_not_text(directory: Path) -> None:
+    (directory / vectors.STAMP).write_bytes(b"\xff\xfe\x00")
+
+
+def stamp_of_another_form(directory: Path) -> None:
+    (directory / vectors.STAMP).write_text('{"file": "vectors.faiss"}')
+
+
+def stamp_that_is_a_list(directory: Path) -> None:
+    (directory / vectors.STAMP).write_text("[1, 2]")
+
+
+def stamp_with_text_for_a_number(directory: Path) -> None:
+    restamp(directory, generation="2")
+
+
+def stamp_of_a_file_elsewhere(directory: Path) -> None:
+    shutil.copy(cache_file(directory), directory.parent / "vectors.faiss")
+    restamp(directory, file="../vectors.faiss")
+
+
+def stamp_of_another_dimension(directory: Path) -> None:
+    restamp(directory, dimension=4)
+
+
+def stamp_of_more_vectors(directory: Path) -> None:
+    restamp(directory, count=100)
+
+
+def without_file(directory: Path) -> None:
+    cache_file(directory).unlink()
+
+
+def truncated(directory: Path) -> None:
+    os.truncate(cache_file(directory), cache_file(directory).stat().st_size // 2)
+
+
+def emptied(directory: Path) -> None:
+    rewrite(cache_file(directory), b"")
+
+
+def truncated_with_a_stamp_that_fits(directory: Path) -> None:
+    truncated(directory)
+    restamp(directory, size=cache_file(directory).stat().st_size)
+
+
+def lengthened(directory: Path) -> None:
+    rewrite(cache_file(directory), cache_file(directory).read_bytes() + b"\x00")
+
+
+def noise_of_the_same_size(directory: Path) -> None:
+    rewrite(cache_file(directory), b"\xa5" * cache_file(directory).stat().st_size)
+
+
+def impossible_number_of_lists(directory: Path) -> None:
+    content = bytearray(cache_file(directory).read_bytes())
+    struct.pack_into("<Q", content, content.index(b"ilar") + 4, 1 << 48)
+    rewrite(cache_file(directory), content)
+
+
+def index_of_another_kind(directory: Path) -> None:
+    flat = faiss.IndexFlatIP(8)
+    flat.add(np.eye(8, dtype=np.float32))
+    name = cache_file(directory)
+    name.unlink()
+    faiss.write_index(flat, str(name))
+    restamp(directory, size=name.stat().st_size, count=8)
+
+
+def foreign(directory: Path) -> None:
+    other = directory.parent / "other"
+    with catalog.create(other, Toy.identity, Sampling()) as store:
+        add(store, "other", *("white",) * 10)
+        maintenance.rebuild(store)
+    drop_cache(directory)
+    for file in other.glob("vectors*"):
+        shutil.copy(file, directory)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_stamp,
+        stamp_that_is_not_json,
+        stamp_that_is_not_text,
+        stamp_of_another_form,
+        stamp_that_is_a_list,
+        stamp_with_text_for_a_number,
+        stamp_of_a_file_elsewhere,
+        stamp_of_another_dimension,
+        stamp_of_more_vectors,
+        without_file,
+        truncated,
+        emptied,
+        truncated_with_a_stamp_that_fits,
+        lengthened,
+        noise_of_the_same_size,
+        impossible_number_of_lists,
+        index_of_another_kind,
+        foreign,
+    ],
+)
+def test_answers_are_the_same_whatever_became_of_the_cache(
+    store: catalog.Catalog, damage: Callable[[Path], None]
+) -> None:
+    for number, sentence in enumerate(("red", "blue", "red blue", "green red", "red")):
+        add(store, f"{number}", sentence, "yellow", sentence)
+    maintenance.rebuild(store)
+    add(store, "newer", "red", "blue green red")
+    with Searcher(store.directory) as searcher:
+        hits = searcher.search("red", filters=ALL)
+        assert searcher.notice is None
+        damage(store.directory)
+        assert searcher.search("red", filters=ALL) == hits
+        assert "cezsar rebuild" in str(searcher.notice)
+        maintenance.rebuild(store)
+        assert searcher.search("red", filters=ALL) == hits
+        assert searcher.notice is None
+
+
+def test_a_zero_in_the_caches_header_changes_no_answer(store: catalog.Catalog) -> None:
+    fill(store, "cache", ("a", ("red",)), ("b", ("red blue",)), ("c", ("blue",)))
+    content = cache_file(store.directory).read_bytes()
+    header = range(len(content) - 3 * (8 * 4 + 8))  # before three vectors and their ids
+    changed = []
+    with Searcher(store.directory) as searcher:
+        hits = searcher.search("red")
+        for place in (place for place in header if content[place]):
+            rewrite(cache_file(store.directory), content[:place] + b"\x00" + content[place + 1 :])
+            try:
+                same = searcher.search("red") == hits
+            except RuntimeError:  # faiss's own
+                same = False
+            changed += [] if same else [place]
+    assert changed == []
+
+
+def test_a_cache_newer_than_a_catalog_restored_from_a_backup_changes_no_answer(
+    videos: Path, tmp_path: Path, index_toy: Index
+) -> None:
+    """The cache holds ids that the restored catalog gives to other segments."""
+    index = index_toy(videos / "red.mp4").index
+    shutil.copy(index / catalog.FILE, tmp_path / "backup")
+    index_toy(videos / "green.mp4")
+    shutil.copy(tmp_path / "backup", index / catalog.FILE)
+    assert [(hit.path.stem, hit.score) for hit in search("green", index)] == [("red", 0.0)]
+    for file in index.glob(f"{catalog.FILE}-*"):
+        file.unlink()
+    index_toy(videos / "blue.mp4")
+    assert [(hit.path.stem, hit.score) for hit in search("green", index)] == [("red", 0.0), ("blue", 0.0)]
+    assert [(hit.path.stem, hit.score) for hit in search("blue", index)] == [("blue", 1.0), ("red", 0.0)]
+
+
+# What to look for
+
+
+def test_what_is_not_wanted_weighs_half_of_what_is(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        hits = searcher.search("red", without=["blue"])
+    assert (hits[0].path.name, hits[-1].path.name) == ("red.mp4", "blue.mp4")
+    assert [hit.score for hit in hits] == pytest.approx([1 / 1.25**0.5, *[0.0] * 6, -0.5 / 1.25**0.5])
+
+
+def test_several_things_that_are_not_wanted_share_the_half(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        hits = searcher.search("red", without=["blue", "green"])
+    assert hits[0].path.name == "red.mp4"
+    assert sorted(names(hits[-2:])) == ["blue.mp4", "green.mp4"]
+    assert [hit.score for hit in hits] == pytest.approx([1 / 1.125**0.5, *[0.0] * 5, *[-0.25 / 1.125**0.5] * 2])
+
+
+def test_what_is_wanted_and_not_wanted_at_once_is_still_wanted(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        assert searcher.search("red", without=["red"]) == searcher.search("red")
+
+
+def test_like_gives_what_a_whole_video_shows(by_second: Callable[..., Path], toy: Settings) -> None:
+    path = by_second(("red", 3.0), ("blue", 1.0))
+    with Searcher(toy.index) as searcher:
+        found = searcher.like(path)
+    assert found is not None
+    assert found.dtype == np.float32
+    assert found == pytest.approx(unit(3 * Toy().encode_texts(["red"]) + Toy().encode_texts(["blue"]))[0])
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "expected"),
+    [
+        (0.0, 2.0, "red"),
+        (2.0, 4.0, "blue"),
+        (1.5, 2.0, "red"),
+        (1.5, 2.5, "red blue"),
+        (0.5, 0.6, "red"),
+        (3.5, 60.0, "blue"),
+        (0.0, 4.0, "red blue"),
+    ],
+)
+def test_like_gives_what_the_segments_that_touch_a_range_show(
+    by_second: Callable[..., Path], toy: Settings, start_s: float, end_s: float, expected: str
+) -> None:
+    path = by_second(("red", 2.0), ("blue", 2.0))
+    with Searcher(toy.index) as searcher:
+        assert searcher.like(path, Segment(start_s, end_s)) == pytest.approx(Toy().encode_texts([expected])[0])
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(4.0, 5.0), (60.0, 70.0)])
+def test_a_range_beyond_the_end_is_refused(
+    by_second: Callable[..., Path], toy: Settings, start_s: float, end_s: float
+) -> None:
+    path = by_second(("red", 4.0))
+    with Searcher(toy.index) as searcher, pytest.raises(QueryError, match="it ends at 4 s"):
+        searcher.like(path, Segment(start_s, end_s))
+
+
+@pytest.mark.parametrize("name", ["unknown.mp4", ".", "red.mp4/", "~nobody-has-this-name/red.mp4", "~red.mp4"])
+def test_a_video_that_is_not_in_the_index_has_no_likeness(colours: Path, name: str) -> None:
+    with Searcher(colours) as searcher:
+        assert searcher.like(Path(name)) is None
+        assert searcher.like(Path(name), Segment(0.0, 1.0)) is None
+
+
+def test_like_takes_a_relative_path(colours: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(videos.parent)
+    with Searcher(colours) as searcher:
+        assert np.array_equal(searcher.like(Path(videos.name, "red.mp4")), searcher.like(videos / "red.mp4"))
+
+
+def test_a_likeness_alone_is_searched_for(colours: Path, videos: Path) -> None:
+    with Searcher(colours) as searcher:
+        red = searcher.like(videos / "red.mp4")
+        assert red is not None
+        assert searcher.search(like=[red]) == searcher.search("red")
+
+
+def test_text_and_likeness_weigh_alike(colours: Path, videos: Path) -> None:
+    with Searcher(colours) as searcher:
+        red, blue = searcher.like(videos / "red.mp4"), searcher.like(videos / "blue.mp4")
+        assert red is not None
+        assert blue is not None
+        one = searcher.search("green", like=[red])
+        two = searcher.search("green", like=[red, blue])
+        away = searcher.search(without=["blue"], like=[red])
+        all_three = searcher.search("green", without=["blue"], like=[red])
+    assert sorted(names(one[:2])) == ["green.mp4", "red.mp4"]
+    assert [hit.score for hit in one] == pytest.approx([HALF, HALF, *[0.0] * 6])
+    assert sorted(names(two[:3])) == ["blue.mp4", "green.mp4", "red.mp4"]
+    assert [hit.score for hit in two] == pytest.approx([3**-0.5] * 3 + [0.0] * 5)
+    assert [away[0].score, away[-1].score] == pytest.approx([1 / 1.25**0.5, -0.5 / 1.25**0.5])
+    assert [hit.score for hit in all_three] == pytest.approx([3**-0.5] * 2 + [0.0] * 5 + [-(3**-0.5)])
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t\u3000"])
+def test_a_blank_text_is_refused(colours: Path, videos: Path, blank: str) -> None:
+    with Searcher(colours) as searcher:
+        red = searcher.like(videos / "red.mp4")
+        assert red is not None
+        for ask in (
+            lambda: searcher.search(blank),
+            lambda: searcher.search("red", without=["blue", blank]),
+            lambda: searcher.search(blank, like=[red]),
+        ):
+            with pytest.raises(QueryError, match="empty"):
+                ask()
+
+
+@pytest.mark.parametrize("without", [[], ["blue"]])
+def test_nothing_to_look_for_is_refused(colours: Path, without: list[str]) -> None:
+    with Searcher(colours) as searcher, pytest.raises(QueryError, match="nothing to look for"):
+        searcher.search(without=without)
+
+
+def test_stray_surrogates_do_not_hide_the_rest_of_a_text(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        assert searcher.search("red \udcff \ud800") == searcher.search("red")
+        assert len(searcher.search("\udcff", without=["blue \udc80"])) == 8
+
+
+def test_text_that_is_not_utf8_does_not_stop_a_real_text_encoder(toy: Settings, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "red.mp4", [("red", 0.5)])
+    indexer.index([path], replace(toy, model="lite-objects"))
+    with Searcher(toy.index) as searcher:
+        assert names(searcher.search(os.fsdecode(b"caf\xe9"), without=["\ud800 blue"])) == ["red.mp4"]
+
+
+@pytest.mark.parametrize("values", [{"top_k": 0}, {"top_k": -1}, {"per_video": -1}, {"min_score": float("nan")}])
+def test_filters_out_of_range_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(values))):
+        Filters(**values)  # type: ignore[arg-type]
+
+
+# Which indexes
+
+
+def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(IndexMissing, match="No index"):
+            search("red", directory)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_made_by_other_weights_of_that_name_is_refused(colours: Path, tmp_path: Path) -> None:
+    shutil.copytree(colours, tmp_path / "copy")
+    with closing(sqlite3.connect(tmp_path / "copy" / catalog.FILE)) as connection, connection:
+        connection.execute("UPDATE index_info SET weights_sha256 = ?", ("0" * 64,))
+    with pytest.raises(IndexMismatch, match="weights of 'toy'"):
+        search("red", tmp_path / "copy")
+
+
+# Readers never write
+
+
+@pytest.fixture(params=["as it was written", "after a question"])
+def read_only(request: pytest.FixtureRequest, colours: Path) -> Iterator[Path]:
+    """A copy of the colours' index in a folder that nobody may write to and everybody may read."""
+    with tempfile.TemporaryDirectory() as parent:
+        directory = Path(parent) / "index"
+        shutil.copytree(colours, directory, ignore=shutil.ignore_patterns("*-wal", "*-shm"))
+        if request.param == "after a question":  # SQLite has left files of its own then
+            search("red", directory)
+        Path(parent).chmod(0o755)
+        for file in directory.iterdir():
+            file.chmod(0o444)
+        directory.chmod(0o555)
+        yield directory
+        directory.chmod(0o755)
+
+
+def test_a_read_only_index_answers_and_is_left_as_it_was(
+    read_only: Path, colours: Path, videos: Path, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    hits = search("red", colours)
+    before = {file.name: file.read_bytes() for file in read_only.iterdir()}
+    with unprivileged():
+        with pytest.raises(PermissionError):
+            (read_only / "new").touch()
+        with Searcher(read_only) as searcher:
+            assert searcher.search("red") == hits
+            assert searcher.notice is None
+            assert searcher.like(videos / "red.mp4") is not None
+    assert {file.name: file.read_bytes() for file in read_only.iterdir()} == before
+
+
+def test_questions_change_no_row(colours: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "copy"
+    shutil.copytree(colours, directory)
+
+    def content() -> tuple[bytes, bytes, list[str]]:
+        with closing(sqlite3.connect(f"file:{directory / catalog.FILE}?mode=ro", uri=True)) as connection:
+            rows = list(connection.iterdump())
+        return cache_file(directory).read_bytes(), (directory / vectors.STAMP).read_bytes(), rows
+
+    before = content()
+    with Searcher(directory) as searcher:
+        searcher.search("red", without=["blue"])
+        searcher.search("red", filters=Filters(path="nothing"))
+    assert content() == before
+
+
+# Against an obvious oracle, over catalogs with a random past
+
+
+@dataclass(frozen=True)
+class Change:
+    what: str
+    which: int
+    num_segments: int
+
+
+changes = st.lists(
+    st.builds(
+        Change,
+        st.sampled_from(["add", "add", "add", "replace", "hide", "show", "purge", "cache"]),
+        st.integers(0, 9),
+        st.integers(1, 15),
+    ),
+    max_size=16,
+)
+filters = st.builds(
+    Filters,
+    top_k=st.integers(1, 12),
+    min_score=st.sampled_from([None, None, -0.2718, 0.0, 0.3141]),
+    per_video=st.integers(0, 3),
+    path=st.sampled_from([None, None, "*/a/*", "*[02468].mp4", "nowhere"]),
+)
+
+
+def live_through(store: catalog.Catalog, past: list[Change], draw: Callable[[int], Vectors], runs_seed: int) -> None:
+    """Make a catalog have this past; draw gives the vectors of so many segments."""
+    rng = np.random.default_rng(runs_seed)
+    ids: list[int] = []
+
+    def file(number: int) -> catalog.File:
+        return file_at(f"{'ab'[number % 2]}/{number}.mp4")
+
+    def made(num_segments: int) -> catalog.Embedding:
+        return embedded(draw(num_segments), tuple(np.cumsum(rng.integers(0, 2, num_segments)).tolist()))
+
+    for number, change in enumerate(past):
+        if change.what == "cache":
+            maintenance.rebuild(store)
+            continue
+        with store.write() as session:
+            if change.what == "add":
+                ids.append(catalog.add_video(session, file(number), bytes(32), made(change.num_segments)))
+                continue
+            chosen = ids[change.which : change.which + 1]
+            if change.what == "purge":
+                catalog.purge_videos(session, chosen)
+                del ids[change.which : change.which + 1]
+            elif change.what == "hide":
+                catalog.hide_videos(session, chosen)
+            elif chosen and change.what == "show":
+                catalog.place_video(session, chosen[0], file(number))
+            elif chosen:
+                catalog.replace_video(session, chosen[0], file(number), bytes(32), made(change.num_segments))
+
+
+def slow_answer(directory: Path, direction: Vectors, chosen: Filters) -> list[Hit]:
+    """Every visible row, scored one by one; each stretch once, ranked, and so many of each video."""
+    with closing(sqlite3.connect(directory / catalog.FILE)) as connection:
+        rows = connection.execute(
+            "SELECT segments.id, video_id, run, start_s, end_s, vector, roots.path || '/' || videos.path FROM segments"
+            " JOIN videos ON videos.id = video_id JOIN roots ON roots.id = root_id WHERE NOT hidden"
+        ).fetchall()
+    found: list[Hit] = []
+    owners: list[int] = []
+    seen = set()
+    scored = sorted((-float(np.frombuffer(row[5], "<f4") @ direction), row[0], row) for row in rows)
+    for negative, segment_id, (_, video_id, run, _, _, _, path) in scored:
+        if chosen.path is not None and not fnmatch.fnmatchcase(path, chosen.path):
+            continue
+        if chosen.min_score is not None and -negative < chosen.min_score:
+            continue
+        if (video_id, run) in seen or (chosen.per_video and owners.count(video_id) >= chosen.per_video):
+            continue
+        stretch = [row for row in rows if (row[1], row[2]) == (video_id, run)]
+        seen.add((video_id, run))
+        owners.append(video_id)
+        start_s, end_s = min(row[3] for row in stretch), max(row[4] for row in stretch)
+        found.append(Hit(len(found) + 1, -negative, Path(path), start_s, end_s, segment_id))
+    return found[: chosen.top_k]
+
+
+@given(past=changes, chosen=filters, seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=50)
+def test_answers_agree_with_a_slow_search_over_all_visible_vectors(
+    empty: Path, tmp_path_factory: pytest.TempPathFactory, past: list[Change], chosen: Filters, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    directory = tmp_path_factory.mktemp("random") / "index"
+    shutil.copytree(empty, directory)
+    direction = unit(rng.standard_normal((1, 8)))[0]
+    with catalog.open_to_write(directory) as store, Searcher(directory) as searcher:
+        live_through(store, past, lambda n: unit(rng.standard_normal((n, 8))), seed)
+        expected = slow_answer(directory, direction, chosen)
+        unlimited = slow_answer(directory, direction, replace(chosen, top_k=10_000, per_video=0))
+        for _ in range(2):
+            hits = searcher.search(like=[direction], filters=chosen)
+            assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+            assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+            possible = {(hit.path, hit.start_s): hit for hit in unlimited}
+            assert len({(hit.path, hit.start_s) for hit in hits}) == len(hits)
+            for hit in hits:
+                other = possible[hit.path, hit.start_s]
+                assert (hit.score, hit.end_s) == (pytest.approx(other.score, abs=1e-5), other.end_s)
+                if chosen.per_video:
+                    assert sum(other.path == hit.path for other in hits) <= chosen.per_video
+            drop_cache(directory)
+
+
+@given(past=changes, chosen=filters, seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=50)
+def test_equal_scores_rank_alike_with_a_cache_without_one_and_with_a_new_one(
+    empty: Path, tmp_path_factory: pytest.TempPathFactory, past: list[Change], chosen: Filters, seed: int
+) -> None:
+    """A segment of one colour scores exactly as much as the direction holds of it, so that most scores are tied."""
+    rng, colours = np.random.default_rng(seed), np.eye(8, dtype=np.float32)
+    directory = tmp_path_factory.mktemp("ties") / "index"
+    shutil.copytree(empty, directory)
+    direction = unit(np.array([[3, 2, 1, 0, 0, 0, 0, 0]]))[0]
+    with catalog.open_to_write(directory) as store, Searcher(directory) as searcher:
+        live_through(store, past, lambda n: colours[rng.choice(3, n, p=[0.1, 0.8, 0.1])], seed)
+        expected = slow_answer(directory, direction, chosen)
+        assert searcher.search(like=[direction], filters=chosen) == expected
+        drop_cache(directory)
+        assert searcher.search(like=[direction], filters=chosen) == expected
+        maintenance.rebuild(store)
+        assert searcher.search(like=[direction], filters=chosen) == expected
