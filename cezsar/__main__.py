@@ -1,0 +1,5 @@
+"""python -m cezsar."""
+
+from cezsar.cli import main
+
+main()

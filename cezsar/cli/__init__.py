@@ -1,0 +1,59 @@
+"""The command line: parse, call one library function, print; the only code that prints results or exits."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from cezsar import __version__
+from cezsar.errors import CezsarError, SettingsError
+from cezsar.paths import readable
+
+_COMMANDS = ("index", "query", "classify", "models", "stats", "remove", "verify", "rebuild", "db")
+
+
+class _Commands(click.Group):
+    """Commands in modules of their own, imported when they are needed; CezsarErrors caught once, here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command = import_module(f"cezsar.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.UsageError(readable(str(error)), ctx) from None
+        except CezsarError as error:
+            click.echo(f"cezsar: {readable(str(error))}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("cezsar: interrupted; what was committed stays.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="cezsar", message="cezsar %(version)s")
+def cli() -> None:
+    """Search your own videos by what happens in them.
+
+    \b
+    cezsar index ~/Movies                          look at every video once
+    cezsar query "person playing violin"           find the moments that show it
+    cezsar classify ~/Movies --labels cooking,surfing
+
+    Nothing leaves this machine. `cezsar COMMAND --help` says more of each.
+    """
+
+
+def main() -> None:
+    """The entry point of `cezsar` and `python -m cezsar`."""
+    sys.exit(cli())

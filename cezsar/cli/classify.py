@@ -1,0 +1,126 @@
+"""cezsar classify"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cezsar.cli.console import (
+    clock,
+    device_option,
+    index_option,
+    is_terminal,
+    json_option,
+    path_arguments,
+    print_json,
+    print_table,
+    short,
+)
+from cezsar.errors import CezsarError
+from cezsar.paths import path_fields, readable
+
+if TYPE_CHECKING:
+    from cezsar.types import Prediction, VideoPredictions
+
+
+@click.command(name="classify")
+@path_arguments
+@click.option(
+    "--labels",
+    metavar="a,b,c|FILE",
+    required=True,
+    help="Your classes: a list, a .txt file with one a line, or a .json file {label: [sentences]}.",
+)
+@index_option
+@click.option(
+    "-k", "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to give a video."
+)
+@click.option("--segments", "timeline", is_flag=True, help="A timeline: the classes of each segment too.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@json_option
+@device_option
+def command(
+    paths: tuple[Path, ...],
+    labels: str,
+    index: Path | None,
+    top_k: int,
+    timeline: bool,
+    form: str,
+    as_json: bool,
+    device: str | None,
+) -> None:
+    """Say which of your labels fits each video under PATH best, without any training on them.
+
+    Videos that are not in the index yet are indexed first. A label is described by its own words, or by the sentences
+    that a .json file gives it, which say what is seen: {"archery": ["a person draws a bow and shoots at a target"]}.
+    The score is the cosine similarity of the video and the nearest sentence.
+    """
+    from cezsar import catalog
+    from cezsar.cli.index import run_index
+    from cezsar.settings import load
+    from query import Searcher, classify, read_labels
+
+    wanted = read_labels(labels)
+    settings = load(index=index, device=device)
+    form = "json" if as_json else form
+    report = run_index(paths, settings, prune=False)
+    if not catalog.exists(settings.index):
+        raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
+    errors = {skip.path: skip.reason for skip in report.skipped}
+    with Searcher(settings.index, device=settings.device) as searcher:
+        videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
+        if form == "json":
+            from cezsar.cli.documents import classify_document
+
+            print_json(classify_document(searcher.store.info.encoder.name, list(wanted), videos, timeline=timeline))
+        elif form == "csv":
+            _print_csv(videos)
+        else:
+            _print_tables(videos)
+    if not any(video.error is None for video in videos):
+        raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
+
+
+def _print_tables(videos: Sequence[VideoPredictions]) -> None:
+    rows: list[tuple[str, str, str, str]] = []
+    for video in videos:
+        if video.error is not None:
+            rows.append((short(video.path), "-", "", video.error))
+            continue
+        rows.append((short(video.path), *_cells(video.predictions)))
+        for part in video.segments:
+            time = f"  {clock(part.segment.start_s)}-{clock(part.segment.end_s)}"
+            rows.append((time, *_cells(part.predictions)))
+    if rows:
+        print_table((("video", False), ("label", False), ("score", True), ("then", False)), rows)
+
+
+def _cells(predictions: Sequence[Prediction]) -> tuple[str, str, str]:
+    best, others = predictions[0], predictions[1:]
+    return best.label, f"{best.score:.3f}", ", ".join(f"{other.label} {other.score:.3f}" for other in others)
+
+
+def _print_csv(videos: Sequence[VideoPredictions]) -> None:
+    """One line a prediction; start_s and end_s are empty where it is of the whole video."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("path", "start_s", "end_s", "rank", "label", "score", "error", "path_bytes"))
+    for video in videos:
+        path = path_fields(video.path)
+        name, raw = path["path"], path.get("path_bytes", "")
+        if video.error is not None:
+            writer.writerow((name, "", "", "", "", "", video.error, raw))
+        for rank, one in enumerate(video.predictions, start=1):
+            writer.writerow((name, "", "", rank, one.label, one.score, "", raw))
+        for part in video.segments:
+            for rank, one in enumerate(part.predictions, start=1):
+                times = (part.segment.start_s, part.segment.end_s)
+                writer.writerow((name, *times, rank, one.label, one.score, "", raw))
+    lines = out.getvalue().splitlines() if is_terminal() else [out.getvalue().removesuffix("\n")]
+    for line in lines:
+        click.echo(readable(line) if is_terminal() else line)

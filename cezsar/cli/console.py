@@ -1,0 +1,108 @@
+"""What the commands share: options that several take, and printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cezsar.paths import readable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def index_option(function: _F) -> _F:
+    """--index DIR, for every command that needs the index."""
+    return click.option(
+        "--index",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="The index's folder.  [environment: CEZSAR_INDEX; default: the user data directory]",
+    )(function)
+
+
+def json_option(function: _F) -> _F:
+    """--json, one document on stdout."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+
+
+def device_option(function: _F) -> _F:
+    """--device auto|cpu|cuda."""
+    return click.option(
+        "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the encoder runs.  [default: auto]"
+    )(function)
+
+
+def path_arguments(function: _F) -> _F:
+    """PATH..., any bytes that the system allows."""
+    return click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))(
+        function
+    )
+
+
+def print_json(document: object, *, indent: int | None = 1) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; each column is its title and whether it is of numbers. Folded on a terminal, not in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=100_000)
+    table: Table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title, is_number in columns:
+        table.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    for row in rows:
+        table.add_row(*(Text(readable(cell)) for cell in row))
+    console.print(table)
+
+
+def notice(line: str) -> None:
+    """A line on stderr."""
+    click.echo(f"cezsar: {readable(line)}", err=True)
+
+
+def short(path: Path) -> str:
+    """A path as a person would type it here: relative to the current folder where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss.s, or h:mm:ss.s from an hour on."""
+    tenths = round(seconds * 10)
+    hours, minutes, rest = tenths // 36_000, tenths // 600 % 60, tenths % 600
+    text = f"{minutes:02d}:{rest // 10:02d}.{rest % 10}" if hours else f"{minutes}:{rest // 10:02d}.{rest % 10}"
+    return f"{hours}:{text}" if hours else text
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 video', '2 videos', '1,000 videos'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes on stdout, as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def is_terminal() -> bool:
+    """Whether stdout is looked at by a person."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

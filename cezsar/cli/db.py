@@ -1,0 +1,46 @@
+"""cezsar db"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cezsar.cli.console import index_option, json_option, print_json
+
+
+@click.group(name="db")
+def command() -> None:
+    """The catalog's schema."""
+
+
+@command.command()
+@index_option
+@json_option
+def current(index: Path | None, as_json: bool) -> None:
+    """Say which schema revision the catalog has, and which one this CEZSAR uses."""
+    from cezsar import catalog
+    from cezsar.settings import load
+
+    revision = catalog.current(load(index=index).index)
+    if as_json:
+        print_json({"current": revision, "newest": catalog.REVISION})
+    else:
+        click.echo(f"{revision} (this CEZSAR uses {catalog.REVISION})")
+
+
+@command.command()
+@index_option
+@json_option
+def upgrade(index: Path | None, as_json: bool) -> None:
+    """Bring an older catalog up to date, in one transaction; everything in it is kept."""
+    from cezsar import catalog
+    from cezsar.settings import load
+
+    before = catalog.upgrade(load(index=index).index)
+    if as_json:
+        print_json({"before": before, "current": catalog.REVISION})
+    elif before == catalog.REVISION:
+        click.echo(f"{before}: up to date already")
+    else:
+        click.echo(f"upgraded {before} -> {catalog.REVISION}")

@@ -1,0 +1,78 @@
+"""The JSON documents of the command line's contract."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cezsar.paths import path_fields
+
+if TYPE_CHECKING:
+    from cezsar.types import Hit, IndexReport, Prediction, VideoPredictions
+
+
+def index_document(report: IndexReport) -> dict[str, Any]:
+    """What `index --json` prints."""
+    return {
+        "index": os.fspath(report.index),
+        "model": report.model,
+        "added": report.added,
+        "updated": report.updated,
+        "moved": report.moved,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "segments": report.segments,
+        "seconds": round(report.seconds, 3),
+        "skipped": [{**path_fields(skip.path), "reason": skip.reason} for skip in report.skipped],
+    }
+
+
+def query_document(text: str | None, model: str, hits: Sequence[Hit]) -> dict[str, Any]:
+    """What `query --json` prints; the query is null where only --like was given."""
+    return {
+        "query": text,
+        "model": model,
+        "hits": [
+            {
+                "rank": hit.rank,
+                "score": hit.score,
+                **path_fields(hit.path),
+                "start_s": hit.start_s,
+                "end_s": hit.end_s,
+                "segment_id": hit.segment_id,
+            }
+            for hit in hits
+        ],
+    }
+
+
+def classify_document(
+    model: str, labels: Sequence[str], videos: Sequence[VideoPredictions], *, timeline: bool
+) -> dict[str, Any]:
+    """What `classify --json` prints; "segments" only with a timeline."""
+    return {
+        "model": model,
+        "labels": list(labels),
+        "videos": [_video_document(video, timeline=timeline) for video in videos],
+    }
+
+
+def _video_document(video: VideoPredictions, *, timeline: bool) -> dict[str, Any]:
+    if video.error is not None:
+        return {**path_fields(video.path), "error": video.error}
+    document: dict[str, Any] = {**path_fields(video.path), "predictions": _predictions(video.predictions)}
+    if timeline:
+        document["segments"] = [
+            {
+                "start_s": part.segment.start_s,
+                "end_s": part.segment.end_s,
+                "predictions": _predictions(part.predictions),
+            }
+            for part in video.segments
+        ]
+    return document
+
+
+def _predictions(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    return [{"label": prediction.label, "score": prediction.score} for prediction in predictions]

@@ -1,0 +1,145 @@
+"""cezsar index"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cezsar.cli.console import (
+    counted,
+    device_option,
+    index_option,
+    json_option,
+    notice,
+    path_arguments,
+    print_json,
+    short,
+)
+from cezsar.errors import CezsarError
+
+if TYPE_CHECKING:
+    from cezsar.settings import Settings
+    from cezsar.types import IndexReport
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(name="index")
+@path_arguments
+@index_option
+@click.option("--model", metavar="NAME|HUB_ID|DIR", help="Encoder of a new index.  [default: lite-objects]")
+@click.option("--fps", type=_POSITIVE, help="Frames looked at a second, for a new index.  [default: 2]")
+@click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment, for a new index.  [default: 8]")
+@click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: 4]")
+@click.option(
+    "--prune/--no-prune",
+    default=None,
+    help="Hide videos whose files have gone from PATH.  [default: hide, unless PATH is missing, empty or has lost over "
+    "half of its videos]",
+)
+@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave these files or folders alone. Repeatable.")
+@device_option
+@click.option("--workers", type=click.IntRange(min=1), help="Videos decoded at once.  [default: 2]")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary; skipped files are still named.")
+@json_option
+def command(
+    paths: tuple[Path, ...], prune: bool | None, exclude: tuple[str, ...], quiet: bool, as_json: bool, **chosen: Any
+) -> None:
+    """Look at every video under PATH once, and remember what it shows.
+
+    PATH is a folder (searched recursively, hidden files left out) or a file. Only what is new or has changed is
+    embedded: run it again whenever videos came. Moved and renamed files are recognised by their content. An existing
+    index keeps its model, fps, window and stride. Ctrl-C keeps what is done so far.
+    """
+    from cezsar.settings import load
+
+    report = run_index(paths, load(**chosen), prune=prune, exclude=exclude, quiet=quiet or as_json)
+    if as_json:
+        from cezsar.cli.documents import index_document
+
+        print_json(index_document(report))
+    elif not quiet:
+        click.echo(_summary(report))
+    if report.num_readable == 0 and not report.removed:
+        raise CezsarError(_nothing_read(paths, report))
+
+
+def run_index(
+    paths: tuple[Path, ...],
+    settings: Settings,
+    *,
+    prune: bool | None = None,
+    exclude: tuple[str, ...] = (),
+    quiet: bool = False,
+) -> IndexReport:
+    """Index with a progress bar on stderr, where that is a terminal, and a line a skipped file."""
+    import indexer
+
+    with ExitStack() as stack:
+        bar = stack.enter_context(_Bar(shown=not quiet))
+        return indexer.index(paths, settings, prune=prune, exclude=exclude, progress=bar)
+
+
+class _Bar:
+    """Progress on stderr: videos done, megabytes a second, time left."""
+
+    def __init__(self, *, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.fields[num_done]}/{task.fields[num_videos]} videos"),
+            BarColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not (shown and console.is_terminal),
+            transient=True,
+        )
+        self._task: Any = None
+        self._num_done = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.__exit__(None, None, None)
+
+    def start(self, num_videos: int, num_bytes: int) -> None:
+        self._task = self._progress.add_task("", total=num_bytes, num_done=0, num_videos=num_videos)
+
+    def done(self, path: Path, num_bytes: int) -> None:
+        self._num_done += 1
+        self._progress.update(self._task, advance=num_bytes, num_done=self._num_done)
+
+    def skipped(self, path: Path, num_bytes: int, reason: str) -> None:
+        if self._task is not None:
+            self.done(path, num_bytes)
+        notice(f"skipped {short(path)}: {reason}")
+
+    def notice(self, line: str) -> None:
+        notice(line)
+
+
+def _summary(report: IndexReport) -> str:
+    kinds = ("added", "updated", "moved", "unchanged", "removed")
+    told = [f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)]
+    told += [f"{len(report.skipped):,} skipped"] if report.skipped else []
+    return (
+        f"{', '.join(told) or 'nothing to do'}; {counted(report.segments, 'new segment')} "
+        f"in {report.seconds:.1f} s; index {report.index} ({report.model})"
+    )
+
+
+def _nothing_read(paths: tuple[Path, ...], report: IndexReport) -> str:
+    where = ", ".join(short(path) for path in paths)
+    if report.skipped:
+        return f"Nothing in {where} could be read: {counted(len(report.skipped), 'file')} skipped."
+    return f"There are no videos in {where}."

@@ -1,0 +1,35 @@
+"""cezsar models"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict
+
+import click
+
+from cezsar.cli.console import json_option, print_json
+
+
+@click.command(name="models")
+@json_option
+def command(as_json: bool) -> None:
+    """List the encoders, where their weights come from, and which to choose."""
+    from cezsar.encoders import CARDS
+
+    if as_json:
+        print_json([asdict(card) for card in CARDS])
+        return
+    click.echo(
+        "Offline or on a laptop, take lite-objects, the default. Where the model hub can be reached and\n"
+        "quality matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
+    )
+    for card in CARDS:
+        click.echo(click.style(card.name, bold=True))
+        click.echo(f"  dimension  {card.dimension or 'of the checkpoint'}")
+        click.echo(f"  licence    {card.licence}")
+        click.echo(f"  weights    {card.weights}")
+        click.echo(
+            textwrap.fill(
+                card.advice, 78, initial_indent="  use        ", subsequent_indent=" " * 13, break_on_hyphens=False
+            )
+        )

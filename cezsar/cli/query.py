@@ -1,0 +1,206 @@
+"""cezsar query"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cezsar.cli.console import (
+    clock,
+    counted,
+    device_option,
+    index_option,
+    is_terminal,
+    json_option,
+    notice,
+    print_json,
+    print_table,
+    short,
+    write_bytes,
+)
+from cezsar.errors import CezsarError, QueryError, VideoError
+from cezsar.paths import path_fields, readable
+
+if TYPE_CHECKING:
+    from cezsar.types import Hit, Segment, Vectors
+    from query import Searcher
+
+_RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
+_NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
+
+
+@click.command(name="query")
+@click.argument("text", required=False)
+@index_option
+@click.option("-k", "--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Hits to give.")
+@click.option("--min-score", type=float, metavar="X", help="Only hits of at least this score, in -1 to 1.")
+@click.option(
+    "--per-video", type=click.IntRange(min=0), default=1, show_default=True, help="Hits a video; 0 for all of them."
+)
+@click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
+@click.option("--not", "without", metavar="TEXT", multiple=True, help="Away from what shows this. Repeatable.")
+@click.option("--like", metavar="VIDEO[@START-END]", help="What looks like this, instead of TEXT or with it.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
+)
+@json_option
+@click.option(
+    "--export", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Cut each hit to a file."
+)
+@device_option
+def command(
+    text: str | None,
+    index: Path | None,
+    top_k: int,
+    min_score: float | None,
+    per_video: int,
+    glob: str | None,
+    without: tuple[str, ...],
+    like: str | None,
+    form: str,
+    as_json: bool,
+    export: Path | None,
+    device: str | None,
+) -> None:
+    """Find the moments that show TEXT, best first; TEXT - reads one query a line from standard input.
+
+    The score is the cosine similarity of a moment and the text; it ranks, it is no probability, and its usual height
+    depends on the model. Times for --like are seconds or m:ss, as in --like trip.mp4@1:20-1:30.
+    """
+    from cezsar.settings import load
+    from query import Filters, Searcher
+
+    settings = load(index=index, device=device)
+    if text is None and like is None:
+        raise click.UsageError("Give a TEXT to look for, or a video with --like.")
+    form = "json" if as_json else form
+    filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob)
+    with Searcher(settings.index, device=settings.device) as searcher:
+        examples = [] if like is None else [_example(searcher, like)]
+        texts = _lines() if text == "-" else [text]
+        if form == "csv":
+            click.echo(_csv_line(("query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes")))
+        for number, line in enumerate(texts, start=1):
+            hits = searcher.search(line, without=without, like=examples, filters=filters)
+            if number == 1 and searcher.notice:
+                notice(searcher.notice)
+            _print(line, searcher, hits, form, is_batch=text == "-")
+            if export:
+                _export(hits, export, prefix=f"{number:03d}-" if text == "-" else "")
+
+
+def _lines() -> Iterator[str]:
+    """The queries on standard input; lines of white space alone are none."""
+    num_queries = 0
+    for raw in sys.stdin.buffer:
+        line = raw.decode("utf-8", errors="replace").strip()
+        if line:
+            num_queries += 1
+            yield line
+    if num_queries == 0:
+        raise QueryError("There are no queries on standard input: give one a line.")
+
+
+def _print(text: str | None, searcher: Searcher, hits: Sequence[Hit], form: str, *, is_batch: bool) -> None:
+    if form == "json":
+        from cezsar.cli.documents import query_document
+
+        document = query_document(text, searcher.store.info.encoder.name, hits)
+        print_json(document, indent=None if is_batch else 1)
+    elif form == "csv":
+        for hit in hits:
+            path = path_fields(hit.path)
+            row = (text or "", hit.rank, hit.score, path["path"], hit.start_s, hit.end_s, hit.segment_id)
+            click.echo(_csv_line((*row, path.get("path_bytes", ""))))
+    elif form == "paths":
+        for hit in hits:
+            name = readable(hit.path).encode() if is_terminal() else os.fsencode(hit.path)
+            write_bytes(name + b"\n")
+    else:
+        if is_batch:
+            click.echo(readable(text or ""))
+        rows = [
+            (str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", short(hit.path))
+            for hit in hits
+        ]
+        if rows:
+            print_table((("#", True), ("score", True), ("time", True), ("video", False)), rows)
+        else:
+            notice("no hits" + ("" if text is None else f" for {text!r}"))
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(values)
+    return readable(out.getvalue()) if is_terminal() else out.getvalue()
+
+
+def _example(searcher: Searcher, spec: str) -> Vectors:
+    """The vector of VIDEO[@START-END]: the index's own where it holds the video, else embedded now."""
+    import indexer
+    from query import mean_vector
+
+    path, segment = _parse_example(spec)
+    found = searcher.like(path, segment)
+    if found is not None:
+        return found
+    try:
+        made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling)
+    except VideoError as error:
+        raise QueryError(f"--like {path}: {error}.") from None
+    return mean_vector(made.segments, made.vectors, segment, path)
+
+
+def _parse_example(spec: str) -> tuple[Path, Segment | None]:
+    from cezsar.types import Segment
+
+    match = _RANGE.fullmatch(spec)
+    if match is None or Path(spec).exists():
+        return Path(spec), None
+    try:
+        start_s, end_s = (_seconds(match[side]) for side in ("start", "end"))
+    except ValueError:
+        raise click.UsageError(f"{spec!r}: START and END are seconds or m:ss.") from None
+    if end_s <= start_s:
+        raise click.UsageError(f"{spec!r}: END must come after START.")
+    return Path(match["path"]), Segment(start_s, end_s)
+
+
+def _seconds(text: str) -> float:
+    """'80', '1:20' or '0:01:20.5' in seconds."""
+    total = 0.0
+    for part in text.split(":"):
+        total = total * 60 + float(part)
+    return total
+
+
+def _export(hits: Sequence[Hit], folder: Path, *, prefix: str) -> None:
+    """Cut each hit to a file of its own; a hit whose video cannot be cut is named, and fatal only if all are."""
+    from cezsar.types import Segment
+    from cezsar.video import cut
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CezsarError(f"{folder} cannot be made: {error.strerror}.") from None
+    num_cut = 0
+    for hit in hits:
+        stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem))[:80]
+        target = folder / f"{prefix}{hit.rank:03d}_{stem}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
+        try:
+            cut(hit.path, Segment(hit.start_s, hit.end_s), target)
+        except VideoError as error:
+            notice(f"not exported {short(hit.path)}: {error}")
+        else:
+            num_cut += 1
+    notice(f"exported {counted(num_cut, 'file')} to {folder}")
+    if hits and num_cut == 0:
+        raise CezsarError(f"None of the hits could be cut to {folder}.")

@@ -1,0 +1,31 @@
+"""cezsar remove"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cezsar.cli.console import counted, index_option, json_option, path_arguments, print_json
+
+
+@click.command(name="remove")
+@path_arguments
+@index_option
+@click.option("--purge", is_flag=True, help="Delete rows and vectors for good, of videos already hidden too.")
+@json_option
+def command(paths: tuple[Path, ...], index: Path | None, purge: bool, as_json: bool) -> None:
+    """Take the videos at or under PATH out of every answer. The video files themselves are never touched.
+
+    Their vectors are kept, and a later `cezsar index` that finds the files brings them back at no cost; --purge deletes
+    them for good.
+    """
+    import indexer
+    from cezsar.settings import load
+
+    settings = load(index=index)
+    count = indexer.remove(settings.index, paths, purge=purge)
+    if as_json:
+        print_json({"removed": count, "purged": purge})
+    else:
+        click.echo(f"{'purged' if purge else 'hid'} {counted(count, 'video')}")

@@ -1,0 +1,33 @@
+"""cezsar verify"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cezsar.cli.console import counted, index_option, json_option, print_json
+from cezsar.paths import readable
+
+
+@click.command(name="verify")
+@index_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, index: Path | None, as_json: bool) -> None:
+    """Prove that rows and vectors agree: every id and every vector, and the FAISS cache's checksum. Exit 1 if not."""
+    from cezsar import catalog, maintenance
+    from cezsar.settings import load
+
+    with catalog.open_to_read(load(index=index).index) as store:
+        result = maintenance.verify(store)
+    if as_json:
+        print_json(
+            {"ok": result.ok, "videos": result.videos, "segments": result.segments, "problems": list(result.problems)}
+        )
+    else:
+        told = f"{counted(result.videos, 'video')}, {counted(result.segments, 'segment')}"
+        click.echo(f"ok: {told}; rows and vectors agree" if result.ok else f"not ok: {told}")
+        for problem in result.problems:
+            click.echo(f"  {readable(problem)}")
+    ctx.exit(0 if result.ok else 1)

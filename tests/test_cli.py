@@ -1,0 +1,549 @@
+"""The command line's contract, on generated videos and the toy encoder."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import av
+import click
+import pytest
+from click.testing import CliRunner, Result
+from make_videos import write_sound, write_video
+
+from cezsar import catalog
+from cezsar.cli import cli
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """red.mp4, green.mp4, blue.mp4, and warm/red-then-blue.mp4."""
+    folder = tmp_path_factory.mktemp("colours")
+    (folder / "warm").mkdir()
+    for name in ("red", "green", "blue"):
+        write_video(folder / f"{name}.mp4", [(name, 2.0)])
+    write_video(folder / "warm" / "red-then-blue.mp4", [("red", 10.0), ("blue", 10.0)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the colours that no test changes."""
+    folder = tmp_path_factory.mktemp("made") / "index"
+    assert run("index", colours, "--index", folder, "--model", "toy").exit_code == 0
+    return folder
+
+
+def run(*words: object, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(cli, [os.fspath(w) if isinstance(w, Path) else str(w) for w in words], input=stdin)
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def one_error(result: Result) -> str:
+    """The single line on stderr of a command that exits 1."""
+    assert result.exit_code == 1, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+# index
+
+
+def test_index_prints_the_contracts_document(colours: Path, tmp_path: Path) -> None:
+    report = document(run("index", colours, "--index", tmp_path / "i", "--model", "toy", "--json"))
+    assert list(report) == [
+        "index", "model", "added", "updated", "moved", "unchanged", "removed", "segments", "seconds", "skipped",
+    ]  # fmt: skip
+    assert report["index"] == str(tmp_path / "i")
+    assert (report["model"], report["added"], report["segments"], report["skipped"]) == ("toy", 4, 7, [])
+
+
+def test_second_index_embeds_nothing(colours: Path, tmp_path: Path) -> None:
+    run("index", colours, "--index", tmp_path / "i", "--model", "toy")
+    report = document(run("index", colours, "--index", tmp_path / "i", "--json"))
+    assert (report["added"], report["unchanged"], report["segments"]) == (0, 4, 0)
+
+
+def test_skipped_file_is_named_with_its_reason_and_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    write_video(tmp_path / "red.mp4", [("red", 1.0)])
+    (tmp_path / "text.mp4").write_text("no video at all")
+    result = run("index", tmp_path, "--index", tmp_path / "i", "--model", "toy", "--json")
+    report = document(result)
+    assert [Path(skip["path"]).name for skip in report["skipped"]] == ["text.mp4"]
+    assert "not a readable video" in report["skipped"][0]["reason"]
+    assert "skipped" in result.stderr
+    assert "text.mp4" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["empty.mp4", "sound.m4a.mp4"])
+def test_exit_1_when_nothing_could_be_read(tmp_path: Path, name: str) -> None:
+    if name == "empty.mp4":
+        (tmp_path / name).touch()
+    else:
+        write_sound(tmp_path / name)
+    result = run("index", tmp_path / name, "--index", tmp_path / "i", "--model", "toy")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("cezsar: Nothing in ")
+    assert not (tmp_path / "i").exists()
+
+
+def test_exit_1_for_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    assert "There are no videos in" in one_error(run("index", tmp_path / "videos", "--index", tmp_path / "i"))
+
+
+def test_exit_1_for_a_path_that_is_not_there(tmp_path: Path) -> None:
+    result = run("index", tmp_path / "nothing", "--index", tmp_path / "i")
+    assert result.exit_code == 1
+    assert "no such file or folder" in result.stderr
+
+
+def test_unplugged_root_hides_nothing_and_says_so(tmp_path: Path) -> None:
+    videos = tmp_path / "drive"
+    videos.mkdir()
+    write_video(videos / "red.mp4", [("red", 1.0)])
+    run("index", videos, "--index", tmp_path / "i", "--model", "toy")
+    shutil.move(videos, tmp_path / "elsewhere")
+    result = run("index", videos, "--index", tmp_path / "i")
+    assert result.exit_code == 1
+    assert "--prune hides what has gone" in result.stderr
+    assert len(document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"]) == 1
+
+
+def test_explicit_prune_of_an_emptied_folder_is_done(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_video(videos / "red.mp4", [("red", 1.0)])
+    run("index", videos, "--index", tmp_path / "i", "--model", "toy")
+    (videos / "red.mp4").unlink()
+    assert document(run("index", videos, "--index", tmp_path / "i", "--prune", "--json"))["removed"] == 1
+    assert document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"] == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--model", "lite-objects"), ("--fps", "3"), ("--window", "9"), ("--stride", "5")]
+)
+def test_existing_index_refuses_another_model_or_sampling(colours: Path, made: Path, flag: str, value: str) -> None:
+    error = one_error(run("index", colours, "--index", made, flag, value))
+    assert flag in error
+    assert "--index DIR" in error
+
+
+@pytest.mark.parametrize("words", [("--fps", "0"), ("--fps", "nan"), ("--window", "-1"), ("--workers", "0")])
+def test_exit_2_for_values_out_of_range(colours: Path, tmp_path: Path, words: tuple[str, str]) -> None:
+    assert run("index", colours, "--index", tmp_path / "i", "--model", "toy", *words).exit_code == 2
+
+
+def test_unknown_model_lists_the_known_ones(colours: Path, tmp_path: Path) -> None:
+    error = one_error(run("index", colours, "--index", tmp_path / "i", "--model", "nonsense"))
+    assert "lite-objects" in error
+    assert "cezsar models" in error
+
+
+def test_environment_gives_way_to_a_flag(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEZSAR_INDEX", str(tmp_path / "from-environment"))
+    monkeypatch.setenv("CEZSAR_MODEL", "toy")
+    run("index", colours / "red.mp4")
+    run("index", colours / "red.mp4", "--index", tmp_path / "from-flag")
+    assert catalog.exists(tmp_path / "from-environment")
+    assert catalog.exists(tmp_path / "from-flag")
+
+
+def test_environment_that_does_not_parse_is_wrong_usage(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEZSAR_FPS", "often")
+    result = run("index", colours)
+    assert result.exit_code == 2
+    assert "CEZSAR_FPS" in result.stderr
+
+
+def test_quiet_prints_nothing_but_skipped_files(tmp_path: Path) -> None:
+    write_video(tmp_path / "red.mp4", [("red", 1.0)])
+    (tmp_path / "empty.mp4").touch()
+    result = run("index", tmp_path, "--index", tmp_path / "i", "--model", "toy", "--quiet")
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [f"cezsar: skipped {tmp_path / 'empty.mp4'}: the file is empty"]
+
+
+def test_interrupt_exits_130_and_keeps_what_was_committed(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cezsar.cli import index as command
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command._Bar, "done", stop)
+    result = run("index", colours, "--index", tmp_path / "i", "--model", "toy")
+    assert result.exit_code == 130
+    assert "what was committed stays" in result.stderr
+    assert json.loads(run("stats", "--index", tmp_path / "i", "--json").stdout)["videos"] == 1
+
+
+# query
+
+
+def test_query_prints_the_contracts_document(colours: Path, made: Path) -> None:
+    found = document(run("query", "something red", "--index", made, "--json"))
+    assert list(found) == ["query", "model", "hits"]
+    assert (found["query"], found["model"]) == ("something red", "toy")
+    assert list(found["hits"][0]) == ["rank", "score", "path", "start_s", "end_s", "segment_id"]
+    first, second = found["hits"][:2]
+    assert {first["path"], second["path"]} == {str(colours / "red.mp4"), str(colours / "warm" / "red-then-blue.mp4")}
+    assert (first["rank"], first["start_s"]) == (1, 0.0)
+    assert first["score"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path) -> None:
+    result = run("query", "-", "--index", made, "--json", stdin="red\n\nblue\ngreen")
+    assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]
+
+
+def test_standard_input_without_a_query_is_an_error(made: Path) -> None:
+    assert "no queries" in one_error(run("query", "-", "--index", made, stdin="\n \n"))
+
+
+def test_table_lists_rank_score_time_and_video(made: Path) -> None:
+    lines = run("query", "green", "--index", made, "-k", "1").stdout.splitlines()
+    assert lines[0].split() == ["#", "score", "time", "video"]
+    assert lines[2].split()[:3] == ["1", "1.000", "0:00.0-0:02.0"]
+    assert lines[2].rstrip().endswith("green.mp4")
+
+
+def test_csv_can_be_read_back(made: Path) -> None:
+    result = run("query", "green, please", "--index", made, "--format", "csv", "-k", "2")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert rows[0]["query"] == "green, please"
+    assert rows[0]["path"].endswith("green.mp4")
+
+
+def test_paths_format_prints_bare_paths(colours: Path, made: Path) -> None:
+    result = run("query", "green", "--index", made, "--format", "paths", "-k", "1")
+    assert result.stdout == f"{colours / 'green.mp4'}\n"
+
+
+def test_path_filter_applies_before_top_k(colours: Path, made: Path) -> None:
+    found = document(run("query", "red", "--index", made, "--path", "blue.mp4", "-k", "1", "--json"))
+    assert [hit["path"] for hit in found["hits"]] == [str(colours / "blue.mp4")]
+
+
+def test_per_video_zero_gives_all_moments_of_a_video(made: Path) -> None:
+    words = ("query", "red", "--index", made, "--path", "warm", "--json")
+    assert len(document(run(*words))["hits"]) == 1
+    assert len(document(run(*words, "--per-video", "0"))["hits"]) > 1
+
+
+def test_min_score_cuts_the_list(made: Path) -> None:
+    assert len(document(run("query", "green", "--index", made, "--min-score", "0.9", "--json"))["hits"]) == 1
+
+
+def test_not_turns_away(colours: Path, made: Path) -> None:
+    found = document(run("query", "red", "--not", "blue", "--index", made, "--json"))
+    assert found["hits"][0]["path"] == str(colours / "red.mp4")
+
+
+def test_like_takes_a_range_of_an_indexed_video(colours: Path, made: Path) -> None:
+    example = f"{colours / 'warm' / 'red-then-blue.mp4'}@0:12-20"
+    found = document(run("query", "--like", example, "--index", made, "--path", "*.mp4", "-k", "2", "--json"))
+    assert found["query"] is None
+    assert {Path(hit["path"]).name for hit in found["hits"]} == {"red-then-blue.mp4", "blue.mp4"}
+
+
+def test_like_takes_a_video_that_is_not_in_the_index(made: Path, tmp_path: Path) -> None:
+    other = write_video(tmp_path / "other.mkv", [("green", 1.0)])
+    found = document(run("query", "--like", other, "--index", made, "-k", "1", "--json"))
+    assert Path(found["hits"][0]["path"]).name == "green.mp4"
+
+
+@pytest.mark.parametrize("spec", ["{}@8-4", "{}@1-x", "{}@1:2:3:x-4"])
+def test_like_with_a_senseless_range_is_refused(colours: Path, made: Path, spec: str) -> None:
+    assert run("query", "--like", spec.format(colours / "red.mp4"), "--index", made).exit_code in (1, 2)
+
+
+def test_like_with_a_range_beyond_the_end_says_where_it_ends(colours: Path, made: Path) -> None:
+    assert "ends at 2 s" in one_error(run("query", "--like", f"{colours / 'red.mp4'}@50-60", "--index", made))
+
+
+def test_like_with_a_file_that_is_no_video_says_why(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    assert "the file is empty" in one_error(run("query", "--like", tmp_path / "empty.mp4", "--index", made))
+
+
+def test_export_cuts_each_hit(made: Path, tmp_path: Path) -> None:
+    result = run("query", "red", "--index", made, "-k", "2", "--export", tmp_path / "cut", "--json")
+    assert len(document(result)["hits"]) == 2
+    files = sorted((tmp_path / "cut").iterdir())
+    assert len(files) == 2
+    for file in files:
+        with av.open(str(file)) as cut:
+            assert len(list(cut.decode(video=0))) > 10
+
+
+def test_export_names_stay_in_their_folder(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "..\n\x1b[31m'\"<b>.mp4", [("red", 1.0)])
+    run("index", video, "--index", tmp_path / "i", "--model", "toy")
+    run("query", "red", "--index", tmp_path / "i", "--export", tmp_path / "cut")
+    (file,) = (tmp_path / "cut").iterdir()
+    assert file.name.startswith("001_..")
+    assert file.name.isprintable()
+
+
+def test_export_of_a_video_that_has_gone_is_named(tmp_path: Path) -> None:
+    write_video(tmp_path / "red.mp4", [("red", 1.0)])
+    run("index", tmp_path, "--index", tmp_path / "i", "--model", "toy")
+    (tmp_path / "red.mp4").unlink()
+    result = run("query", "red", "--index", tmp_path / "i", "--export", tmp_path / "cut")
+    assert result.exit_code == 1
+    assert "not exported" in result.stderr
+    assert list((tmp_path / "cut").iterdir()) == []
+
+
+def test_no_index_yet_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    for words in (("query", "red"), ("stats",), ("verify",), ("rebuild",), ("db", "current"), ("remove", "x")):
+        assert "cezsar index PATH" in one_error(run(*words, "--index", tmp_path / "none"))
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_empty_query_is_an_error(made: Path, text: str) -> None:
+    assert "empty" in one_error(run("query", text, "--index", made))
+
+
+def test_neither_text_nor_like_is_wrong_usage(made: Path) -> None:
+    assert run("query", "--index", made).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("-k", "0"), ("--per-video", "-1"), ("--format", "xml"), ("--min-score", "nan")])
+def test_exit_2_for_query_values_out_of_range(made: Path, words: tuple[str, str]) -> None:
+    assert run("query", "red", "--index", made, *words).exit_code == 2
+
+
+def test_names_with_control_characters_are_printed_safely_and_exactly_in_json(tmp_path: Path) -> None:
+    name = "a\x1b[2J\n\u202egpj.mp4"
+    write_video(tmp_path / name, [("red", 1.0)])
+    run("index", tmp_path / name, "--index", tmp_path / "i", "--model", "toy")
+    table = run("query", "red", "--index", tmp_path / "i").stdout
+    assert "\x1b" not in table
+    assert "\u202e" not in table
+    assert "a\\x1b[2J\\x0a\\u202egpj.mp4" in table
+    assert document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"][0]["path"] == str(tmp_path / name)
+
+
+def test_path_that_is_not_utf8_survives_a_round_trip(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    write_video(Path(os.fsdecode(raw)), [("red", 1.0)])
+    found = document(run("index", tmp_path, "--index", tmp_path / "i", "--model", "toy", "--json"))
+    assert found["added"] == 1
+    (hit,) = document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"]
+    assert hit["path"].endswith("caf\\xe9.mp4")
+    assert base64.b64decode(hit["path_bytes"]) == raw
+    paths = run("query", "red", "--index", tmp_path / "i", "--format", "paths")
+    assert paths.stdout_bytes == raw + b"\n"
+
+
+# classify
+
+
+def test_classify_indexes_first_and_prints_the_contracts_document(colours: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    run("index", colours / "red.mp4", "--index", index, "--model", "toy")
+    found = document(run("classify", colours, "--labels", "red,green,blue", "--index", index, "-k", "2", "--json"))
+    assert list(found) == ["model", "labels", "videos"]
+    assert found["labels"] == ["red", "green", "blue"]
+    best = {Path(video["path"]).name: video["predictions"][0]["label"] for video in found["videos"]}
+    assert best.pop("red-then-blue.mp4") in ("red", "blue")
+    assert best == {"red.mp4": "red", "green.mp4": "green", "blue.mp4": "blue"}
+    assert all(len(video["predictions"]) == 2 and "segments" not in video for video in found["videos"])
+    scores = [one["score"] for one in found["videos"][0]["predictions"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_classify_timeline_follows_the_video(colours: Path, made: Path) -> None:
+    words = ("classify", colours / "warm", "--labels", "red,blue", "--index", made, "--segments")
+    (video,) = document(run(*words, "--json"))["videos"]
+    assert [part["predictions"][0]["label"] for part in video["segments"]] == ["red", "red", "blue", "blue"]
+    assert [part["start_s"] for part in video["segments"]] == [0.0, 4.0, 8.0, 12.0]
+    table = run(*words).stdout
+    assert "0:12.0-0:20.0" in table
+    rows = list(csv.DictReader(io.StringIO(run(*words, "--format", "csv").stdout)))
+    assert [row["label"] for row in rows if row["start_s"] == "12.0"] == ["blue", "red"]
+
+
+def test_classify_gives_an_error_in_place_of_predictions(tmp_path: Path) -> None:
+    write_video(tmp_path / "red.mp4", [("red", 1.0)])
+    (tmp_path / "bad.mp4").touch()
+    words = ("classify", tmp_path, "--labels", "red,blue", "--index", tmp_path / "i", "--json")
+    run("index", tmp_path / "red.mp4", "--index", tmp_path / "i", "--model", "toy")
+    videos = {Path(video["path"]).name: video for video in document(run(*words))["videos"]}
+    assert videos["bad.mp4"] == {"path": str(tmp_path / "bad.mp4"), "error": "the file is empty"}
+    assert videos["red.mp4"]["predictions"][0]["label"] == "red"
+
+
+def test_classify_exits_1_when_no_video_could_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").touch()
+    result = run("classify", tmp_path, "--labels", "a,b", "--index", tmp_path / "i")
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [("", "no labels"), ("a,a", "twice"), ("a,,b", "empty"), ("none.txt", "cannot be read")]
+)
+def test_classify_refuses_senseless_labels(colours: Path, made: Path, labels: str, told: str) -> None:
+    assert told in one_error(run("classify", colours, "--labels", labels, "--index", made))
+
+
+def test_classify_without_labels_is_wrong_usage(colours: Path, made: Path) -> None:
+    assert run("classify", colours, "--index", made).exit_code == 2
+
+
+# the others
+
+
+def test_models_says_plainly_which_to_choose() -> None:
+    told = " ".join(run("models").stdout.split())
+    assert "Offline or on a laptop, take lite-objects" in told
+    assert "SigLIP 2" in told
+    assert "without its video-conditioned prompts" in told
+    names = [card["name"] for card in document(run("models", "--json"))]
+    assert names[:2] == ["lite-objects", "toy"]
+
+
+def test_stats_says_what_the_index_holds(colours: Path, made: Path) -> None:
+    told = document(run("stats", "--index", made, "--json"))
+    assert (told["model"], told["videos"], told["segments"], told["fps"]) == ("toy", 4, 7, 2.0)
+    assert told["roots"] == [{"path": str(colours)}]
+    assert str(colours) in run("stats", "--index", made).stdout
+
+
+def test_remove_hides_and_index_brings_back_and_purge_deletes(colours: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    run("index", colours, "--index", index, "--model", "toy")
+    assert run("remove", colours / "red.mp4", "--index", index).stdout == "hid 1 video\n"
+    assert document(run("stats", "--index", index, "--json"))["hidden_videos"] == 1
+    assert document(run("index", colours, "--index", index, "--json"))["segments"] == 0
+    assert document(run("stats", "--index", index, "--json"))["hidden_videos"] == 0
+    assert run("remove", colours / "warm", colours / "blue.mp4", "--purge", "--index", index).exit_code == 0
+    assert document(run("stats", "--index", index, "--json"))["videos"] == 2
+    assert document(run("verify", "--index", index, "--json"))["ok"] is True
+    assert (colours / "blue.mp4").exists()
+
+
+def test_remove_of_an_unknown_path_changes_nothing(colours: Path, made: Path, tmp_path: Path) -> None:
+    assert "names no video" in one_error(run("remove", colours / "red.mp4", tmp_path / "x", "--index", made))
+    assert document(run("stats", "--index", made, "--json"))["hidden_videos"] == 0
+
+
+def test_verify_prints_the_contracts_document(made: Path) -> None:
+    assert document(run("verify", "--index", made, "--json")) == {
+        "ok": True, "videos": 4, "segments": 7, "problems": [],
+    }  # fmt: skip
+
+
+def test_verify_exits_1_on_a_flipped_bit_and_rebuild_mends_it(made: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(made, tmp_path / "i"))
+    (cache,) = index.glob("vectors-*.faiss")
+    data = bytearray(cache.read_bytes())
+    data[-5] ^= 1
+    cache.write_bytes(data)
+    result = run("verify", "--index", index, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["ok"] is False
+    assert run("rebuild", "--index", index).exit_code == 0
+    assert run("verify", "--index", index).exit_code == 0
+
+
+def test_lost_cache_is_noticed_and_worked_around(colours: Path, made: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(made, tmp_path / "i"))
+    (index / "vectors.json").unlink()
+    result = run("query", "green", "--index", index, "-k", "1", "--json")
+    assert document(result) == document(run("query", "green", "--index", made, "-k", "1", "--json"))
+    assert "`cezsar rebuild`" in result.stderr
+
+
+def test_db_current_and_upgrade(made: Path) -> None:
+    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0002", "newest": "0002"}
+    assert run("db", "upgrade", "--index", made).stdout == "0002: up to date already\n"
+
+
+def test_older_catalog_names_the_upgrade_command_and_works_after_it(tmp_path: Path) -> None:
+    golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
+    shutil.copy(golden, tmp_path / catalog.FILE)
+    assert "cezsar db upgrade" in one_error(run("query", "red", "--index", tmp_path))
+    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0002\n"
+    assert run("query", "red", "--index", tmp_path).exit_code == 0
+
+
+def test_read_only_index_can_be_queried_and_says_that_it_cannot_be_written(
+    colours: Path, made: Path, tmp_path: Path, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    index = Path(shutil.copytree(made, tmp_path / "i"))
+    write_video(tmp_path / "new.mp4", [("cyan", 1.0)])
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    index.chmod(0o555)
+    run("query", "red", "--index", index)  # imports what it needs while it still may
+    run("index", colours / "red.mp4", "--index", index)
+    with unprivileged():
+        assert run("query", "red", "--index", index).exit_code == 0
+        assert run("stats", "--index", index).exit_code == 0
+        assert run("verify", "--index", index).exit_code == 0
+        refused = run("index", tmp_path / "new.mp4", "--index", index)
+    index.chmod(0o755)
+    assert "cannot be written" in one_error(refused)
+
+
+def test_corrupt_catalog_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / catalog.FILE).write_bytes(b"not a database, but long enough to be read as one " * 100)
+    assert "damaged" in one_error(run("query", "red", "--index", tmp_path))
+
+
+# the whole
+
+
+def test_every_command_helps_and_is_documented_in_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.help
+        assert run(name, "--help").exit_code == 0
+        assert f"cezsar {name}" in readme
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name not in ("help", "as_json"):
+                assert option.help or option.name == "form", f"{name} {option.opts} has no help"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from cezsar.cli import cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'faiss', 'sqlalchemy', 'av', 'transformers', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_module_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "cezsar", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == "cezsar 0.1.0\n"
+
+
+def test_unknown_command_is_wrong_usage() -> None:
+    assert run("serch").exit_code == 2
