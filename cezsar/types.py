@@ -14,6 +14,7 @@ from cezsar.errors import SettingsError
 
 Vectors: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.int64]
+Scores: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A scored segment: score is the cosine similarity, in [-1, 1]; path is absolute."""
+    """A scored segment: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute."""
 
     rank: int
     score: float

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from cezsar.digest import sha256
 from cezsar.errors import BadIndex, CacheUnusable
-from cezsar.types import Ids, Vectors
+from cezsar.types import Ids, Scores, Vectors
 
 STAMP = "vectors.json"
+_EQUAL = 1e-6  # scores nearer than this are the same: faiss and NumPy round differently
 _faiss: Any = faiss  # its type stubs know the C++ signatures, not those of the Python wrappers
 
 
@@ -55,7 +56,7 @@ class Cache:
 
     def search(
         self, query: Vectors, k: int, *, allowed: Ids | None = None, masked: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.float32]]:
+    ) -> tuple[Ids, Scores]:
         """The k ids nearest to query (D,) and their scores, best first, equal scores by id; fewer where so.
 
         allowed, where given, are the only ids that may be found; masked ones are never found. Both apply before top-k.
@@ -71,8 +72,10 @@ class Cache:
         row = np.ascontiguousarray(query[None], np.float32)
         k = max(1, min(k, self.stamp.count))
         (scores,), (ids,) = self._index.search(row, k + 1, params=parameters)
-        if ids[k] >= 0 and scores[k] == scores[k - 1]:  # faiss keeps any of the equals at the end, we the lowest ids
-            least = float(np.nextafter(scores[k], np.float32(-np.inf)))
+        if (
+            ids[k] >= 0 and scores[k - 1] - scores[k] < _EQUAL
+        ):  # faiss keeps any of equals at the end, we the lowest ids
+            least = float(scores[k - 1] - 2 * _EQUAL)
             _, scores, ids = self._index.range_search(row, least, params=parameters)
         there = ids >= 0
         ids, scores = _ranked(ids[there], scores[there])
@@ -90,19 +93,17 @@ class Cache:
         return ids[order], vectors[order]
 
 
-def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:
+def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Scores]:
     """The k of these (N,) ids whose (N, D) vectors are nearest to query (D,), best first, and their scores."""
     scores = np.asarray(vectors @ query, np.float32)
     if k < len(scores):
-        kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+        kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * _EQUAL)
         ids, scores = ids[kept], scores[kept]
     ranked_ids, ranked = _ranked(ids, scores)
     return ranked_ids[:k], ranked[:k]
 
 
-def merged(
-    one: tuple[Ids, NDArray[np.float32]], other: tuple[Ids, NDArray[np.float32]], k: int
-) -> tuple[Ids, NDArray[np.float32]]:
+def merged(one: tuple[Ids, Scores], other: tuple[Ids, Scores], k: int) -> tuple[Ids, Scores]:
     """The best k of two answers."""
     ids, scores = _ranked(np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]]))
     return ids[:k], scores[:k]
@@ -209,7 +210,8 @@ def _read_stamp(directory: Path) -> Stamp:
     return stamp
 
 
-def _ranked(ids: Ids, scores: NDArray[np.float32]) -> tuple[Ids, NDArray[np.float32]]:
-    """Best first; equal scores by id, so that an answer repeats."""
-    order = np.lexsort((ids, -scores))
-    return ids[order], scores[order]
+def _ranked(ids: Ids, scores: NDArray[np.floating]) -> tuple[Ids, Scores]:
+    """Best first, to six decimals; equal scores by id, so that an answer repeats wherever its vectors were read."""
+    rounded: Scores = np.round(scores.astype(np.float64), 6)
+    order = np.lexsort((ids, -rounded))
+    return ids[order], rounded[order]

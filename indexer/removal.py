@@ -28,6 +28,7 @@ def remove(directory: Path, paths: Sequence[Path], *, purge: bool = False) -> in
                     f"{path} names no video in the index; `cezsar stats` lists the folders that it covers."
                 )
             chosen |= ids
+        maintenance.fold_if_due(store)  # before anything new: a cache of a lost, later state must go first
         with store.write() as session:
             (catalog.purge_videos if purge else catalog.hide_videos)(session, sorted(chosen))
         maintenance.fold_if_due(store)

@@ -15,7 +15,7 @@ from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder
 from cezsar.errors import CacheUnusable, IndexMismatch, QueryError, SettingsError
 from cezsar.paths import matches, spellings
-from cezsar.types import Hit, Ids, Segment, Vectors, unit
+from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 
@@ -158,7 +158,7 @@ class _Seek:
         self._allowed = None if chosen is None or cache is None else catalog.segment_ids(session, chosen)
         self._masked = catalog.masked(session, since=cache.stamp.generation) if cache else None
 
-    def nearest(self, direction: Vectors, k: int) -> tuple[Ids, Vectors]:
+    def nearest(self, direction: Vectors, k: int) -> tuple[Ids, Scores]:
         """The k nearest visible segments' ids and scores, best first; fewer where there are fewer."""
         fresh = vectors.nearest(direction, *self._tail, k)
         if self._cache is None:
@@ -185,7 +185,7 @@ def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None
     return np.asarray(unit(rows.mean(axis=0, keepdims=True))[0])
 
 
-def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Vectors, filters: Filters) -> list[Hit]:
+def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Scores, filters: Filters) -> list[Hit]:
     """Ranked segments as ranked hits: one a run of near-identical neighbours, at most per_video a video."""
     hits: list[Hit] = []
     taken: set[tuple[int, int]] = set()

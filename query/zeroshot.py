@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar import catalog
-from cezsar.errors import SettingsError
+from cezsar.errors import QueryError, SettingsError
 from cezsar.paths import is_under, spellings
 from cezsar.types import Prediction, SegmentPredictions, Vectors, VideoPredictions, unit
 from query.prompts import Labels
@@ -30,10 +30,13 @@ def classify(
 
     A video is the mean of its segments; a class scores by the nearest of its sentences (1-nearest-neighbour over the
     prototypes, arXiv 2605.01165). Equal scores keep the order of the labels. errors, by path, are videos that could
-    not be read: they are listed with their reason. Raises SettingsError on top_k below 1.
+    not be read: they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label
+    without words.
     """
     if top_k < 1:
         raise SettingsError(f"top_k must be 1 or more, not {top_k}.")
+    if not labels or not all(labels.values()):
+        raise QueryError("Every label needs at least one sentence.")
     starts = [name for path in paths for name in spellings(path)]
     names = list(labels)
     owners = np.repeat(np.arange(len(names)), [len(labels[name]) for name in names])
@@ -67,4 +70,4 @@ def _class_scores(rows: Vectors, prototypes: Vectors, owners: NDArray[np.intp]) 
 
 def _best(scores: NDArray[np.float32], names: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
     order = np.argsort(-scores, kind="stable")[:top_k]
-    return tuple(Prediction(names[i], float(scores[i])) for i in order)
+    return tuple(Prediction(names[i], round(float(scores[i]), 6)) for i in order)

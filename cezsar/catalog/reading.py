@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.orm import Session
 
 from cezsar.catalog.tables import DeletedSegmentRow, InfoRow, RootRow, SegmentRow, VideoRow, chunks
@@ -179,18 +179,35 @@ def places(session: Session, ids: Sequence[int]) -> dict[int, Place]:
     """Where these segments are; ids that are not there are left out."""
     found: dict[int, Place] = {}
     for some in chunks(ids):
-        own, other = SegmentRow, SegmentRow.__table__.alias()
-        start_s = select(func.min(other.c.start_s)).where(other.c.video_id == own.video_id, other.c.run == own.run)
-        end_s = select(func.max(other.c.end_s)).where(other.c.video_id == own.video_id, other.c.run == own.run)
+        of_videos = select(SegmentRow.video_id).where(SegmentRow.id.in_(some))
+        whole = (
+            select(
+                SegmentRow.video_id,
+                SegmentRow.run,
+                func.min(SegmentRow.start_s).label("start_s"),
+                func.max(SegmentRow.end_s).label("end_s"),
+            )
+            .where(SegmentRow.video_id.in_(of_videos))
+            .group_by(SegmentRow.video_id, SegmentRow.run)
+            .subquery()
+        )
         rows = session.execute(
             select(
-                own.id, own.video_id, RootRow.path, VideoRow.path, own.start_s, own.end_s, own.run,
-                start_s.scalar_subquery(), end_s.scalar_subquery(),
+                SegmentRow.id,
+                SegmentRow.video_id,
+                RootRow.path,
+                VideoRow.path,
+                SegmentRow.start_s,
+                SegmentRow.end_s,
+                SegmentRow.run,
+                whole.c.start_s,
+                whole.c.end_s,
             )
-            .join(VideoRow, VideoRow.id == own.video_id)
+            .join(VideoRow, VideoRow.id == SegmentRow.video_id)
             .join(RootRow, RootRow.id == VideoRow.root_id)
-            .where(own.id.in_(some))
-        )  # fmt: skip
+            .join(whole, and_(whole.c.video_id == SegmentRow.video_id, whole.c.run == SegmentRow.run))
+            .where(SegmentRow.id.in_(some))
+        )
         for row in rows:
             path = Path(os.fsdecode(os.path.join(row[2], row[3])))
             found[row[0]] = Place(row[0], row[1], path, Segment(row[4], row[5]), row[6], Segment(row[7], row[8]))

