@@ -212,6 +212,6 @@ def _read_stamp(directory: Path) -> Stamp:
 
 def _ranked(ids: Ids, scores: NDArray[np.floating]) -> tuple[Ids, Scores]:
     """Best first, to six decimals; equal scores by id, so that an answer repeats wherever its vectors were read."""
-    rounded: Scores = np.round(scores.astype(np.float64), 6)
+    rounded = np.asarray(np.round(scores.astype(np.float64), 6), np.float64)
     order = np.lexsort((ids, -rounded))
     return ids[order], rounded[order]
