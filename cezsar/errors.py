@@ -11,7 +11,8 @@ CezsarError                 caught once, by the command line: one line, exit 1
     ├── IndexOutdated       its schema is older or newer than this package
     ├── IndexDamaged        unreadable, or rows and vectors disagree
     ├── IndexReadOnly       it must be written and cannot be
-    └── CacheUnusable       the FAISS cache is missing or does not fit; the catalog serves without it
+    └── CacheUnusable       the FAISS cache does not fit; the catalog serves without it
+        └── CacheMissing    there is none yet
 """
 
 from __future__ import annotations
@@ -62,4 +63,8 @@ class IndexReadOnly(BadIndex):
 
 
 class CacheUnusable(BadIndex):
-    """The FAISS cache is missing or does not fit its catalog; the text is the reason."""
+    """The FAISS cache does not fit its catalog; the text is the reason."""
+
+
+class CacheMissing(CacheUnusable):
+    """There is no FAISS cache yet, as during the first indexing run."""

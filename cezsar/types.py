@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from cezsar.errors import SettingsError
 
+_MOST_FRAMES = 10_000  # a segment, or a second: what is kept of so many still fits in memory
+_LEAST_STRIDE_S = 0.001
+
 Vectors: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.int64]
 Scores: TypeAlias = NDArray[np.float64]
@@ -29,7 +32,8 @@ class Segment:
 class Sampling:
     """How a video becomes segments: frames/s that are looked at, window and stride in seconds.
 
-    Raises SettingsError unless all three are positive and finite.
+    Raises SettingsError unless all three are positive and finite, a segment holds at most 10,000 frames, and segments
+    begin at least a millisecond apart.
     """
 
     fps: float = 2.0
@@ -40,6 +44,12 @@ class Sampling:
         for name, value in (("fps", self.fps), ("window", self.window_s), ("stride", self.stride_s)):
             if not (math.isfinite(value) and value > 0):
                 raise SettingsError(f"{name} must be a positive number, not {value:g}.")
+        if self.fps * max(self.window_s, 1.0) > _MOST_FRAMES:
+            raise SettingsError(
+                f"fps {self.fps:g} and window {self.window_s:g} make segments of over {_MOST_FRAMES:,} frames."
+            )
+        if self.stride_s < _LEAST_STRIDE_S:
+            raise SettingsError(f"stride must be {_LEAST_STRIDE_S:g} s or more, not {self.stride_s:g}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.digest import sha256
-from cezsar.errors import BadIndex, CacheUnusable
+from cezsar.errors import BadIndex, CacheMissing, CacheUnusable
 from cezsar.types import Ids, Scores, Vectors
 
 STAMP = "vectors.json"
@@ -145,7 +145,8 @@ def build(
             os.fsync(text.fileno())
         os.replace(draft, directory / STAMP)
     except (OSError, RuntimeError) as error:  # faiss says RuntimeError where a write fails
-        raise BadIndex(f"The FAISS cache in {directory} cannot be written: {error}.") from None
+        reason = getattr(error, "strerror", None) or "a write failed"
+        raise BadIndex(f"The FAISS cache in {directory} cannot be written: {reason}.") from None
     finally:
         draft.unlink(missing_ok=True)
     for old in directory.glob("vectors-*.faiss"):
@@ -204,7 +205,7 @@ def _read_stamp(directory: Path) -> Stamp:
         if Path(stamp.file).name != stamp.file:
             raise ValueError
     except FileNotFoundError:
-        raise CacheUnusable("there is none yet") from None
+        raise CacheMissing("there is none yet") from None
     except (OSError, ValueError, TypeError, RecursionError):
         raise CacheUnusable("its stamp cannot be read") from None
     return stamp

@@ -25,7 +25,8 @@ from cezsar.types import Sampling, Segment
 from cezsar.video import FrameBatch, Video
 from indexer import segments
 
-_SEGMENTS_AT_ONCE = 32
+_SEGMENTS_AT_ONCE = 32  # encoded together
+_FRAMES_AT_ONCE = 512  # of theirs
 _BATCHES_AHEAD = 2
 
 
@@ -132,7 +133,7 @@ class _Features:
                 break
         self._waiting.append(np.stack(rows))
         self._next += 1
-        if len(self._waiting) >= _SEGMENTS_AT_ONCE:
+        if len(self._waiting) >= _SEGMENTS_AT_ONCE or sum(map(len, self._waiting)) >= _FRAMES_AT_ONCE:
             self._encode_waiting()
 
     def _forget(self) -> None:

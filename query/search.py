@@ -18,6 +18,7 @@ from cezsar.paths import matches, spellings
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
+_SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ class Searcher:
         rows = self.encode(texts) if texts else np.empty((0, 0), np.float32)
         num_wanted = len(texts) - len(without)
         wanted = np.mean([*rows[:num_wanted], *like], axis=0)
+        if without and (rows[num_wanted:] @ unit(wanted[None])[0]).max() > _SAME:
+            raise QueryError("The same thing is wanted and not wanted: there is nothing to look for.")
         against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
         return np.asarray(unit((wanted - against)[None])[0])
 

@@ -104,7 +104,7 @@ def test_exit_1_when_nothing_could_be_read(tmp_path: Path, name: str) -> None:
 
 def test_exit_1_for_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
-    assert "There are no videos in" in one_error(run("index", tmp_path / "videos", "--index", tmp_path / "i"))
+    assert "There are no videos to index in" in one_error(run("index", tmp_path / "videos", "--index", tmp_path / "i"))
 
 
 def test_exit_1_for_a_path_that_is_not_there(tmp_path: Path) -> None:
@@ -321,6 +321,42 @@ def test_no_index_yet_names_the_command_that_makes_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "   "])
 def test_empty_query_is_an_error(made: Path, text: str) -> None:
     assert "empty" in one_error(run("query", text, "--index", made))
+
+
+@pytest.mark.parametrize(
+    "words", [("index", ""), ("remove", ""), ("query", "red", "--export", ""), ("query", "red", "--like", "")]
+)
+def test_an_empty_path_is_wrong_usage_and_never_the_current_folder(made: Path, words: tuple[str, ...]) -> None:
+    assert run(*words, "--index", made).exit_code == 2
+    assert run("stats", "--index", "").exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("--fps", "1e9"), ("--window", "1e9"), ("--stride", "1e-9")])
+def test_sampling_that_would_fill_the_memory_is_wrong_usage(
+    colours: Path, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    assert run("index", colours, "--index", tmp_path / "i", "--model", "toy", *words).exit_code == 2
+
+
+def test_a_reader_that_has_had_enough_is_no_error(made: Path) -> None:
+    command = f"{sys.executable} -m cezsar query red --index {made} --format csv | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_clear_line(made: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "cezsar", "stats", "--index", str(made)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "cezsar: the output cannot be written: No space left on device\n"
+
+
+def test_closed_standard_input_is_an_error(made: Path) -> None:
+    command = f"{sys.executable} -m cezsar query - --index {made} <&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
 def test_neither_text_nor_like_is_wrong_usage(made: Path) -> None:

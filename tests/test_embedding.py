@@ -259,7 +259,7 @@ def test_no_files_give_no_results() -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda path: path.unlink(), "the file has gone"),
+        (lambda path: path.unlink(), "there is no such file"),
         (lambda path: path.write_bytes(path.read_bytes() + b"more"), "it changed while it was being read"),
         (lambda path: os.utime(path, ns=(1, 1)), "it changed while it was being read"),
     ],

@@ -322,7 +322,6 @@ HALF = np.float32([0, 0, 0.5, 0, 0, 0, 0, 0]).tobytes().hex()
 @pytest.mark.parametrize(
     ("harm", "problem"),
     [
-        pytest.param(stamp_gone, "the FAISS cache cannot be used: there is none yet", id="no cache"),
         pytest.param(cache_gone, "the FAISS cache cannot be used: its file is missing", id="cache file missing"),
         pytest.param(cut_short, "the FAISS cache cannot be used: its size is not what", id="cache cut short"),
         pytest.param(of_another_index, "the FAISS cache cannot be used: it belongs to another", id="another index"),
@@ -430,3 +429,8 @@ def test_verify_takes_no_deletion_for_the_reason_of_another_vector(index: Catalo
     execute("UPDATE sqlite_sequence SET seq = 200 WHERE name = 'segments'")(index)
     purge(index, add(index, "white", 1))  # 201, which the cache never held
     assert verify(index).problems == ("1 vectors in the FAISS cache have no segment; `cezsar rebuild` makes it anew",)
+
+
+def test_an_index_without_a_cache_yet_is_sound(index: Catalog) -> None:
+    (index.directory / vectors.STAMP).unlink(missing_ok=True)
+    assert verify(index).ok

@@ -451,7 +451,7 @@ def test_a_bad_file_is_tried_again_and_added_once_it_is_good(
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda path: path.unlink(), "the file has gone"),
+        (lambda path: path.unlink(), "there is no such file"),
         (lambda path: path.write_bytes(path.read_bytes() + b"more"), "it changed while it was being read"),
     ],
     ids=["vanishes", "changes"],

@@ -615,9 +615,9 @@ def test_several_things_that_are_not_wanted_share_the_half(colours: Path) -> Non
     )
 
 
-def test_what_is_wanted_and_not_wanted_at_once_is_still_wanted(colours: Path) -> None:
-    with Searcher(colours) as searcher:
-        assert searcher.search("red", without=["red"]) == searcher.search("red")
+def test_what_is_wanted_and_not_wanted_at_once_is_refused(colours: Path) -> None:
+    with Searcher(colours) as searcher, pytest.raises(QueryError, match="wanted and not wanted"):
+        searcher.search("red", without=["red"])
 
 
 def test_like_gives_what_a_whole_video_shows(by_second: Callable[..., Path], toy: Settings) -> None:

@@ -532,8 +532,8 @@ def _nothing(path: Path) -> None:
         (_unknown_codec, "its video codec is not known"),
         (_fifo, "not a regular file"),
         (_folder, "not a regular file"),
-        (_dangling_link, "the file has gone"),
-        (_nothing, "the file has gone"),
+        (_dangling_link, "there is no such file"),
+        (_nothing, "there is no such file"),
     ],
 )
 def test_bad_files_give_one_clear_reason(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:

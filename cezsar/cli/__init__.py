@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -29,7 +31,12 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:  # whoever read the output has had enough, as in `cezsar query ... | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
         except SettingsError as error:
             raise click.UsageError(readable(str(error)), ctx) from None
         except CezsarError as error:
@@ -56,4 +63,14 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of `cezsar` and `python -m cezsar`."""
-    sys.exit(cli())
+    try:
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end
+        click.echo(f"cezsar: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)

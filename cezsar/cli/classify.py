@@ -16,6 +16,7 @@ from cezsar.cli.console import (
     index_option,
     is_terminal,
     json_option,
+    notice,
     path_arguments,
     print_json,
     print_table,
@@ -68,9 +69,12 @@ def command(
     wanted = read_labels(labels)
     settings = load(index=index, device=device)
     form = "json" if as_json else form
+    is_new = not catalog.exists(settings.index)
     report = run_index(paths, settings, prune=False)
     if not catalog.exists(settings.index):
         raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
+    if is_new:
+        notice(f"made a new index in {settings.index} ({report.model})")
     errors = {skip.path: skip.reason for skip in report.skipped}
     with Searcher(settings.index, device=settings.device) as searcher:
         videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)

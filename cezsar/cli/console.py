@@ -16,6 +16,16 @@ from cezsar.paths import readable
 if TYPE_CHECKING:
     from rich.table import Table
 
+
+class PathType(click.Path):
+    """A path of any bytes that the system allows; an empty one, as of an unset variable, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if os.fspath(value) == "":
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -24,7 +34,7 @@ def index_option(function: _F) -> _F:
     return click.option(
         "--index",
         metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=PathType(file_okay=False, path_type=Path),
         help="The index's folder.  [environment: CEZSAR_INDEX; default: the user data directory]",
     )(function)
 
@@ -43,9 +53,7 @@ def device_option(function: _F) -> _F:
 
 def path_arguments(function: _F) -> _F:
     """PATH..., any bytes that the system allows."""
-    return click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))(
-        function
-    )
+    return click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PathType(path_type=Path))(function)
 
 
 def print_json(document: object, *, indent: int | None = 1) -> None:

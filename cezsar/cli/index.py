@@ -19,6 +19,7 @@ from cezsar.cli.console import (
     short,
 )
 from cezsar.errors import CezsarError
+from cezsar.paths import readable
 
 if TYPE_CHECKING:
     from cezsar.settings import Settings
@@ -62,8 +63,8 @@ def command(
         from cezsar.cli.documents import index_document
 
         print_json(index_document(report))
-    elif not quiet:
-        click.echo(_summary(report))
+    elif not quiet and (report.num_readable or report.removed or report.skipped):
+        click.echo(readable(_summary(report)))
     if report.num_readable == 0 and not report.removed:
         raise CezsarError(_nothing_read(paths, report))
 
@@ -142,4 +143,4 @@ def _nothing_read(paths: tuple[Path, ...], report: IndexReport) -> str:
     where = ", ".join(short(path) for path in paths)
     if report.skipped:
         return f"Nothing in {where} could be read: {counted(len(report.skipped), 'file')} skipped."
-    return f"There are no videos in {where}."
+    return f"There are no videos to index in {where}."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cezsar.cli.console import (
+    PathType,
     clock,
     counted,
     device_option,
@@ -52,9 +53,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
 )
 @json_option
-@click.option(
-    "--export", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Cut each hit to a file."
-)
+@click.option("--export", metavar="DIR", type=PathType(file_okay=False, path_type=Path), help="Cut each hit to a file.")
 @device_option
 def command(
     text: str | None,
@@ -79,6 +78,8 @@ def command(
     from query import Filters, Searcher
 
     settings = load(index=index, device=device)
+    if like == "":
+        raise click.UsageError("--like needs a video.")
     if text is None and like is None:
         raise click.UsageError("Give a TEXT to look for, or a video with --like.")
     form = "json" if as_json else form
@@ -100,8 +101,8 @@ def command(
 def _lines() -> Iterator[str]:
     """The queries on standard input; lines of white space alone are none."""
     num_queries = 0
-    for raw in sys.stdin.buffer:
-        line = raw.decode("utf-8", errors="replace").strip()
+    for raw in sys.stdin.buffer if sys.stdin else ():
+        line = raw.decode("utf-8", errors="replace").strip().removeprefix("\ufeff")
         if line:
             num_queries += 1
             yield line

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cezsar import catalog, vectors
-from cezsar.errors import CacheUnusable, IndexDamaged
+from cezsar.errors import CacheMissing, CacheUnusable, IndexDamaged
 from cezsar.maintenance.rebuild import open_cache
 
 
@@ -26,12 +26,14 @@ class Verification:
 
 
 def verify(index: catalog.Catalog) -> Verification:
-    """Compare the catalog with itself and with the FAISS cache: ids and vectors exactly, checksum included."""
+    """Compare the catalog with itself and with the FAISS cache, if there is one: ids, vectors and checksum, exactly."""
     info, problems = index.info, []
     cache = None
     with index.read() as session:
         try:
             cache = open_cache(index, session)
+        except CacheMissing:
+            pass  # the catalog serves alone, as it does until a first run is over
         except CacheUnusable as error:
             problems.append(f"the FAISS cache cannot be used: {error}; `cezsar rebuild` makes it anew")
         num_videos, num_segments = len(catalog.videos(session)), catalog.num_segments_after(session, 0)

@@ -176,7 +176,7 @@ def _open_regular(path: Path) -> IO[bytes]:
             raise VideoError("the file is empty")
         return path.open("rb", buffering=0)
     except FileNotFoundError:
-        raise VideoError("the file has gone") from None
+        raise VideoError("there is no such file") from None
     except OSError as error:
         raise VideoError(reason(error)) from None
 

@@ -13,16 +13,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
-COLOURS = {
-    "black": (0, 0, 0),
-    "white": (255, 255, 255),
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "yellow": (255, 255, 0),
-    "cyan": (0, 255, 255),
-    "magenta": (255, 0, 255),
-}
+from cezsar.encoders.toy import COLOURS
 
 
 def write_video(
