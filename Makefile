@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: demo test check bench clean
 
 demo: .venv/.demo
-	@VIDEOS="$(VIDEOS)" QUERY="$(QUERY)" LABELS="$(LABELS)" PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
 
 test: .venv/.test
 	$(BIN)/python -m pytest

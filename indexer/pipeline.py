@@ -12,7 +12,6 @@ from typing import Protocol
 
 from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import Catalog, File
-from cezsar.encoders import Encoder
 from cezsar.errors import IndexMismatch, VideoError
 from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.types import IndexReport, Sampling, Skipped
@@ -79,7 +78,11 @@ def index(
             store = stack.enter_context(_opened(settings))
             _place_and_hide(store, plan)
         if plan.embed:
-            encoder = _encoder(model, settings, known.info)
+            encoder = (
+                encoders.load_recorded(known.info.encoder, device=settings.device)
+                if known.info
+                else encoders.load(model, device=settings.device)
+            )
             sampling = known.info.sampling if known.info else settings.sampling_over(Sampling())
             if progress:
                 progress.start(len(plan.embed), sum(file.size for file, _ in plan.embed))
@@ -177,13 +180,3 @@ def _known(settings: Settings, wanted: str | None) -> _Known:
                     "--index DIR"
                 )
         return _Known(info, catalog.videos(session), catalog.roots(session))
-
-
-def _encoder(model: str, settings: Settings, info: catalog.Info | None) -> Encoder:
-    encoder = encoders.load(model, device=settings.device)
-    if info and encoder.identity != info.encoder:
-        raise IndexMismatch(
-            f"The weights of {model!r} are not those that made the index in {settings.index}: "
-            "bring the old ones back, or make a new index with --index DIR"
-        )
-    return encoder

@@ -13,7 +13,7 @@ import numpy as np
 
 from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder
-from cezsar.errors import CacheUnusable, IndexMismatch, QueryError, SettingsError
+from cezsar.errors import CacheUnusable, QueryError, SettingsError
 from cezsar.paths import matches, spellings
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
@@ -64,14 +64,7 @@ class Searcher:
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder that made the index. Raises EncoderError, or IndexMismatch if its weights are other ones now."""
-        made = self.store.info.encoder
-        encoder = encoders.load(made.name, device=self._device)
-        if encoder.identity != made:
-            raise IndexMismatch(
-                f"The weights of {made.name!r} are not those that made the index in {self.store.directory}: "
-                "bring the old ones back, or make a new index with --index DIR"
-            )
-        return encoder
+        return encoders.load_recorded(self.store.info.encoder, device=self._device)
 
     def search(
         self,

@@ -515,7 +515,7 @@ def test_other_weights_than_those_that_made_the_index_are_refused(
     index_toy(folder / "red.mp4")
     with closing(sqlite3.connect(toy.index / catalog.FILE)) as database, database:
         database.execute("UPDATE index_info SET weights_sha256 = ?", ("0" * 64,))
-    with pytest.raises(IndexMismatch, match="The weights of 'toy' are not those that made the index"):
+    with pytest.raises(IndexMismatch, match="The weights of 'toy' are not those that made this index"):
         index_toy(folder)
     assert list(_ids(toy.index)) == ["red.mp4"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import signal
@@ -588,3 +590,44 @@ def test_a_playlist_opens_nothing_else(tmp_path: Path, name: str, text: str, rem
             _read(path)
         with pytest.raises(BlockingIOError):  # nobody has called
             server.accept()
+
+
+class _Failing(io.FileIO):
+    """A file on a drive that fails after a number of reads."""
+
+    reads_left = 0
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().readinto(buffer)
+
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("num_reads", [0, 1, 3, 6])
+def test_a_failing_drive_is_a_reason_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_reads: int
+) -> None:
+    path = write_video(tmp_path / "a.ts", [("red", 3.0)], size=(640, 480), codec="mpeg2video", options={"b": "4M"})
+
+    def failing(path: Path) -> _Failing:
+        file = _Failing(path, "rb")
+        file.reads_left = num_reads
+        return file
+
+    monkeypatch.setattr("cezsar.video.frames._open_regular", failing)
+    with pytest.raises(VideoError, match="input/output error"), Video(path) as video:
+        list(video.sample(fps=2.0, short_side=16, batch_size=8))
+
+
+def test_no_frame_may_claim_to_last_for_days(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [("red", 0.3)], times_s=[0.0, 0.1, 40_000.0])
+    with Video(path) as video:
+        steps = sum(int(batch.repeats.sum()) for batch in video.sample(fps=2.0, short_side=16, batch_size=8))
+    assert steps <= 2 * 12 * 3600 + 2

@@ -243,4 +243,4 @@ def test_labels_that_are_not_utf8_do_not_stop_a_real_text_encoder(toy: Settings,
     indexer.index([tmp_path], replace(toy, model="lite-objects"))
     with Searcher(toy.index) as searcher:
         [found] = classify(searcher, [tmp_path], from_names([os.fsdecode(b"caf\xe9"), "archery"]))
-    assert sorted(labels_of(found)) == sorted([os.fsdecode(b"caf\xe9"), "archery"])
+    assert sorted(labels_of(found)) == ["archery", "caf?"]

@@ -92,8 +92,8 @@ def videos(session: Session) -> list[Video]:
 
 
 def roots(session: Session) -> list[bytes]:
-    """The folders that videos are kept relative to."""
-    return list(session.scalars(select(RootRow.path)))
+    """The folders that videos, hidden ones too, are kept relative to."""
+    return list(session.scalars(select(RootRow.path).where(RootRow.id.in_(select(VideoRow.root_id)))))
 
 
 def counts(session: Session) -> Counts:

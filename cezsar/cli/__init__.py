@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -32,7 +34,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             result: object = super().invoke(ctx)
-            sys.stdout.flush()
+            _flush()
             return result
         except BrokenPipeError:  # whoever read the output has had enough, as in `cezsar query ... | head -1`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,17 +61,28 @@ def cli() -> None:
 
     Nothing leaves this machine. `cezsar COMMAND --help` says more of each.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise CezsarError("The current folder has been deleted: change to another one.") from None
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def main() -> None:
     """The entry point of `cezsar` and `python -m cezsar`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that stdout's encoding lacks is shown, and no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             cli()
         finally:
-            sys.stdout.flush()
+            _flush()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end
         click.echo(f"cezsar: the output cannot be written: {error.strerror}", err=True)

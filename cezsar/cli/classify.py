@@ -64,6 +64,7 @@ def command(
     from cezsar import catalog
     from cezsar.cli.index import run_index
     from cezsar.settings import load
+    from cezsar.types import VideoPredictions
     from query import Searcher, classify, read_labels
 
     wanted = read_labels(labels)
@@ -71,22 +72,23 @@ def command(
     form = "json" if as_json else form
     is_new = not catalog.exists(settings.index)
     report = run_index(paths, settings, prune=False)
-    if not catalog.exists(settings.index):
-        raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
-    if is_new:
-        notice(f"made a new index in {settings.index} ({report.model})")
     errors = {skip.path: skip.reason for skip in report.skipped}
-    with Searcher(settings.index, device=settings.device) as searcher:
-        videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
-        if form == "json":
-            from cezsar.cli.documents import classify_document
+    if catalog.exists(settings.index):
+        if is_new:
+            notice(f"made a new index in {settings.index} ({report.model})")
+        with Searcher(settings.index, device=settings.device) as searcher:
+            videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
+    else:
+        videos = [VideoPredictions(path, error=errors[path]) for path in sorted(errors)]
+    if form == "json":
+        from cezsar.cli.documents import classify_document
 
-            print_json(classify_document(searcher.store.info.encoder.name, list(wanted), videos, timeline=timeline))
-        elif form == "csv":
-            _print_csv(videos)
-        else:
-            _print_tables(videos)
-    if not any(video.error is None for video in videos):
+        print_json(classify_document(report.model, list(wanted), videos, timeline=timeline))
+    elif form == "csv":
+        _print_csv(videos)
+    else:
+        _print_tables(videos)
+    if all(video.error is not None for video in videos):
         raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
 
 

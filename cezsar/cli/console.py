@@ -6,8 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import category
 
 import click
 
@@ -57,8 +59,12 @@ def path_arguments(function: _F) -> _F:
 
 
 def print_json(document: object, *, indent: int | None = 1) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
+    """One JSON document on stdout; what could steer a terminal, or what stdout cannot say, as \\uXXXX."""
+    is_unicode = sys.stdout is not None and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(document, indent=indent, ensure_ascii=not is_unicode, allow_nan=False)
+    if is_terminal():
+        text = "".join(c if c in "\n\u200d" or category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text)
+    click.echo(text)
 
 
 def print_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
@@ -80,8 +86,9 @@ def print_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str
 
 
 def notice(line: str) -> None:
-    """A line on stderr."""
-    click.echo(f"cezsar: {readable(line)}", err=True)
+    """A line on stderr; work goes on where nobody reads it."""
+    with suppress(BrokenPipeError):
+        click.echo(f"cezsar: {readable(line)}", err=True)
 
 
 def short(path: Path) -> str:
@@ -107,10 +114,11 @@ def counted(count: int, noun: str) -> str:
 
 def write_bytes(data: bytes) -> None:
     """Bytes on stdout, as they are."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
 
 
 def is_terminal() -> bool:
     """Whether stdout is looked at by a person."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -53,7 +53,12 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
 )
 @json_option
-@click.option("--export", metavar="DIR", type=PathType(file_okay=False, path_type=Path), help="Cut each hit to a file.")
+@click.option(
+    "--export",
+    metavar="DIR",
+    type=PathType(file_okay=False, path_type=Path),
+    help="Cut each hit to a file, replacing one of the same name.",
+)
 @device_option
 def command(
     text: str | None,
@@ -164,7 +169,7 @@ def _parse_example(spec: str) -> tuple[Path, Segment | None]:
     from cezsar.types import Segment
 
     match = _RANGE.fullmatch(spec)
-    if match is None or Path(spec).exists():
+    if match is None or os.path.exists(spec):
         return Path(spec), None
     try:
         start_s, end_s = (_seconds(match[side]) for side in ("start", "end"))
@@ -194,7 +199,7 @@ def _export(hits: Sequence[Hit], folder: Path, *, prefix: str) -> None:
         raise CezsarError(f"{folder} cannot be made: {error.strerror}.") from None
     num_cut = 0
     for hit in hits:
-        stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem))[:80]
+        stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem)).encode()[:120].decode(errors="ignore")
         target = folder / f"{prefix}{hit.rank:03d}_{stem}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
         try:
             cut(hit.path, Segment(hit.start_s, hit.end_s), target)

@@ -17,8 +17,8 @@ from cezsar.cli.console import counted, index_option, json_option, path_argument
 def command(paths: tuple[Path, ...], index: Path | None, purge: bool, as_json: bool) -> None:
     """Take the videos at or under PATH out of every answer. The video files themselves are never touched.
 
-    Their vectors are kept, and a later `cezsar index` that finds the files brings them back at no cost; --purge deletes
-    them for good.
+    Their vectors are kept, and a later `cezsar index` or `classify` that meets the files brings them back at no cost;
+    --purge deletes them for good.
     """
     import indexer
     from cezsar.settings import load

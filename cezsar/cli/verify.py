@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cezsar.cli.console import counted, index_option, json_option, print_json
+from cezsar.errors import IndexDamaged
 from cezsar.paths import readable
 
 
@@ -19,8 +20,11 @@ def command(ctx: click.Context, index: Path | None, as_json: bool) -> None:
     from cezsar import catalog, maintenance
     from cezsar.settings import load
 
-    with catalog.open_to_read(load(index=index).index) as store:
-        result = maintenance.verify(store)
+    try:
+        with catalog.open_to_read(load(index=index).index) as store:
+            result = maintenance.verify(store)
+    except IndexDamaged as error:
+        result = maintenance.Verification(videos=0, segments=0, problems=(str(error),))
     if as_json:
         print_json(
             {"ok": result.ok, "videos": result.videos, "segments": result.segments, "problems": list(result.problems)}

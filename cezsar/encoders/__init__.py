@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cezsar.encoders.encoder import Encoder
-from cezsar.errors import EncoderError
+from cezsar.errors import EncoderError, IndexMismatch
+from cezsar.types import EncoderIdentity
 
-__all__ = ["CARDS", "Card", "Encoder", "canonical", "load"]
+__all__ = ["CARDS", "Card", "Encoder", "canonical", "load", "load_recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,17 @@ def load(name: str, *, device: str = "auto") -> Encoder:
     """
     name = canonical(name)
     return _EMBEDDED.get(name, _load_dual)(name, device)
+
+
+def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder:
+    """The encoder that made an index. Raises IndexMismatch if its weights are other ones now; errors as for load."""
+    encoder = load(recorded.name, device=device)
+    if encoder.identity != recorded:
+        raise IndexMismatch(
+            f"The weights of {recorded.name!r} are not those that made this index: "
+            "bring the old ones back, or make a new index with --index DIR"
+        )
+    return encoder
 
 
 def canonical(name: str) -> str:

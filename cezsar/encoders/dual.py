@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HTTPError
+from huggingface_hub.errors import HTTPError, StrictDataclassError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
@@ -21,6 +21,19 @@ from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
+# what transformers and its helpers raise where a checkpoint is missing, damaged or not what it says
+_REFUSALS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    HTTPError,
+    SafetensorError,
+    StrictDataclassError,
+)
 _PATIENCE_S = 10  # for the hub to answer
 
 
@@ -133,16 +146,7 @@ def _load(name: str) -> tuple[Any, Any]:
             return _from_pretrained(name, local_files_only=True)
         HfApi().model_info(name, timeout=_PATIENCE_S)  # fails at once where the hub is out of reach
         return _from_pretrained(name, local_files_only=False)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        HTTPError,
-        SafetensorError,
-    ) as error:
+    except _REFUSALS as error:
         if folder.is_dir():
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise EncoderError(f"{name} does not hold a model that transformers can load: {reason}") from None

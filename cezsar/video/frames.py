@@ -28,6 +28,7 @@ from cezsar.errors import VideoError
 # A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
 _OPTIONS = {"protocol_whitelist": "none"}
 _MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unless the frame itself says it lasts
+_LONGEST_FRAME_S = 6 * 3600.0  # that a frame may claim to last
 _MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
 _TICK = Fraction(1, av.time_base)  # of a container's own times
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
@@ -113,7 +114,7 @@ class Video:
             return
         if shown is None:
             raise VideoError("no frame could be decoded")
-        self.duration_s = round(shown_s + clock.frame_s, 6)
+        self.duration_s = max(round(shown_s + clock.frame_s, 6), 1e-6)
         yield shown, shown_s, self.duration_s
 
     @property
@@ -162,7 +163,7 @@ class _Clock:
                 time_s = expected_s
         self._previous_s = time_s
         lasts_s = _seconds(frame.duration or None, frame.time_base)
-        self.frame_s = lasts_s if lasts_s else float(1 / self._rate)
+        self.frame_s = min(lasts_s, _LONGEST_FRAME_S) if lasts_s else float(1 / self._rate)
         return time_s
 
 
@@ -187,7 +188,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     with _open_regular(path) as file:
         try:
             container = av.open(file, mode="r", options=_OPTIONS, metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, ValueError, OSError) as error:
             raise VideoError(f"not a readable video ({reason(error)})") from None
         with container:
             yield container
@@ -198,7 +199,7 @@ def seek(container: InputContainer, time_s: float) -> float | None:
     origin_s = _seconds(container.start_time, _TICK) or 0.0
     try:
         container.seek(round((time_s + origin_s) / _TICK), backward=True)
-    except (av.error.FFmpegError, ValueError):
+    except (av.error.FFmpegError, ValueError, OSError):
         return None
     return origin_s
 
@@ -226,6 +227,8 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
             packet = next(packets, None)
         except av.error.FFmpegError:
             break  # cut off here: what came before is good
+        except OSError as error:  # of the file itself, as from a failing drive
+            raise VideoError(f"it could not be read to its end ({reason(error)})") from None
         if packet is None:
             return
         try:
