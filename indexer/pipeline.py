@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -64,73 +64,87 @@ def index(
     wanted = encoders.canonical(settings.model) if settings.model else None
     known = _known(settings, wanted)
     plan = scan.plan(paths, videos=known.videos, roots=known.roots, prune=prune, exclude=exclude)
-    model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
-    added = updated = num_segments = 0
-    skipped = list(plan.skipped)
     if progress:
         for line in plan.notices:
             progress.notice(line)
         for skip in plan.skipped:
             progress.skipped(skip.path, 0, skip.reason)
-    with ExitStack() as stack:
-        store = None
-        if plan.place or plan.hide:
-            store = stack.enter_context(_opened(settings))
-            _place_and_hide(store, plan)
-        if plan.embed:
-            encoder = (
-                encoders.load_recorded(known.info.encoder, device=settings.device)
-                if known.info
-                else encoders.load(model, device=settings.device)
-            )
-            sampling = known.info.sampling if known.info else settings.sampling_over(Sampling())
-            if progress:
-                progress.start(len(plan.embed), sum(file.size for file, _ in plan.embed))
-            unchecked = 0
-            results = embed_all(
-                [file for file, _ in plan.embed],
-                encoder,
-                sampling,
-                workers=settings.workers,
-                batch_size=settings.batch_size,
-            )
-            stack.enter_context(closing(results))  # an interruption ends its threads
-            for (file, row), result in zip(plan.embed, results, strict=True):
-                path = Path(os.fsdecode(file.absolute))
-                if isinstance(result, VideoError):
-                    skipped.append(Skipped(path, str(result)))
-                    if progress:
-                        progress.skipped(path, file.size, str(result))
-                    continue
-                if store is None:
-                    store = stack.enter_context(
-                        _opened(settings) if known.info else catalog.create(settings.index, encoder.identity, sampling)
-                    )
-                _commit(store, file, row, result)
-                added, updated = (added, updated + 1) if row else (added + 1, updated)
-                num_segments += len(result.embedding.segments)
-                unchecked += len(result.embedding.segments)
-                if unchecked >= _FOLD_CHECK:
-                    maintenance.fold_if_due(store)
-                    unchecked = 0
-                if progress:
-                    progress.done(path, file.size)
-                    if result.shortfall:
-                        progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
-        if store:
-            maintenance.fold_if_due(store)
+    if plan.place or plan.hide:
+        _place_and_hide(plan, settings)
+    model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
+    done = _embed_and_commit(plan, model, known.info, settings, progress) if plan.embed else _Done()
     return IndexReport(
         index=settings.index,
         model=model,
-        added=added,
-        updated=updated,
+        added=done.added,
+        updated=done.updated,
         moved=plan.num_moved,
         unchanged=plan.num_unchanged,
         removed=len(plan.hide),
-        segments=num_segments,
+        segments=done.segments,
         seconds=time.monotonic() - began,
-        skipped=tuple(skipped),
+        skipped=(*plan.skipped, *done.skipped),
     )
+
+
+@dataclass(slots=True)
+class _Done:
+    """What has been embedded so far."""
+
+    added: int = 0
+    updated: int = 0
+    segments: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def _place_and_hide(plan: scan.Plan, settings: Settings) -> None:
+    with _opened(settings) as store:
+        with store.write() as session:
+            for file, video in plan.place:
+                catalog.place_video(session, video.id, file)
+            catalog.hide_videos(session, [video.id for video in plan.hide])
+        maintenance.fold_if_due(store)
+
+
+def _embed_and_commit(
+    plan: scan.Plan, model: str, info: catalog.Info | None, settings: Settings, progress: Progress | None
+) -> _Done:
+    """Embed the plan's files and commit each; a new index is made with the first video that could be read."""
+    if info:
+        encoder, sampling = encoders.load_recorded(info.encoder, device=settings.device), info.sampling
+    else:
+        encoder, sampling = encoders.load(model, device=settings.device), settings.sampling_over(Sampling())
+    done, unchecked, store = _Done(), 0, None
+    files = [file for file, _ in plan.embed]
+    if progress:
+        progress.start(len(files), sum(file.size for file in files))
+    with ExitStack() as stack:
+        results = embed_all(files, encoder, sampling, workers=settings.workers, batch_size=settings.batch_size)
+        stack.enter_context(closing(results))  # an interruption ends its threads
+        for (file, row), result in zip(plan.embed, results, strict=True):
+            path = Path(os.fsdecode(file.absolute))
+            if isinstance(result, VideoError):
+                done.skipped.append(Skipped(path, str(result)))
+                if progress:
+                    progress.skipped(path, file.size, str(result))
+                continue
+            if store is None:
+                new = None if info else catalog.create(settings.index, encoder.identity, sampling)
+                store = stack.enter_context(new or _opened(settings))
+            _commit(store, file, row, result)
+            done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
+            done.segments += len(result.embedding.segments)
+            unchecked += len(result.embedding.segments)
+            if unchecked >= _FOLD_CHECK:
+                maintenance.fold_if_due(store)
+                unchecked = 0
+            if progress:
+                progress.done(path, file.size)
+                if result.shortfall:
+                    progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
+        if store:
+            maintenance.fold_if_due(store)
+    return done
 
 
 def _commit(store: Catalog, file: File, row: catalog.Video | None, result: Embedded) -> None:
@@ -145,13 +159,6 @@ def _opened(settings: Settings) -> Catalog:
     store = catalog.open_to_write(settings.index)
     maintenance.fold_if_due(store)  # before anything new: a cache of a lost, later state must go first
     return store
-
-
-def _place_and_hide(store: Catalog, plan: scan.Plan) -> None:
-    with store.write() as session:
-        for file, video in plan.place:
-            catalog.place_video(session, video.id, file)
-        catalog.hide_videos(session, [video.id for video in plan.hide])
 
 
 # Before the run
