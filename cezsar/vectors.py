@@ -72,9 +72,8 @@ class Cache:
         row = np.ascontiguousarray(query[None], np.float32)
         k = max(1, min(k, self.stamp.count))
         (scores,), (ids,) = self._index.search(row, k + 1, params=parameters)
-        if (
-            ids[k] >= 0 and scores[k - 1] - scores[k] < _EQUAL
-        ):  # faiss keeps any of equals at the end, we the lowest ids
+        # of equals at the end faiss keeps any, we the lowest ids
+        if ids[k] >= 0 and scores[k - 1] - scores[k] < _EQUAL:
             least = float(scores[k - 1] - 2 * _EQUAL)
             _, scores, ids = self._index.range_search(row, least, params=parameters)
         there = ids >= 0

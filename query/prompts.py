@@ -68,7 +68,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
-    labels = [(_valid(name), tuple(_valid(sentence) for sentence in said)) for name, said in labels]
+    labels = [(valid(name), tuple(valid(sentence) for sentence in said)) for name, said in labels]
     names = [name for name, _ in labels]
     if not names:
         raise QueryError("There are no labels: give --labels a,b,c or a file of them.")
@@ -80,6 +80,6 @@ def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
     return dict(labels)
 
 
-def _valid(text: str) -> str:
+def valid(text: str) -> str:
     """Text that UTF-8 can hold: stray surrogates, as of an argument that was not UTF-8, read as '?'."""
     return text.encode("utf-8", "replace").decode("utf-8")

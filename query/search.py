@@ -16,6 +16,7 @@ from cezsar.encoders import Encoder
 from cezsar.errors import CacheUnusable, QueryError, SettingsError
 from cezsar.paths import matches, spellings
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
+from query.prompts import valid
 
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
@@ -97,7 +98,7 @@ class Searcher:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors; bytes that were not UTF-8 in an argument read as '?'."""
-        return self.encoder.encode_texts([text.encode("utf-8", "replace").decode("utf-8") for text in texts])
+        return self.encoder.encode_texts([valid(text) for text in texts])
 
     def like(self, path: Path, segment: Segment | None = None) -> Vectors | None:
         """What a video of the index shows, in the given range or as a whole, as a unit vector (D,); None if not there.

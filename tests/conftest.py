@@ -13,6 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 
+from make_videos import COLOURS, write_video
+
 import indexer
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
@@ -38,6 +40,15 @@ def real_data() -> Path:
     if not _REAL.is_dir():
         pytest.skip(f"no real videos: {_REAL} is not there (set CEZSAR_TEST_DATA)")
     return _REAL
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one video a colour."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in COLOURS:
+        write_video(folder / f"{name}.mp4", [(name, 1.0)])
+    return folder
 
 
 @pytest.fixture

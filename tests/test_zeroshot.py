@@ -27,15 +27,6 @@ Index = Callable[..., IndexReport]
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one video a colour."""
-    folder = tmp_path_factory.mktemp("videos")
-    for name in COLOURS:
-        write_video(folder / f"{name}.mp4", [(name, 1.0)])
-    return folder
-
-
-@pytest.fixture(scope="module")
 def colours(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
     """The index of those, for tests that change nothing."""
     made = load(environ={}, index=tmp_path_factory.mktemp("colours"), model="toy")
