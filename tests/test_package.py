@@ -27,7 +27,7 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_wheel_ships_migrations_and_the_objects_vectors(wheel_names: set[str]) -> None:
+def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names: set[str]) -> None:
     revisions = {f"cezsar/migrations/versions/{path.name}" for path in (_ROOT / "migrations/versions").glob("*.py")}
     assert (
         revisions
@@ -36,6 +36,7 @@ def test_wheel_ships_migrations_and_the_objects_vectors(wheel_names: set[str]) -
             "cezsar/migrations/script.py.mako",
             "cezsar/encoders/lite_objects.safetensors",
             "cezsar/py.typed",
+            "query/sentences/ucf101.json",
         }
         <= wheel_names
     )

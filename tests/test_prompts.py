@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,9 @@ def test_json_of_another_form_is_refused(labels_file: Path, text: str, reason: s
     labels_file.write_text(text)
     with pytest.raises(QueryError, match=reason):
         read_labels(str(labels_file))
+
+
+def test_each_class_of_ucf101_has_one_plain_sentence() -> None:
+    labels = read_labels(str(files("query") / "sentences" / "ucf101.json"))
+    assert len(labels) == 101
+    assert all(len(said) == 1 and said[0] == said[0].lower() and len(said[0].split()) >= 5 for said in labels.values())
