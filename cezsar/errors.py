@@ -4,6 +4,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── SettingsError           a value out of its range
 ├── VideoError              a file that gives no frames; its reason is its text
 ├── EncoderError            an encoder that is unknown, damaged or out of reach
+├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
 ├── QueryError              a question that cannot be answered as it was asked
 └── BadIndex             an index that cannot serve
     ├── IndexMissing        no index there yet
@@ -32,6 +33,10 @@ class VideoError(CezsarError):
 
 class EncoderError(CezsarError):
     """An encoder that is unknown, damaged or out of reach."""
+
+
+class TrainingError(CezsarError):
+    """Pairs that cannot be trained on, or a run that cannot go on; what was saved stays."""
 
 
 class QueryError(CezsarError):

@@ -1,0 +1,106 @@
+"""CezsarModel: frame features and sentence embeddings -> unit vectors of one space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from cezsar.model.config import STREAMS, CezsarConfig
+from cezsar.model.towers import ObjectStream, TextTower, VideoTower
+
+_TEMPERATURE = 0.07  # to begin with (CLIP)
+
+
+class CezsarModel(PreTrainedModel):  # type: ignore[misc]
+    """The joint embedding of videos and sentences (arXiv 2605.01165), on top of a frozen backbone and sentence encoder.
+
+    Saved and loaded with save_pretrained and from_pretrained, weights as safetensors. A segment's vector is the unit
+    mix w visual + (1 - w) object of the two streams' unit vectors (eq. 9), or one of them alone: config.streams.
+    """
+
+    config_class = CezsarConfig
+    config: CezsarConfig
+    main_input_name = "features"
+    base_model_prefix = "cezsar"
+
+    def __init__(self, config: CezsarConfig) -> None:
+        super().__init__(config)
+        if config.streams not in STREAMS:
+            raise ValueError(f"streams must be one of {', '.join(STREAMS)}, not {config.streams!r}")
+        if config.d_model % config.num_heads:
+            raise ValueError(f"d_model {config.d_model} is not a multiple of num_heads {config.num_heads}")
+        self.video_tower = VideoTower(config)
+        self.text_tower = TextTower(config)
+        self.objects = ObjectStream(config) if config.num_objects else None
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(_TEMPERATURE)))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Linear layers Xavier-normal (arXiv 2605.01165), everything else as it is; called by transformers."""
+        if isinstance(module, nn.Linear):
+            init.xavier_normal_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+    @property
+    def scale(self) -> Tensor:
+        """The inverse temperature of InfoNCE, at most 100 (CLIP)."""
+        return self.log_scale.exp().clamp(max=100.0)
+
+    def forward(
+        self, features: Tensor, mask: Tensor, sentences: Tensor, recalled: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, F) features with their (B, T) mask, and (N, S) sentences -> (B, D) and (N, D) unit vectors."""
+        return self.encode_segments(features, mask, recalled=recalled), self.encode_sentences(sentences)
+
+    def encode_segments(
+        self, features: Tensor, mask: Tensor, *, recalled: Tensor | None = None, streams: str | None = None
+    ) -> Tensor:
+        """(B, T, F) features, (B, T) true where there is a frame -> (B, D) unit vectors of the given streams."""
+        streams = streams or self.config.streams
+        visual = unit_rows(self.video_tower(features, mask, recalled)) if streams != "object" else None
+        if streams == "visual" or self.objects is None:
+            assert visual is not None, "there is no object stream"
+            return visual
+        objects = unit_rows(self.objects(features, mask, self.text_tower))
+        if visual is None:
+            return objects
+        weight = self.config.visual_weight
+        return unit_rows(weight * visual + (1 - weight) * objects)
+
+    def encode_sentences(self, sentences: Tensor) -> Tensor:
+        """(N, S) embeddings -> (N, D) unit vectors."""
+        return unit_rows(self.text_tower(sentences))
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows scaled to length 1, differentiably; a row of zeros stays zero."""
+    return functional.normalize(rows, dim=-1)
+
+
+def pad(segments: Sequence[NDArray[np.float32]], num_frames: int) -> tuple[Tensor, Tensor]:
+    """Segments of (T_i, F) -> (B, T, F) float32 and its (B, T) mask; at most num_frames of each, spread evenly."""
+    chosen = [spread(frames, num_frames) for frames in segments]
+    longest = max(map(len, chosen))
+    features = np.zeros((len(chosen), longest, chosen[0].shape[1]), np.float32)
+    mask = np.zeros((len(chosen), longest), bool)
+    for row, frames in enumerate(chosen):
+        features[row, : len(frames)] = frames
+        mask[row, : len(frames)] = True
+    return torch.from_numpy(features), torch.from_numpy(mask)
+
+
+def spread(frames: NDArray[np.float32], num_frames: int) -> NDArray[np.float32]:
+    """(T, F) -> at most num_frames of them, evenly spread from the first to the last."""
+    if len(frames) <= num_frames:
+        return frames
+    chosen: NDArray[np.float32] = frames[np.linspace(0, len(frames) - 1, num_frames).round().astype(int)]
+    return chosen

