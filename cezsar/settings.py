@@ -11,7 +11,7 @@ from typing import Any
 from cezsar.errors import SettingsError
 from cezsar.types import Sampling
 
-DEFAULT_MODEL = "lite-objects"
+DEFAULT_MODEL = "lite"
 DEVICES = ("auto", "cpu", "cuda")
 
 

@@ -451,11 +451,11 @@ def test_classify_without_labels_is_wrong_usage(colours: Path, made: Path) -> No
 
 def test_models_says_plainly_which_to_choose() -> None:
     told = " ".join(run("models").stdout.split())
-    assert "Offline or on a laptop, take lite-objects" in told
+    assert "Offline or on a laptop, take lite, the default" in told
     assert "SigLIP 2" in told
     assert "without its video-conditioned prompts" in told
     names = [card["name"] for card in document(run("models", "--json"))]
-    assert names[:2] == ["lite-objects", "toy"]
+    assert names[:3] == ["lite", "lite-objects", "toy"]
 
 
 def test_stats_says_what_the_index_holds(colours: Path, made: Path) -> None:

@@ -35,7 +35,7 @@ from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
 from cezsar.errors import EncoderError
 from cezsar.types import unit
 
-EMBEDDED = ["toy", "lite-objects"]
+EMBEDDED = ["toy", "lite", "lite-objects"]
 BY_FRAMES = ["clip", "siglip", "siglip-gemma", "siglip2"]
 CHECKPOINTS = [*BY_FRAMES, "xclip"]
 ROUNDING = 1e-4
@@ -290,7 +290,7 @@ def _mix_by_hand(logits: NDArray[Any]) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="session")
 def alone() -> dict[str, Any]:
-    """What lite-objects does in a process of its own, without a GPU and with every way to the network shut."""
+    """What lite does in a process of its own, without a GPU and with every way to the network shut."""
     script = """
 import json, socket, sys
 import numpy as np
@@ -305,12 +305,12 @@ from cezsar import encoders
 from cezsar.errors import EncoderError
 
 refusals = {}
-for name in ("lite-objects", "some/checkpoint"):
+for name in ("lite", "lite-objects"):
     try:
         encoders.load(name, device="cuda")
     except EncoderError as error:
         refusals[name] = str(error)
-lite = encoders.load("lite-objects")
+lite = encoders.load("lite")
 lite.encode_texts(["a dog"])
 after_text = list(sys.modules)
 rows = lite.encode_segments([lite.encode_frames(np.zeros((1, 3, 260, 320), np.uint8))])
@@ -327,13 +327,13 @@ def test_a_text_loads_no_image_network(alone: dict[str, Any]) -> None:
     assert image_side <= set(alone["after_frames"])
 
 
-def test_lite_objects_never_asks_the_network(alone: dict[str, Any]) -> None:
+def test_lite_never_asks_the_network(alone: dict[str, Any]) -> None:
     assert alone["rows"] == [1, 384]
     assert alone["tried"] == []
 
 
 def test_cuda_without_a_gpu_is_refused(alone: dict[str, Any]) -> None:
-    assert set(alone["refusals"]) == {"lite-objects", "some/checkpoint"}
+    assert set(alone["refusals"]) == {"lite", "lite-objects"}
     for message in alone["refusals"].values():
         assert "no GPU" in message
         assert "--device cpu" in message
@@ -573,7 +573,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
         with pytest.raises(EncoderError) as error:
             ask(name)  # type: ignore[operator]
         assert f"There is no encoder {name!r}" in str(error.value)
-        assert "lite-objects, toy" in str(error.value)
+        assert "lite, lite-objects, toy" in str(error.value)
 
 
 def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,7 +582,7 @@ def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(monkeypatch: pytest
     with pytest.raises(EncoderError) as error:
         encoders.load("cezsar-tests/no-such-model")
     assert str(error.value).startswith("'cezsar-tests/no-such-model' could not be fetched: the model hub cannot be")
-    assert "--model lite-objects" in str(error.value)
+    assert "--model lite or" in str(error.value)
     assert "--model DIR" in str(error.value)
     assert "\n" not in str(error.value)
     assert sum(waited_s) <= 10
@@ -712,7 +712,7 @@ def test_a_checkpoints_own_code_is_never_run_nor_asked_about(
 def test_every_embedded_encoder_has_a_card_with_its_dimension(load: Load) -> None:
     dimensions = {card.name: card.dimension for card in CARDS if card.dimension is not None}
 
-    assert dimensions == {"lite-objects": 384, "toy": 8}
+    assert dimensions == {"lite": 384, "lite-objects": 384, "toy": 8}
     assert dimensions == {name: load(name).identity.dimension for name in EMBEDDED}
 
 

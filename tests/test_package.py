@@ -35,6 +35,8 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/migrations/env.py",
             "cezsar/migrations/script.py.mako",
             "cezsar/encoders/lite_objects.safetensors",
+            "cezsar/encoders/lite/config.json",
+            "cezsar/encoders/lite/model.safetensors",
             "cezsar/py.typed",
             "query/sentences/ucf101.json",
         }

@@ -43,7 +43,7 @@ def indexed(ucf: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settin
 
 def test_every_ucf_clip_is_read(indexed: tuple[Settings, IndexReport]) -> None:
     _, report = indexed
-    assert (report.model, report.added, report.skipped) == ("lite-objects", 117, ())
+    assert (report.model, report.added, report.skipped) == ("lite", 117, ())
 
 
 def test_second_index_embeds_nothing(

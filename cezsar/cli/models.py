@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
         print_json([asdict(card) for card in CARDS])
         return
     click.echo(
-        "Offline or on a laptop, take lite-objects, the default. Where the model hub can be reached and\n"
+        "Offline or on a laptop, take lite, the default. Where the model hub can be reached and\n"
         "quality matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
     )
     for card in CARDS:

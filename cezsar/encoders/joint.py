@@ -1,0 +1,118 @@
+"""A saved CEZSAR model as an encoder: its towers on top of their frozen backbone and sentence encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.utils import logging as transformers_logging
+
+from cezsar.encoders import dual
+from cezsar.encoders.digests import fingerprint
+from cezsar.errors import EncoderError
+from cezsar.model import OWN_FIELDS, CezsarConfig, CezsarModel, pad
+from cezsar.types import EncoderIdentity, Vectors, unit
+
+if TYPE_CHECKING:
+    from cezsar.encoders.images import Backbone
+    from cezsar.encoders.sentences import SentenceEncoder
+
+LITE = Path(__file__).with_name("lite")
+_NOT_OF_THE_SPACE = ("backbone", "sentence_encoder", "fps")  # their weights have fingerprints
+
+
+class Joint:
+    """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
+
+    Raises EncoderError where the checkpoint is damaged, or stands on other weights than those that are there now.
+    """
+
+    def __init__(self, source: str, device: torch.device, *, name: str | None = None) -> None:
+        self._device = device
+        model = load_model(source)
+        self._config: CezsarConfig = model.config
+        said = {key: getattr(self._config, key) for key in OWN_FIELDS if key not in _NOT_OF_THE_SPACE}
+        parts = json.dumps(said, sort_keys=True) + fingerprint(model.state_dict())
+        self.identity = EncoderIdentity(
+            name=name or source,
+            weights_sha256=hashlib.sha256(parts.encode()).hexdigest(),
+            dimension=self._config.joint_dim,
+            streams=self._config.streams,
+        )
+        self.short_side = self._config.image_size
+        self._model = model.to(device)
+
+    def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
+        """(N, 3, H, W) uint8 -> (N, F) float32 features of the frozen backbone."""
+        return self._backbone.features(frames_uint8)
+
+    @torch.inference_mode()
+    def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
+        """Segments of (T, F) features -> (len(segments), D); of longer ones the config's num_frames, evenly spread."""
+        if not segments:
+            return np.empty((0, self.identity.dimension), np.float32)
+        features, mask = pad(segments, self._config.num_frames)
+        return unit(self._model.encode_segments(features.to(self._device), mask.to(self._device)).cpu().numpy())
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (len(texts), D)."""
+        embeddings = torch.from_numpy(self._sentences.encode(texts)).to(self._device)
+        return unit(self._model.encode_sentences(embeddings).cpu().numpy())
+
+    @cached_property
+    def _backbone(self) -> Backbone:  # a query needs only the words, indexing only the frames: each loads when asked
+        from cezsar.encoders.images import load_backbone
+
+        backbone = load_backbone(self._config.backbone, self._device)
+        self._check(backbone.fingerprint, self._config.backbone_sha256, f"image backbone {backbone.name!r}")
+        return backbone
+
+    @cached_property
+    def _sentences(self) -> SentenceEncoder:
+        from cezsar.encoders.sentences import SentenceEncoder
+
+        sentences = SentenceEncoder(self._device, self._config.sentence_encoder)
+        self._check(sentences.fingerprint, self._config.sentence_encoder_sha256, f"encoder {sentences.name!r}")
+        return sentences
+
+    def _check(self, found: str, recorded: str, what: str) -> None:
+        if found != recorded:
+            raise EncoderError(
+                f"{self.identity.name!r} was trained on other weights of its {what} than there are here."
+            )
+
+
+def is_saved(name: str) -> bool:
+    """Whether a folder, or a hub id that was fetched before or can be fetched now, holds a CEZSAR model."""
+    try:
+        found, _ = CezsarConfig.get_config_dict(name, local_files_only=Path(name).is_dir())
+    except dual.REFUSALS:
+        return False
+    return isinstance(found, dict) and found.get("model_type") == CezsarConfig.model_type
+
+
+def load_model(source: str) -> CezsarModel:
+    """The model of a folder or hub id, in float32 and for inference. Raises EncoderError where it is not whole."""
+    transformers_logging.disable_progress_bar()
+    try:
+        model, loaded = CezsarModel.from_pretrained(
+            source,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=Path(source).is_dir(),
+        )
+    except dual.REFUSALS as error:
+        raise EncoderError(f"{source} does not hold a whole CEZSAR model: {dual.first_line(error)}") from None
+    if wrong := sorted({*loaded["missing_keys"], *loaded["unexpected_keys"]}):
+        raise EncoderError(f"{source} does not hold the weights that its config.json says: {', '.join(wrong[:3])}.")
+    trained: CezsarModel = model.eval().requires_grad_(False)
+    return trained

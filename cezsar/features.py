@@ -1,0 +1,173 @@
+"""The frame-feature cache: a video is decoded, and its frames encoded, once for every training run to come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from cezsar.digest import sha256
+from cezsar.encoders.images import Backbone
+from cezsar.encoders.sentences import SentenceEncoder
+from cezsar.errors import TrainingError, VideoError
+from cezsar.types import Vectors
+from cezsar.video import Video
+
+_KNOWN = "known.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFeatures:
+    """(T, F) float32 features of the frames at 0, 1/fps, 2/fps ... seconds, and the video's duration."""
+
+    frames: Vectors
+    fps: float
+    duration_s: float
+
+    def between(self, start_s: float, end_s: float) -> Vectors:
+        """The features of [start_s, end_s); at least one frame, the one shown at start_s."""
+        first = min(int(start_s * self.fps + 1e-6), len(self.frames) - 1)
+        stop = int(np.ceil(end_s * self.fps - 1e-6))
+        return self.frames[first : max(stop, first + 1)]
+
+
+class FeatureCache:
+    """A folder of one safetensors file a video, by its content; one sub-folder a backbone and sampling.
+
+    A file is written whole or not at all, so that extraction can be killed and goes on where it was.
+    """
+
+    def __init__(self, folder: Path, backbone: Backbone, *, fps: float) -> None:
+        self._backbone, self._fps = backbone, fps
+        label = re.sub(r"[^\w.-]+", "-", backbone.name).strip("-")[-40:]
+        self._folder = folder / f"{label}-{backbone.fingerprint[:12]}-{fps:g}fps"
+        self._known_file = folder / _KNOWN
+        self._known = self._read_known()
+
+    def extract(
+        self, videos: Sequence[Path], *, batch_size: int = 8, done: Callable[[Path, bool], None] = lambda *_: None
+    ) -> tuple[dict[Path, VideoFeatures], dict[Path, str]]:
+        """The features of these videos, and why others have none; done(video, was new) is called after each.
+
+        Raises TrainingError where the cache cannot be written.
+        """
+        features, reasons = {}, {}
+        for video in videos:
+            new = False
+            try:
+                path = self._path(video)
+                found = self._load(path)
+                if found is None:
+                    found, new = self._compute(video, batch_size), True
+                    self._save(path, found)
+                features[video] = found
+            except VideoError as error:
+                reasons[video] = str(error)
+            done(video, new)
+        return features, reasons
+
+    def _path(self, video: Path) -> Path:
+        """Where a video's features belong: by its content, which is read once as long as size and time stay."""
+        try:
+            status = video.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise VideoError("it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file")
+            key = f"{os.fsencode(os.path.abspath(video))!r} {status.st_size} {status.st_mtime_ns}"
+            if key not in self._known:
+                self._known[key] = sha256(video).hex()
+                self._remember(key)
+        except OSError as error:
+            raise VideoError(f"it cannot be read ({error.strerror})") from None
+        return self._folder / f"{self._known[key]}.safetensors"
+
+    def _compute(self, video: Path, batch_size: int) -> VideoFeatures:
+        rows = []
+        with Video(video) as opened:
+            for batch in opened.sample(fps=self._fps, short_side=self._backbone.short_side, batch_size=batch_size):
+                frames = self._backbone.features(batch.frames_uint8).astype(np.float16)
+                rows.append(np.repeat(frames, batch.repeats, axis=0))
+            duration_s = opened.duration_s or 0.0
+        return VideoFeatures(np.concatenate(rows).astype(np.float32), self._fps, duration_s)
+
+    def _load(self, path: Path) -> VideoFeatures | None:
+        """What is there; None where nothing is, or where it is damaged and must be made again."""
+        try:
+            with safe_open(path, framework="numpy") as file:
+                duration_s = float(file.metadata()["duration_s"])
+                frames = file.get_tensor("features")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
+        return VideoFeatures(frames.astype(np.float32), self._fps, duration_s)
+
+    def _save(self, path: Path, found: VideoFeatures) -> None:
+        metadata = {"duration_s": repr(found.duration_s), "fps": repr(self._fps), "backbone": self._backbone.name}
+        _write(path, {"features": found.frames.astype(np.float16)}, metadata)
+
+    def _remember(self, key: str) -> None:
+        line = json.dumps({"file": key, "sha256": self._known[key]})
+        try:
+            self._known_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._known_file.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise _unwritable(self._known_file, error) from None
+
+    def _read_known(self) -> dict[str, str]:
+        """What was fingerprinted before; a line that was cut off by a kill is left out."""
+        if not self._known_file.is_file():
+            return {}
+        lines = self._known_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return dict(found for found in map(_known_row, lines) if found is not None)
+
+
+def embed_sentences(folder: Path, encoder: SentenceEncoder, sentences: Iterable[str]) -> Vectors:
+    """(N, S) unit embeddings of the sentences, each distinct one encoded once and kept in the cache's folder."""
+    asked = list(sentences)
+    distinct = sorted(set(asked), key=lambda sentence: (len(sentence), sentence))  # alike lengths share a batch
+    digest = hashlib.sha256(json.dumps([encoder.fingerprint, *distinct]).encode()).hexdigest()
+    path = folder / "sentences" / f"{digest}.safetensors"
+    try:
+        rows = load_file(path)["embeddings"]
+    except (OSError, SafetensorError, KeyError):
+        rows = encoder.encode(distinct)
+        _write(path, {"embeddings": rows}, {"encoder": encoder.name})
+    numbers = {sentence: number for number, sentence in enumerate(distinct)}
+    return np.asarray(rows[[numbers[sentence] for sentence in asked]], np.float32).reshape(-1, encoder.dimension)
+
+
+def _write(path: Path, tensors: dict[str, Vectors], metadata: dict[str, str]) -> None:
+    """A file that is there whole or not at all. Raises TrainingError."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _known_row(line: str) -> tuple[str, str] | None:
+    """(file, sha256) of a line; None of one that is not whole."""
+    try:
+        row = json.loads(line)
+        return str(row["file"]), str(row["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _unwritable(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"The feature cache cannot be written: {path.parent}: {getattr(error, 'strerror', None) or error}"
+    )
