@@ -1,0 +1,244 @@
+"""cezsar train"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cezsar.cli.console import PathType, counted, device_option, json_option, notice, print_json, short
+from cezsar.paths import readable
+
+if TYPE_CHECKING:
+    from cezsar.training.pairs import Rejected
+    from cezsar.training.pipeline import Request, Trained
+    from cezsar.training.run import EpochReport
+
+_FILE = PathType(path_type=Path, exists=True, dir_okay=False)
+_FOLDER = PathType(path_type=Path, file_okay=False)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(name="train")
+@click.argument("pairs", metavar="PAIRS...", nargs=-1, type=_FILE)
+@click.option("--videos", metavar="DIR", type=_FOLDER, help="Where the videos are.  [default: beside PAIRS]")
+@click.option("--also", metavar="PAIRS", multiple=True, type=_FILE, help="More pairs, noisier ones. Repeatable.")
+@click.option("--also-weight", type=_POSITIVE, help="How much a noisier row counts, up to 1.  [default: 0.1]")
+@click.option("--out", metavar="DIR", type=_FOLDER, help="The run's folder, a new one.  [default: ./cezsar-run]")
+@click.option("--resume", metavar="DIR", type=_FOLDER, help="Go on with the run of this folder, as it was started.")
+@click.option("--start-from", metavar="DIR|HUB_ID", help="Begin with the weights of a saved model of the same sizes.")
+@click.option("--preset", type=click.Choice(["lite", "bit"]), default="lite", show_default=True, help="The model.")
+@click.option("--backbone", metavar="NAME", help="Image backbone: timm:NAME, or DIR or HUB_ID of CLIP or SigLIP.")
+@click.option("--sentence-encoder", metavar="NAME", help="DIR or HUB_ID of a sentence-transformers model.")
+@click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: 1]")
+@click.option("--joint-dim", type=_COUNT, help="Width of the joint space.  [default: the preset's]")
+@click.option("--d-model", type=click.IntRange(min=0), help="Width of the transformer path; 0 for none.")
+@click.option("--num-memories", type=click.IntRange(min=0), help="Segments that the memory holds; 0 for no memory.")
+@click.option(
+    "--streams", type=click.Choice(["visual", "object", "visual_object"]), help="What a segment's vector holds."
+)
+@click.option("--visual-weight", type=click.FloatRange(0, 1), help="The visual stream's share, the objects' the rest.")
+@click.option("--loss", type=click.Choice(["infonce", "triplet", "both"]), help="What is minimised.")
+@click.option("--negatives", type=click.Choice(["batch", "band", "semi-hard"]), help="Whence the wrong sentences come.")
+@click.option("--band", metavar="LOW HIGH", nargs=2, type=float, help="Cosine distances of a band.  [default: 0 0.8]")
+@click.option("--num-negatives", type=_COUNT, help="Sentences of the band a positive.  [default: 10]")
+@click.option("--margin", type=_POSITIVE, help="The triplet loss's margin.  [default: 1]")
+@click.option("--object-positives/--no-object-positives", default=None, help="Object sentences as positives, too.")
+@click.option("--epochs", type=_COUNT, help="At most so many.")
+@click.option("--patience", type=_COUNT, help="Stop after so many epochs without a better recall.")
+@click.option("--batch-size", type=_COUNT, help="Segments a step.")
+@click.option("--lr", "learning_rate", type=_POSITIVE, help="AdamW's highest learning rate.")
+@click.option("--anchor", type=click.FloatRange(min=0), help="Pull towards the closed-form start.")
+@click.option("--frame-dropout", type=click.FloatRange(0, 1, max_open=True), help="Share of frames hidden in training.")
+@click.option("--precision", type=click.Choice(["no", "fp16", "bf16"]), help="Mixed precision.  [default: no]")
+@click.option(
+    "--validation", "share", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True,
+    help="Share of the videos that is kept out; 0 for none.",
+)  # fmt: skip
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Which videos are kept out.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights and draws.  [default: 0]")
+@click.option("--half", is_flag=True, help="Store best/ in float16, half as large.")
+@click.option("--cache", metavar="DIR", type=_FOLDER, help="Where frame features are kept.  [default: the user cache]")
+@device_option
+@click.option("--quiet", is_flag=True, help="No progress; rejected rows are still named.")
+@json_option
+def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_json: bool, **chosen: Any) -> None:
+    """Train a joint space of videos and sentences on captioned videos.
+
+    PAIRS are files of rows that say what [start_s, end_s) of a video shows:
+
+    \b
+    .jsonl  {"video": "a.mp4", "start_s": 0, "end_s": 8, "sentence": "a man plays violin"}
+    .csv    with the columns video, start_s, end_s, sentence
+    .json   of ActivityNet Captions or MSR-VTT, as published
+
+    In .jsonl, "sentences" may be a list, and "source" names the footage that several files were cut from. Without start
+    and end a row is of the whole video. Rows that cannot be used are named, with the reason, and left out.
+
+    \b
+    cezsar train captions.jsonl --videos ~/Movies --out run     train; Ctrl-C stops
+    cezsar train --resume run                                   go on, with the same result
+    cezsar index ~/Movies --model run/best --index new          use it
+
+    Frames are encoded once, into a cache. The run's folder then holds run.json, metrics.jsonl, curves.png and the
+    checkpoints best/ and last/. A share of the videos is kept out to measure recall on: sentences looking for their
+    segments among all that are kept out.
+    """
+    from cezsar import training
+
+    device, quiet = chosen.pop("device") or "auto", chosen.pop("quiet") or as_json
+    if resume is not None:
+        _refuse_others()
+        folder, request = resume, training.resumed(resume)
+    else:
+        if not pairs:
+            raise click.UsageError("Missing argument 'PAIRS...'.")
+        folder, request = out or Path("cezsar-run"), _request(pairs, chosen)
+    with ExitStack() as stack:
+        watcher = stack.enter_context(_Watcher(shown=not quiet))
+        done = training.train(request, folder, watcher, device=device, resume=resume is not None)
+    if as_json:
+        print_json(_document(done))
+    elif not quiet:
+        for line in _summary(done):
+            click.echo(readable(line))
+
+
+def _refuse_others() -> None:
+    """--resume goes on as the run was started: nothing else can be chosen then."""
+    context = click.get_current_context()
+    for name in context.params:
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("resume", "device", "quiet", "as_json"):
+            raise click.UsageError(
+                "--resume goes on as the run was started: only --device, --quiet, --json go with it."
+            )
+
+
+def _resolved(name: str) -> str:
+    """A folder by its whole path, so that a run can go on from elsewhere; a name as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _request(pairs: tuple[Path, ...], chosen: dict[str, Any]) -> Request:
+    """The request of the options that were given, over the preset's."""
+    from dataclasses import fields, replace
+
+    from platformdirs import user_cache_path
+
+    from cezsar.training import RECIPES, Recipe, Request, Split
+
+    given = {key: value for key, value in chosen.items() if value is not None}
+    if band := given.pop("band", None):
+        given["band_low"], given["band_high"] = band
+    recipe = {field.name: given[field.name] for field in fields(Recipe) if field.name in given}
+    for name in ("backbone", "sentence_encoder", "start_from"):
+        if name in given:
+            given[name] = _resolved(given[name])
+    sizes = ("backbone", "sentence_encoder", "fps", "joint_dim", "d_model", "num_memories", "streams", "visual_weight")
+    return Request(
+        pairs=tuple(str(file.resolve()) for file in pairs),
+        also=tuple(str(file.resolve()) for file in given["also"]),
+        videos=str(given["videos"].resolve()) if "videos" in given else None,
+        cache=str(given["cache"].resolve() if "cache" in given else user_cache_path("cezsar") / "features"),
+        preset=given["preset"],
+        model={name: given[name] for name in sizes if name in given},
+        recipe=replace(RECIPES[given["preset"]], **recipe),
+        split=Split(seed=given["split_seed"], share=given["share"]),
+        start_from=given.get("start_from"),
+        half=given["half"],
+    )
+
+
+class _Watcher:
+    """Progress on stderr where that is a terminal, a line each tenth of the epochs elsewhere, and rejected rows."""
+
+    def __init__(self, *, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, highlight=False)
+        self._shown, self._live = shown, shown and console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._task: Any = None
+        self._videos = (0, 0)
+
+    def __enter__(self) -> _Watcher:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.__exit__(None, None, None)
+
+    def rejected(self, row: Rejected) -> None:
+        notice(f"left out {row.where}: {row.reason}")
+
+    def extracting(self, num_videos: int) -> None:
+        self._videos = (0, num_videos)
+        self._task = self._progress.add_task(f"features 0/{num_videos} videos", total=num_videos)
+
+    def extracted(self, video: Path, is_new: bool) -> None:
+        done, total = self._videos[0] + 1, self._videos[1]
+        self._videos = (done, total)
+        self._progress.update(self._task, advance=1, description=f"features {done}/{total} videos")
+
+    def training(self, num_training: int, num_validation: int) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        if self._shown:
+            notice(f"training on {counted(num_training, 'segment')}, {num_validation:,} kept out")
+
+    def epoch(self, report: EpochReport) -> None:
+        said = _epoch(report)
+        if self._live:
+            if self._task is None:
+                self._task = self._progress.add_task(said, total=report.epochs)
+            self._progress.update(self._task, completed=report.epoch, description=said)
+        elif self._shown and (
+            report.epoch == 1 or report.epoch * 10 // report.epochs != (report.epoch - 1) * 10 // report.epochs
+        ):
+            notice(said)
+
+
+def _epoch(report: EpochReport) -> str:
+    line = f"epoch {report.epoch}/{report.epochs}, loss {report.loss:.3f}"
+    if report.validation is not None:
+        line += f", recall@1 {report.validation.recall_1:.1%}, @10 {report.validation.recall_10:.1%}"
+    return line
+
+
+def _summary(done: Trained) -> list[str]:
+    line = f"best epoch {done.best.epoch}"
+    if (found := done.best.validation) is not None:
+        line += (
+            f": of {done.num_validation:,} kept-out segments recall@1 {found.recall_1:.1%}, @5 {found.recall_5:.1%}, "
+            f"@10 {found.recall_10:.1%}, median rank {found.median_rank:g}"
+        )
+    if done.num_rejected:
+        line += f"; {counted(done.num_rejected, 'row')} left out"
+    return [line, f"cezsar index PATH --model {short(done.run / 'best')} --index DIR uses it"]
+
+
+def _document(done: Trained) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "run": str(done.run),
+        "best": asdict(done.best),
+        "training": done.num_training,
+        "validation": done.num_validation,
+        "rejected": done.num_rejected,
+    }

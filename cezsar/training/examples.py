@@ -1,0 +1,132 @@
+"""What is trained on: the features and sentences of every described segment, and which of them are kept out."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar.errors import TrainingError
+from cezsar.features import VideoFeatures
+from cezsar.training.pairs import Pair, Rejected
+from cezsar.types import Ids, Vectors
+
+MAIN, ALSO = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """N segments and their M sentences.
+
+    features holds (T_i, F) of each segment; sources (N,) numbers the footage of each, whose names are source_names;
+    corpora (N,) is MAIN, or ALSO for the noisier rows. sentences (M, S) are unit embeddings; owners (M,) the
+    segment of each, in order.
+    """
+
+    features: list[Vectors]
+    sources: Ids
+    source_names: list[str]
+    corpora: Ids
+    sentences: Vectors
+    owners: Ids
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def means(self) -> Vectors:
+        """(N, F): the mean feature of each segment."""
+        return np.stack([frames.mean(axis=0) for frames in self.features])
+
+    def where(self, rows: NDArray[np.bool_]) -> Examples:
+        """The segments of these rows alone, numbered anew."""
+        numbers = np.cumsum(rows) - 1
+        kept = rows[self.owners]
+        features = [frames for frames, keep in zip(self.features, rows, strict=True) if keep]
+        return Examples(
+            features,
+            self.sources[rows],
+            self.source_names,
+            self.corpora[rows],
+            self.sentences[kept],
+            numbers[self.owners[kept]],
+        )
+
+
+def cut(
+    pairs: Sequence[Pair], features: Mapping[Path, VideoFeatures], reasons: Mapping[Path, str]
+) -> tuple[list[int], list[Vectors], list[Rejected]]:
+    """The numbers of the pairs whose segments are there, their features, and the rows that are rejected.
+
+    Rejected are those of videos that could not be read, and those that start past the end of theirs.
+    """
+    kept, rows, rejected = [], [], []
+    for number, pair in enumerate(pairs):
+        if pair.video not in features:
+            rejected.append(Rejected(pair.where, f"{pair.video.name}: {reasons[pair.video]}"))
+            continue
+        video = features[pair.video]
+        duration_s = video.duration_s or len(video.frames) / video.fps
+        if pair.start_s >= duration_s:
+            rejected.append(
+                Rejected(pair.where, f"it starts at {pair.start_s:g} s, and {pair.video.name} ends at {duration_s:g} s")
+            )
+            continue
+        kept.append(number)
+        rows.append(video.between(pair.start_s, duration_s if pair.end_s is None else pair.end_s))
+    return kept, rows, rejected
+
+
+def assemble(pairs: Sequence[Pair], features: list[Vectors], sentences: Vectors, corpora: Sequence[int]) -> Examples:
+    """Examples from the kept pairs, their features, all their sentences' embeddings in order, and their corpora."""
+    names = sorted({pair.source for pair in pairs})
+    numbers = {name: number for number, name in enumerate(names)}
+    return Examples(
+        features,
+        np.array([numbers[pair.source] for pair in pairs], np.int64),
+        names,
+        np.array(corpora, np.int64),
+        sentences,
+        np.repeat(np.arange(len(pairs)), [len(pair.sentences) for pair in pairs]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which sources are kept out: those whose sha256 of 'seed:source' falls below the share; by footage, for ever."""
+
+    seed: int = 0
+    share: float = 0.1
+
+    def is_kept_out(self, source: str) -> bool:
+        """Whether the segments of this footage are for validation alone."""
+        digest = hashlib.sha256(f"{self.seed}:{source}".encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:4], "big") < math.ldexp(self.share, 32)
+
+    def apply(self, examples: Examples) -> tuple[Examples, Examples]:
+        """(training, validation); a noisier row is never validated with, nor trained on where its footage is kept out.
+
+        Raises TrainingError where there is nothing to train on, or one video alone, or nothing to validate with.
+        """
+        kept_out = np.array([self.is_kept_out(name) for name in examples.source_names], bool)[examples.sources]
+        training = examples.where(~kept_out)
+        validation = examples.where(kept_out & (examples.corpora == MAIN))
+        if len(np.unique(training.sources)) < 2:
+            raise TrainingError(
+                "There must be at least two videos to train on: what one shows is learned by what others do not."
+            )
+        if self.share > 0 and len(validation) < 2:
+            raise TrainingError(
+                f"A share of {self.share:g} keeps {len(validation)} segments out, too few to validate with: "
+                "choose a larger --validation, or 0 to go without."
+            )
+        return training, validation
+
+    def sha256(self, examples: Examples) -> str:
+        """Of the names of the sources that are kept out."""
+        names = sorted(name for name in examples.source_names if self.is_kept_out(name))
+        return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()

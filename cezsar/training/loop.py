@@ -1,0 +1,361 @@
+"""The training loop: epochs over segments, each with one of its sentences."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from cezsar.errors import TrainingError
+from cezsar.metrics import Retrieval, ranks, retrieval
+from cezsar.model import CezsarModel, pad
+from cezsar.model.losses import batch_triplet, info_nce, triplet
+from cezsar.training.examples import ALSO, Examples
+from cezsar.training.negatives import Band, draw
+from cezsar.training.recipe import Recipe
+from cezsar.training.run import EpochReport, Run, State
+from cezsar.types import Ids, Vectors
+
+_NUM_WORDS = 2  # object sentences a caption (arXiv 2605.01165)
+_AT_ONCE = 256
+Progress = Callable[[EpochReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Training and validation segments, with what each remembers (N, S) and each training sentence's objects (M, 2)."""
+
+    training: Examples
+    validation: Examples
+    recalled: Vectors | None
+    objects: Ids | None
+
+
+def fit(
+    model: CezsarModel,
+    material: Material,
+    recipe: Recipe,
+    run: Run,
+    *,
+    accelerator: Accelerator | None = None,
+    progress: Progress = lambda _: None,
+    save_every_s: float = 30.0,
+) -> EpochReport:
+    """Train the model in place, from where run's last/ stopped if there is one; return the report of the best epoch.
+
+    The best epoch is the one of the highest mean of recall@1, 5 and 10 on the validation segments, or the last where
+    there are none; the model ends with its weights, which are best/'s too. Every epoch draws from a generator of its
+    own, seeded by the recipe's seed and its number, so that a run that was killed and goes on ends with the very
+    weights of one that was not. Raises TrainingError where the loss is not finite; last/ then holds the
+    last epoch before it.
+    """
+    accelerator = accelerator or make_accelerator(recipe, "auto")
+    return _Fit(model, material, recipe, run, accelerator, save_every_s).go(progress)
+
+
+def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
+    """On a GPU, or several under `accelerate launch`, where there is one and device, auto|cpu|cuda, allows it."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("There is no CUDA device here: use --device cpu.")
+    return Accelerator(cpu=device == "cpu", mixed_precision=recipe.precision)
+
+
+class _Fit:
+    def __init__(
+        self, model: CezsarModel, material: Material, recipe: Recipe, run: Run, accelerator: Accelerator, every_s: float
+    ) -> None:
+        self._model, self._material, self._recipe, self._run = model, material, recipe, run
+        self._accelerator, self._every_s = accelerator, every_s
+        self._anchors = _anchored(model)
+        self._epoch, self._best = 0, _parameters(model)
+        self._best_report: EpochReport | None = None
+        model.to(accelerator.device)
+        decayed = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.99),
+        )
+        self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
+
+    def go(self, progress: Progress) -> EpochReport:
+        self._resume()
+        state, saved_at = self._state(), time.monotonic()
+        while self._epoch < self._recipe.epochs and not self._out_of_patience():
+            started = time.monotonic()
+            try:
+                loss, learning_rate, num_widened = self._run_epoch(self._epoch)
+            except TrainingError:
+                self._restore(state)
+                self._save(state)
+                raise
+            self._epoch += 1
+            report = self._judge(loss, learning_rate, num_widened, time.monotonic() - started)
+            state = self._state()
+            if self._accelerator.is_main_process:
+                self._run.log(report)
+                progress(report)
+            if time.monotonic() - saved_at >= self._every_s:
+                self._save(state)
+                saved_at = time.monotonic()
+        self._save(state)
+        assert self._best_report is not None
+        return self._best_report
+
+    def _run_epoch(self, epoch: int) -> tuple[float, float, int]:
+        """(mean loss, last learning rate, positives whose band was empty)."""
+        generator = np.random.default_rng([self._recipe.seed, epoch])
+        torch.manual_seed(int(generator.integers(2**31)))
+        self._wrapped.train()
+        batches = list(self._batches(generator))
+        negatives, num_widened = self._draw(np.concatenate([chosen for _, chosen in batches]), generator)
+        total, learning_rate, start = 0.0, 0.0, 0
+        for number, (rows, chosen) in enumerate(batches):
+            learning_rate = self._set_rate((epoch + number / len(batches)) / self._recipe.epochs)
+            drawn = None if negatives is None else negatives[start : start + len(rows)]
+            start += len(rows)
+            loss = self._loss(rows, chosen, drawn, generator)
+            if not math.isfinite(loss.item()):
+                names = {
+                    self._material.training.source_names[source] for source in self._material.training.sources[rows]
+                }
+                raise TrainingError(
+                    f"The loss is {loss.item()} in epoch {epoch + 1}, batch {number + 1} of {len(batches)} "
+                    f"({', '.join(sorted(names)[:3])}, ...). The last good checkpoint is {self._run.last}."
+                )
+            self._optimizer.zero_grad()
+            self._accelerator.backward(loss + self._recipe.anchor * self._strayed())
+            self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._recipe.clip_norm)
+            self._optimizer.step()
+            total += loss.item()
+        return total / len(batches), learning_rate, num_widened
+
+    def _batches(self, generator: np.random.Generator) -> Iterator[tuple[Ids, Ids]]:
+        """(segments, one sentence of each) a batch; a noisier segment takes part in some epochs."""
+        training = self._material.training
+        taken = (training.corpora != ALSO) | (generator.random(len(training)) < self._recipe.also_weight)
+        rows = generator.permutation(np.flatnonzero(taken))
+        firsts = np.searchsorted(training.owners, rows)
+        counts = np.bincount(training.owners, minlength=len(training))[rows]
+        chosen = firsts + (generator.random(len(rows)) * counts).astype(np.int64)
+        num_batches = max(math.ceil(len(rows) / self._recipe.batch_size), 1)
+        num_devices, device = self._accelerator.num_processes, self._accelerator.process_index
+        for part, said in zip(np.array_split(rows, num_batches), np.array_split(chosen, num_batches), strict=True):
+            yield part[device::num_devices], said[device::num_devices]
+
+    def _draw(self, chosen: Ids, generator: np.random.Generator) -> tuple[Ids | None, int]:
+        if self._recipe.negatives != "band":
+            return None, 0
+        training = self._material.training
+        band = Band(self._recipe.band_low, self._recipe.band_high, self._recipe.num_negatives)
+        drawn = draw(chosen, training.sentences, training.sources[training.owners], band=band, generator=generator)
+        return drawn.indices, drawn.num_widened
+
+    def _set_rate(self, done: float) -> float:
+        """Warm-up, then a cosine to 0; done is the share of all steps, in [0, 1)."""
+        warmup = self._recipe.warmup
+        share = done / warmup if done < warmup else (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+        rate = self._recipe.learning_rate * max(share, 1e-3)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _loss(self, rows: Ids, chosen: Ids, drawn: Ids | None, generator: np.random.Generator) -> Tensor:
+        """The loss of segments `rows`, each with its sentence `chosen` and its `drawn` negatives."""
+        training, device = self._material.training, self._accelerator.device
+        features, mask = pad([training.features[row] for row in rows], self._model.config.num_frames)
+        if self._recipe.frame_dropout:
+            shown = torch.from_numpy(generator.random(mask.shape) >= self._recipe.frame_dropout)
+            shown[torch.arange(len(rows)), torch.from_numpy(generator.integers(mask.sum(dim=1).numpy()))] = True
+            mask &= shown
+        recalled = self._material.recalled
+        words = None if self._material.objects is None else self._material.objects[chosen]
+        sentences = [training.sentences[chosen]]
+        if drawn is not None:
+            sentences.append(training.sentences[drawn.reshape(-1)])
+        if words is not None:
+            assert self._model.objects is not None
+            said = self._model.objects.sentences.cpu().numpy()
+            sentences.append(said[words.reshape(-1)])
+        anchors, texts = self._wrapped(
+            features.to(device),
+            mask.to(device),
+            torch.from_numpy(np.concatenate(sentences)).to(device),
+            None if recalled is None else torch.from_numpy(recalled[rows]).to(device),
+        )
+        anchors, texts = anchors.float(), texts.float()
+        parts = list(texts.split([len(part) for part in sentences]))
+        negatives = parts[1].reshape(len(rows), -1, parts[1].shape[1]) if drawn is not None else None
+        sources = torch.from_numpy(training.sources[rows]).to(device)
+        allowed = sources[:, None] != sources[None, :]
+        loss = self._contrast(anchors, parts[0], allowed, negatives)
+        if words is not None:
+            for number in range(words.shape[1]):
+                column = torch.from_numpy(words[:, number]).to(device)
+                there = column >= 0
+                if there.any():
+                    positives = parts[-1].reshape(len(rows), -1, parts[-1].shape[1])[there, number]
+                    others = allowed[there][:, there] & (column[there][:, None] != column[there][None, :])
+                    further = None if negatives is None else negatives[there]
+                    share = there.float().mean() / words.shape[1]
+                    loss = loss + share * self._contrast(anchors[there], positives, others, further)
+        return loss
+
+    def _contrast(self, anchors: Tensor, positives: Tensor, allowed: Tensor, negatives: Tensor | None) -> Tensor:
+        recipe, terms = self._recipe, []
+        if recipe.loss in ("infonce", "both"):
+            terms.append(info_nce(anchors, positives, allowed, scale=self._model.scale, negatives=negatives))
+        if recipe.loss in ("triplet", "both"):
+            terms.append(
+                batch_triplet(
+                    anchors, positives, allowed, margin=recipe.margin, semi_hard=recipe.negatives == "semi-hard"
+                )
+                if negatives is None
+                else triplet(anchors, positives, negatives, margin=recipe.margin)
+            )
+        return torch.stack(terms).sum()
+
+    def _strayed(self) -> Tensor:
+        """The squared distance of what began in closed form from its start (L2-SP)."""
+        here = dict(self._model.named_parameters())
+        terms = [(here[name] - start.to(here[name].device)).square().sum() for name, start in self._anchors.items()]
+        return torch.stack(terms).sum()
+
+    def _judge(self, loss: float, learning_rate: float, num_widened: int, seconds: float) -> EpochReport:
+        found = validate(self._model, self._material.validation) if len(self._material.validation) else None
+        best = self._best_report
+        is_best = found is None or best is None or found.mean_recall > _validation(best).mean_recall
+        report = EpochReport(
+            epoch=self._epoch,
+            epochs=self._recipe.epochs,
+            loss=loss,
+            learning_rate=learning_rate,
+            temperature=1 / self._model.scale.item(),
+            num_widened=num_widened,
+            validation=found,
+            is_best=is_best,
+            seconds=seconds,
+        )
+        if is_best:
+            self._best, self._best_report = _parameters(self._model), report
+        return report
+
+    def _out_of_patience(self) -> bool:
+        best = self._best_report
+        return best is not None and self._epoch - best.epoch >= self._recipe.patience
+
+    def _state(self) -> State:
+        report, scaler = self._best_report, self._accelerator.scaler
+        moments = {
+            f"optimizer {number} {key}": value
+            for number, row in self._optimizer.state_dict()["state"].items()
+            for key, value in row.items()
+        }
+        parts = {"parameters": _parameters(self._model), "best": self._best, "anchors": self._anchors}
+        named = {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
+        facts = {
+            "epoch": self._epoch,
+            "best_report": None if report is None else asdict(report),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        return State({name: value.detach().cpu().clone() for name, value in {**moments, **named}.items()}, facts)
+
+    def _restore(self, state: State) -> None:
+        found: dict[str, dict[str, Tensor]] = {"parameters": {}, "best": {}, "anchors": {}, "optimizer": {}}
+        for key, value in state.tensors.items():
+            part, name = key.split(" ", 1)
+            found[part][name] = value
+        there = {name: tuple(value.shape) for name, value in self._model.named_parameters()}
+        if there != {name: tuple(value.shape) for name, value in found["parameters"].items()}:
+            raise TrainingError(f"{self._run.last} holds a model of another shape.")
+        _set_parameters(self._model, found["parameters"])
+        self._anchors, self._best = found["anchors"], found["best"]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in found["optimizer"].items():
+            number, key = name.split(" ", 1)
+            moments.setdefault(int(number), {})[key] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        if self._accelerator.scaler is not None and state.facts["scaler"] is not None:
+            self._accelerator.scaler.load_state_dict(state.facts["scaler"])
+        report = state.facts["best_report"]
+        self._epoch, self._best_report = state.facts["epoch"], None if report is None else _from_row(report)
+
+    def _resume(self) -> None:
+        state = self._run.state()
+        if state is not None:
+            self._restore(state)
+        self._run.rewind(self._epoch)
+
+    def _save(self, state: State) -> None:
+        """last/ as it is now, best/ as it was at its epoch."""
+        if not self._accelerator.is_main_process:
+            return
+        here = _parameters(self._model)
+        self._run.save(self._run.last, self._model, state)
+        _set_parameters(self._model, self._best)
+        self._run.save(self._run.best, self._model)
+        finished = self._epoch >= self._recipe.epochs or self._out_of_patience()
+        if finished:
+            self._run.draw_curves()
+        else:
+            _set_parameters(self._model, here)
+
+
+@torch.inference_mode()
+def validate(model: CezsarModel, examples: Examples, *, streams: str | None = None) -> Retrieval:
+    """Every sentence's search for its segment among all of them; of model on its device, left as it was."""
+    return retrieval(sentence_ranks(model, examples, streams=streams))
+
+
+def sentence_ranks(model: CezsarModel, examples: Examples, *, streams: str | None = None) -> Ids:
+    """(M,): the rank from 1 of the own segment of each sentence."""
+    was_training = model.training
+    model.eval()
+    videos = encode(model, examples.features, streams=streams)
+    with torch.inference_mode():
+        texts = model.encode_sentences(torch.from_numpy(examples.sentences).to(model.device)).cpu().numpy()
+    model.train(was_training)
+    return ranks(texts @ videos.T, examples.owners)
+
+
+def encode(model: CezsarModel, features: list[Vectors], *, streams: str | None = None) -> Vectors:
+    """(T_i, F) features of N segments -> (N, D) unit vectors."""
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(features), _AT_ONCE):
+            frames, mask = pad(features[start : start + _AT_ONCE], model.config.num_frames)
+            rows.append(model.encode_segments(frames.to(model.device), mask.to(model.device), streams=streams).cpu())
+    return np.asarray(torch.cat(rows).numpy(), np.float32)
+
+
+def _anchored(model: CezsarModel) -> dict[str, Tensor]:
+    names = ("text_tower.linear.weight", "video_tower.recall.weight")
+    return {name: value.detach().cpu().clone() for name, value in model.named_parameters() if name in names}
+
+
+def _parameters(model: CezsarModel) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
+
+
+def _set_parameters(model: CezsarModel, values: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(values[name])
+
+
+def _from_row(row: dict[str, Any]) -> EpochReport:
+    found = row["validation"]
+    return EpochReport(**{**row, "validation": None if found is None else Retrieval(**found)})
+
+
+def _validation(report: EpochReport) -> Retrieval:
+    assert report.validation is not None
+    return report.validation

@@ -1,0 +1,70 @@
+"""Automatic negative sampling: sentences of other videos that are unrelated, yet near enough to teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar.types import Ids, Vectors
+
+_ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Cosine distances (low, high), open at both ends, and how many negatives a positive gets (paper: 0, 0.8, 10)."""
+
+    low: float = 0.0
+    high: float = 0.8
+    count: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """(N, count) indices of negative sentences; num_widened counts the positives whose band was empty."""
+
+    indices: Ids
+    num_widened: int
+
+
+def draw(
+    positives: Ids, sentences: Vectors, owners: NDArray[np.int64], *, band: Band, generator: np.random.Generator
+) -> Drawn:
+    """Negatives for each positive, at random from the band (arXiv 2605.01165, automatic negative sampling).
+
+    sentences are (M, S) unit vectors, owners (M,) the video of each, positives (N,) indices into them. A negative is
+    a sentence of another video whose cosine distance to the positive lies in the band. Draws are without repetition
+    while the band holds enough, and repeat it in turn where it holds fewer. An empty band widens, at once, to the
+    nearest sentences outside it: as many as are asked for, by their distance to the band; such positives are counted.
+    Raises ValueError where a positive has no sentence of another video at all.
+    """
+    chosen = np.empty((len(positives), band.count), np.int64)
+    num_widened = 0
+    for start in range(0, len(positives), _ROWS_AT_ONCE):
+        rows = positives[start : start + _ROWS_AT_ONCE]
+        distances = 1.0 - sentences[rows] @ sentences.T
+        foreign = owners[rows, None] != owners[None, :]
+        if not foreign.any(axis=1).all():
+            raise ValueError("negatives need the sentences of at least two videos")
+        inside = foreign & (distances > band.low) & (distances < band.high)
+        empty = ~inside.any(axis=1)
+        # one number a candidate, the smallest are taken: a random one inside the band, the distance to it outside
+        outside = np.maximum(band.low - distances, distances - band.high)
+        keys = np.where(empty[:, None], outside, generator.random(distances.shape, np.float32))
+        available = np.where(empty[:, None], foreign, inside)
+        keys = np.where(available, keys, np.inf)
+        chosen[start : start + len(rows)] = _smallest(keys, available.sum(axis=1), band.count)
+        num_widened += int(empty.sum())
+    return Drawn(chosen, num_widened)
+
+
+def _smallest(keys: NDArray[np.floating], available: Ids, count: int) -> Ids:
+    """The columns of each row's count smallest keys, in order; where fewer are available, they repeat in turn."""
+    width = min(count, keys.shape[1])
+    nearest = np.argpartition(keys, width - 1, axis=1)[:, :width]
+    order = np.argsort(np.take_along_axis(keys, nearest, axis=1), axis=1, kind="stable")
+    ranked = np.take_along_axis(nearest, order, axis=1)
+    turns = np.arange(count) % np.minimum(available, width)[:, None]
+    return np.asarray(np.take_along_axis(ranked, turns, axis=1), np.int64)

@@ -1,0 +1,243 @@
+"""Captioned videos: rows of video, start, end and sentences, from the formats in which people keep them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cezsar.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is said of [start_s, end_s) of a video, end_s None for its end; where says which row said it.
+
+    source is the footage that it was cut from: no source is ever both trained on and validated with.
+    """
+
+    where: str
+    video: Path
+    source: str
+    start_s: float
+    end_s: float | None
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row, or a sentence of one, that cannot be trained on; where is FILE:ROW, reason ends the line."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """The rows of one file."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def read_pairs(file: Path, videos: Path | None = None) -> Captions:
+    """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON.
+
+    JSONL rows and CSV columns are video, start_s (default 0), end_s (default the end), sentence (or, in JSONL,
+    sentences) and, where several files were cut from one footage, source. Videos are looked for in the given
+    folder, by default the file's own, and below it; the suffix may be left out. Raises TrainingError where the file
+    cannot be read or is of no such format.
+    """
+    folder = _Folder(videos or file.parent)
+    captions = Captions()
+    for number, row in _rows(file):
+        where = f"{file.name}:{number}"
+        try:
+            pair, empty = _pair(where, row, folder)
+        except _Unfit as reason:
+            captions.rejected.append(Rejected(where, str(reason)))
+            continue
+        captions.pairs.append(pair)
+        captions.rejected.extend(Rejected(where, f"its sentence {one} is empty") for one in empty)
+    return captions
+
+
+class _Unfit(Exception):
+    """Why a row cannot be used."""
+
+
+_SUFFIXES = {
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp",
+    ".ogv", ".vob", ".gif",
+}  # fmt: skip  # that may be left out of a row
+
+
+class _Folder:
+    """The videos below a folder, by their names, or by their paths in it, with and without suffix."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise TrainingError(f"There is no folder of videos {path}.")
+        self._path = path
+
+    def find(self, name: str) -> Path:
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (exact := self._path / name).is_file():
+                return exact
+        for key in (name, name.removeprefix("v_"), f"v_{name}"):  # ActivityNet's ids come with and without
+            found = self._by_name.get(key, [])
+            if len(found) > 1:
+                raise _Unfit(f"its video {name!r} may be {found[0]} or {found[1]}")
+            if found:
+                return found[0]
+        raise _Unfit(f"its video {name!r} is not in {self._path}")
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for folder, folders, names in os.walk(self._path):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(folder, name)
+                keys = {name}
+                if path.suffix.lower() in _SUFFIXES:
+                    keys |= {path.stem, str(path.with_suffix("")), str(path.relative_to(self._path).with_suffix(""))}
+                for key in keys:
+                    found.setdefault(key, []).append(path)
+        return found
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Any]]:
+    """(row number from 1, row) of a file of any of the formats."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise TrainingError(f"The pairs cannot be read: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TrainingError(f"{file} is not UTF-8 text.") from None
+    suffix = file.suffix.lower()
+    if suffix == ".csv":
+        yield from _csv_rows(file, text)
+    elif suffix == ".json":
+        yield from enumerate(_json_rows(file, text), 1)
+    else:
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield number, _json_line(line)
+
+
+def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = {"video", "sentence"} - set(reader.fieldnames or ())
+    if missing:
+        raise TrainingError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
+    try:
+        for row in reader:
+            if None in row:
+                yield reader.line_num, _Unfit("it has more fields than there are columns: a comma needs quotes")
+            else:
+                yield reader.line_num, {key: value for key, value in row.items() if value not in (None, "")}
+    except csv.Error as error:
+        raise TrainingError(f"{file}:{reader.line_num} is not CSV: {error}") from None
+
+
+def _json_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return _Unfit("it is not JSON")
+
+
+def _json_rows(file: Path, text: str) -> Iterator[Any]:
+    """ActivityNet Captions: {id: {timestamps, sentences}}; MSR-VTT: {videos, sentences: [{video_id, caption}]}."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TrainingError(f"{file} is not JSON: {error}") from None
+    if isinstance(document, dict) and isinstance(document.get("sentences"), list):
+        captions: dict[str, list[Any]] = {}
+        for row in document["sentences"]:
+            if isinstance(row, dict) and isinstance(row.get("video_id"), str):
+                captions.setdefault(row["video_id"], []).append(row.get("caption"))
+            else:
+                yield _Unfit("it names no video")
+        for name, sentences in captions.items():
+            yield {"video": name, "sentences": sentences}
+        return
+    if isinstance(document, dict) and document:
+        for name, entry in document.items():
+            if not isinstance(entry, dict) or not {"timestamps", "sentences"} <= set(entry):
+                break
+            spans, sentences = entry["timestamps"], entry["sentences"]
+            if not isinstance(spans, list) or not isinstance(sentences, list) or len(spans) != len(sentences):
+                yield None
+                continue
+            for span, sentence in zip(spans, sentences, strict=True):
+                if isinstance(span, list) and len(span) == 2 and None not in span:
+                    yield {"video": name, "start_s": span[0], "end_s": span[1], "sentence": sentence}
+                else:
+                    yield _Unfit("its timestamps are not [start, end]")
+        else:
+            return
+    raise TrainingError(
+        f"{file} is neither ActivityNet Captions' JSON nor MSR-VTT's; rows of your own go into a .jsonl or .csv file."
+    )
+
+
+def _pair(where: str, row: Any, folder: _Folder) -> tuple[Pair, list[int]]:
+    """The pair of a row, and the numbers from 1 of its empty sentences."""
+    if isinstance(row, _Unfit):
+        raise row
+    if not isinstance(row, dict):
+        raise _Unfit("it is not an object of video, start_s, end_s and sentence")
+    name = row.get("video")
+    if not isinstance(name, str) or not name:
+        raise _Unfit("it names no video")
+    said = row.get("sentences", row.get("sentence"))
+    said = [said] if isinstance(said, str) else said
+    if not isinstance(said, list) or not any(isinstance(sentence, str) for sentence in said):
+        raise _Unfit("it has no sentence")
+    sentences = tuple(" ".join(sentence.split()) if isinstance(sentence, str) else "" for sentence in said)
+    if not _is_text(" ".join(sentences)):
+        raise _Unfit("its sentence holds half a character")
+    if not any(sentences):
+        raise _Unfit("its sentence is empty")
+    start_s, end_s = _seconds(row, "start_s", 0.0), _seconds(row, "end_s", math.inf)
+    if start_s < 0:
+        raise _Unfit(f"it starts at {start_s:g} s, before its video")
+    if end_s <= start_s:
+        raise _Unfit(f"it ends at {end_s:g} s, and starts at {start_s:g} s")
+    video = folder.find(name)
+    source = row.get("source")
+    source = video.stem if source in (None, "") else str(source)
+    kept = tuple(sentence for sentence in sentences if sentence)
+    empty = [number for number, sentence in enumerate(sentences, 1) if not sentence]
+    return Pair(where, video, source, start_s, None if end_s == math.inf else end_s, kept), empty
+
+
+def _seconds(row: dict[str, Any], key: str, default: float) -> float:
+    value = row.get(key)
+    value = default if value is None else value
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _Unfit(f"its {key} is {value!r}, which is not a number of seconds") from None
+    if math.isnan(seconds):
+        raise _Unfit(f"its {key} is not a number")
+    return seconds
+
+
+def _is_text(sentence: str) -> bool:
+    try:
+        sentence.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,251 @@
+"""Training from captions to a run folder: pairs -> features -> examples -> start -> loop."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from transformers.utils import logging as transformers_logging
+
+from cezsar.encoders.devices import torch_device
+from cezsar.encoders.images import Backbone, load_backbone
+from cezsar.encoders.joint import load_model
+from cezsar.encoders.sentences import SentenceEncoder
+from cezsar.errors import EncoderError, TrainingError
+from cezsar.features import FeatureCache, embed_sentences
+from cezsar.model import CezsarConfig, CezsarModel
+from cezsar.model.presets import PRESETS
+from cezsar.training.examples import ALSO, MAIN, Examples, Split, assemble, cut
+from cezsar.training.loop import Material, fit, make_accelerator
+from cezsar.training.pairs import Pair, Rejected, read_pairs
+from cezsar.training.recipe import Recipe
+from cezsar.training.run import EpochReport, Run
+from cezsar.training.start import fit_memory, object_positives, whiten_text
+from cezsar.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train on and what to make of it; as data, so that a run can go on later.
+
+    pairs and also are files of captions, also's being the noisier ones; videos is their videos' folder, None for each
+    file's own. model overrides the preset's config; start_from names a saved model whose weights to begin with.
+    """
+
+    pairs: tuple[str, ...]
+    also: tuple[str, ...]
+    videos: str | None
+    cache: str
+    preset: str
+    model: dict[str, Any]
+    recipe: Recipe
+    split: Split
+    start_from: str | None = None
+    half: bool = False
+
+
+class Watcher(Protocol):
+    """Told of what happens, in this order."""
+
+    def rejected(self, row: Rejected) -> None:
+        """A row, or a sentence of one, was left out."""
+
+    def extracting(self, num_videos: int) -> None:
+        """Frame features are about to be read from the cache or computed."""
+
+    def extracted(self, video: Path, is_new: bool) -> None:
+        """One video's are there, or cannot be had."""
+
+    def training(self, num_training: int, num_validation: int) -> None:
+        """The loop is about to start on so many segments."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The run's folder, its best epoch, and what it was trained on."""
+
+    run: Path
+    best: EpochReport
+    num_training: int
+    num_validation: int
+    num_rejected: int
+
+
+@dataclass(slots=True)
+class _Gathered:
+    pairs: list[Pair] = field(default_factory=list)
+    corpora: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "auto", resume: bool = False) -> Trained:
+    """Train a model into a run folder; with resume, go on with the one that is there.
+
+    Raises TrainingError where there are no pairs, one video alone, nothing to validate with, a loss that is not finite,
+    a folder that cannot be written, or, on resuming, other captions than before.
+    """
+    run = Run(folder)
+    if not resume:
+        run.claim()
+    accelerator = make_accelerator(request.recipe, device)
+    backbone = load_backbone(request.model.get("backbone", PRESETS[request.preset]["backbone"]), torch_device(device))
+    encoder = SentenceEncoder(
+        torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
+    )
+    examples, num_rejected = _examples(request, backbone, encoder, watcher)
+    training, validation = request.split.apply(examples)
+    settings = {
+        "request": asdict(request),
+        "examples_sha256": _fingerprint(examples),
+        "validation_sha256": request.split.sha256(examples),
+        "num_training": len(training),
+        "num_validation": len(validation),
+    }
+    if resume:
+        _check_same(run.settings(), settings)
+    model = _model(request, backbone, encoder, training, resume=resume)
+    recalled = None
+    if model.video_tower.memory is not None:
+        recalled = fit_memory(model, training, also_weight=request.recipe.also_weight, seed=request.recipe.seed)
+    if request.start_from is None:
+        whiten_text(model, training)
+    said = backbone.objects() if model.objects is not None else []
+    objects = (
+        object_positives(model, training, said, count=2, top=5) if request.recipe.object_positives and said else None
+    )
+    if not resume:
+        run.start(settings)
+    watcher.training(len(training), len(validation))
+    best = fit(
+        model,
+        Material(training, validation, recalled, objects),
+        request.recipe,
+        run,
+        accelerator=accelerator,
+        progress=watcher.epoch,
+    )
+    if request.half:
+        run.save(run.best, model.half())
+    return Trained(folder, best, len(training), len(validation), num_rejected)
+
+
+def resumed(folder: Path) -> Request:
+    """What the run of this folder was asked for. Raises TrainingError where there is none, or it is damaged."""
+    try:
+        asked = Run(folder).settings()["request"]
+        asked["recipe"], asked["split"] = Recipe(**asked["recipe"]), Split(**asked["split"])
+        asked["pairs"], asked["also"] = tuple(asked["pairs"]), tuple(asked["also"])
+        return Request(**asked)
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"{folder} holds a damaged run: {error}") from None
+
+
+def _examples(request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher) -> tuple[Examples, int]:
+    gathered = _Gathered()
+    videos = None if request.videos is None else Path(request.videos)
+    for files, corpus in ((request.pairs, MAIN), (request.also, ALSO)):
+        for file in files:
+            captions = read_pairs(Path(file), videos)
+            gathered.pairs += captions.pairs
+            gathered.corpora += [corpus] * len(captions.pairs)
+            gathered.rejected += captions.rejected
+    for row in gathered.rejected:
+        watcher.rejected(row)
+    found = list(dict.fromkeys(pair.video for pair in gathered.pairs))
+    watcher.extracting(len(found))
+    fps = Sampling(fps=request.model.get("fps", CezsarConfig().fps)).fps
+    features, reasons = FeatureCache(Path(request.cache), backbone, fps=fps).extract(found, done=watcher.extracted)
+    kept, rows, rejected = cut(gathered.pairs, features, reasons)
+    for row in rejected:
+        watcher.rejected(row)
+    if not kept:
+        raise TrainingError("There are no pairs to train on.")
+    pairs = [gathered.pairs[number] for number in kept]
+    sentences = embed_sentences(Path(request.cache), encoder, [said for pair in pairs for said in pair.sentences])
+    examples = assemble(pairs, rows, sentences, [gathered.corpora[number] for number in kept])
+    return examples, len(gathered.rejected) + len(rejected)
+
+
+def _model(
+    request: Request, backbone: Backbone, encoder: SentenceEncoder, training: Examples, *, resume: bool
+) -> CezsarModel:
+    head = backbone.head()
+    preset = {**PRESETS[request.preset], **request.model}
+    config = CezsarConfig(
+        **{
+            **preset,
+            "backbone_sha256": backbone.fingerprint,
+            "sentence_encoder_sha256": encoder.fingerprint,
+            "feature_dim": backbone.feature_dim,
+            "sentence_dim": encoder.dimension,
+            "image_size": backbone.short_side,
+            "num_objects": 0 if head is None else len(head[0]),
+            "streams": "visual" if head is None else preset.get("streams", CezsarConfig().streams),
+            "num_memories": min(preset["num_memories"], len(training)),
+            "memory_dim": min(preset.get("memory_dim", CezsarConfig().memory_dim), backbone.feature_dim),
+        }
+    )
+    if not config.d_model and not config.num_memories:
+        raise TrainingError("The video tower needs a d-model or num-memories above 0.")
+    if config.d_model % config.num_heads:
+        raise TrainingError(f"d-model {config.d_model} is not a multiple of its {config.num_heads} attention heads.")
+    torch.manual_seed(request.recipe.seed)
+    model = CezsarModel(config)
+    if request.start_from is not None and not resume:
+        _begin_with(model, request.start_from)
+    if model.objects is not None and head is not None:
+        embedded = embed_sentences(Path(request.cache), encoder, backbone.objects())
+        model.objects.weight.copy_(head[0])
+        model.objects.bias.copy_(head[1])
+        model.objects.sentences.copy_(torch.from_numpy(embedded))
+    transformers_logging.disable_progress_bar()
+    return model
+
+
+def _begin_with(model: CezsarModel, source: str) -> None:
+    """Take over the trained weights of a saved model. Raises TrainingError where it stands on other parts or sizes."""
+    try:
+        saved = load_model(source)
+    except EncoderError as error:
+        raise TrainingError(str(error)) from None
+    for part in ("backbone", "sentence_encoder"):
+        if getattr(saved.config, f"{part}_sha256") != getattr(model.config, f"{part}_sha256"):
+            here = getattr(model.config, part)
+            raise TrainingError(
+                f"{source} stands on the {part} {getattr(saved.config, part)!r}, and this run on {here!r}."
+            )
+    weights = dict(saved.named_parameters())
+    there = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    if there != {name: tuple(value.shape) for name, value in weights.items()}:
+        raise TrainingError(f"{source} holds a model of another shape than this run's.")
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(weights[name])
+
+
+def _fingerprint(examples: Examples) -> str:
+    digest = hashlib.sha256()
+    arrays: Sequence[Any] = (
+        examples.sources,
+        examples.corpora,
+        examples.owners,
+        examples.sentences,
+        *examples.features,
+    )
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in ("examples_sha256", "validation_sha256"):
+        if before.get(key) != now[key]:
+            raise TrainingError("The captions or videos are not those that this run was started with.")

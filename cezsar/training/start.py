@@ -1,0 +1,126 @@
+"""Where training starts: what can be had in closed form, before the first gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cezsar.model import CezsarModel
+from cezsar.training.examples import ALSO, MAIN, Examples
+from cezsar.types import Ids, Vectors, unit
+
+_RIDGE = 0.3
+_FOLDS = 10
+_MIN_STD = 1e-3
+
+
+def whiten_text(model: CezsarModel, examples: Examples) -> None:
+    """The text tower begins as within-class covariance normalisation (Hatch et al., 2006), a class being a segment.
+
+    Directions in which the sentences of one segment differ say little of what it shows, and are shrunk. Where no
+    segment has two sentences, or the tower's width is not the sentences', it stays as it was initialised.
+    """
+    rows = examples.corpora[examples.owners] == MAIN
+    sentences, owners = examples.sentences[rows].astype(np.float64), examples.owners[rows]
+    linear = model.text_tower.linear
+    within = sentences - _by_owner(sentences, owners, len(examples))[owners]
+    spare = len(sentences) - len(np.unique(owners))
+    if spare == 0 or linear.out_features != linear.in_features:
+        return
+    values, axes = np.linalg.eigh(within.T @ within / spare)
+    transform = axes @ np.diag((np.maximum(values, 0) + values.mean()) ** -0.5) @ axes.T
+    transform *= np.sqrt(len(transform)) / np.linalg.norm(transform)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(transform))
+        linear.bias.copy_(torch.from_numpy(-transform @ sentences.mean(axis=0)))
+        recall = model.video_tower.recall
+        if recall is not None:
+            recall.weight.copy_(torch.from_numpy(transform))
+
+
+def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, seed: int) -> Vectors:
+    """Fit the model's memory; return (N, S), what it recalls of each training segment when its footage is forgotten.
+
+    The values solve (K + ridge W^-1) values = Y by kernel ridge regression, Y being the mean sentence of each
+    segment less the mean of its corpus, and W 1 for a row, also_weight for a noisier one. Of more segments than
+    the memory holds, a random part is remembered. What is recalled of a segment in training comes from a memory fitted
+    without its footage (one of ten folds), as it will be for unseen ones.
+    """
+    memory = model.video_tower.memory
+    assert memory is not None
+    generator = np.random.default_rng(seed)
+    means = examples.means().astype(np.float64)
+    counted = means[examples.corpora == MAIN]
+    centre, spread = counted.mean(axis=0), counted.std(axis=0) + _MIN_STD
+    axes = _main_axes((means - centre) / spread, memory.axes.shape[1])
+    with torch.no_grad():
+        memory.mean.copy_(torch.from_numpy(centre))
+        memory.scale.copy_(torch.from_numpy(1 / spread))
+        memory.axes.copy_(torch.from_numpy(axes))
+    points = memory.project(torch.from_numpy(means).float()).double()
+    targets = torch.from_numpy(_mean_sentences(examples))
+    weights = torch.from_numpy(np.where(examples.corpora == ALSO, also_weight, 1.0))
+    held = np.sort(generator.permutation(len(examples))[: len(memory.keys)])
+    kernel = memory.kernel(points, points[held])  # (N, held)
+    folds = generator.integers(_FOLDS, size=len(examples.source_names))[examples.sources]
+    recalled = np.zeros((len(examples), targets.shape[1]), np.float64)
+    for fold in range(_FOLDS):
+        forgotten = folds == fold
+        if forgotten.any():
+            known = held[folds[held] != fold]
+            values = _solve(kernel[known][:, folds[held] != fold], targets[known], weights[known])
+            recalled[forgotten] = (kernel[forgotten][:, folds[held] != fold] @ values).numpy()
+    with torch.no_grad():
+        memory.keys.copy_(points[held])
+        memory.values.copy_(_solve(kernel[held], targets[held], weights[held]))
+    return np.asarray(recalled, np.float32)
+
+
+def _solve(kernel: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    values: Tensor = torch.linalg.solve(kernel + torch.diag(_RIDGE / weights), targets)
+    return values
+
+
+def _main_axes(rows: NDArray[np.float64], dimension: int) -> NDArray[np.float64]:
+    """(F, d): the directions of most variance, scaled so that a row's squared length is d on average."""
+    values, axes = np.linalg.eigh(np.cov(rows, rowvar=False))
+    values, axes = values[::-1][:dimension], axes[:, ::-1][:, :dimension]
+    return np.asarray(axes * np.sqrt(dimension / max(values.sum(), 1e-12)))
+
+
+def _mean_sentences(examples: Examples) -> NDArray[np.float64]:
+    means = _by_owner(examples.sentences.astype(np.float64), examples.owners, len(examples))
+    for corpus in (MAIN, ALSO):
+        rows = examples.corpora == corpus
+        if rows.any():
+            means[rows] -= means[rows].mean(axis=0)
+    return means
+
+
+def _by_owner(rows: NDArray[np.float64], owners: Ids, count: int) -> NDArray[np.float64]:
+    """(count, S): the mean row of each owner; 0 for one without."""
+    sums = np.zeros((count, rows.shape[1]))
+    np.add.at(sums, owners, rows)
+    return np.asarray(sums / np.maximum(np.bincount(owners, minlength=count), 1)[:, None])
+
+
+def object_positives(model: CezsarModel, examples: Examples, said: list[str], *, count: int, top: int) -> Ids:
+    """(M, count): the objects of each sentence's segment that are nearest to it, out of its likeliest `top`.
+
+    Only objects with sentences of at least 6 words count (arXiv 2605.01165); -1 where there are no more.
+    """
+    assert model.objects is not None
+    logits = examples.means() @ model.objects.weight.numpy().T + model.objects.bias.numpy()
+    long = np.array([len(sentence.split()) >= 6 for sentence in said])
+    chosen = np.full((len(examples.owners), count), -1, np.int64)
+    likeliest = np.argsort(-np.where(long, logits, -np.inf), axis=1, kind="stable")[:, :top][examples.owners]
+    embedded = unit(model.objects.sentences.numpy())
+    nearness = np.einsum("ms,mts->mt", examples.sentences, embedded[likeliest])
+    nearness[~long[likeliest]] = -np.inf
+    order = np.argsort(-nearness, axis=1, kind="stable")[:, :count]
+    found = np.take_along_axis(likeliest, order, axis=1)
+    found[~np.isfinite(np.take_along_axis(nearness, order, axis=1))] = -1
+    chosen[:, : found.shape[1]] = found
+    return chosen

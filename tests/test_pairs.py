@@ -1,0 +1,510 @@
+"""Captioned videos are read from every format that is promised, and every row that is left out says why."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cezsar.errors import TrainingError
+from cezsar.training.pairs import Captions, Pair, read_pairs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """red.mp4, blue.mp4, v_walk.mp4, run.mkv and deep/er/green.webm, all of them empty files."""
+    made = tmp_path / "videos"
+    (made / "deep" / "er").mkdir(parents=True)
+    for name in ("red.mp4", "blue.mp4", "v_walk.mp4", "run.mkv", "deep/er/green.webm"):
+        (made / name).touch()
+    return made
+
+
+def _read(folder: Path, text: str | bytes, name: str = "pairs.jsonl") -> Captions:
+    """What a file of this text beside the videos says."""
+    data = text.encode() if isinstance(text, str) else text
+    (folder / name).write_bytes(data)
+    return read_pairs(folder / name)
+
+
+def _rows(folder: Path, *rows: object) -> Captions:
+    return _read(folder, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _only(captions: Captions) -> Pair:
+    assert captions.rejected == []
+    [pair] = captions.pairs
+    return pair
+
+
+def _reason(captions: Captions, where: str) -> str:
+    """Why the only row was left out."""
+    assert captions.pairs == []
+    [row] = captions.rejected
+    assert row.where == where
+    assert "\n" not in row.reason
+    return row.reason
+
+
+def _said(captions: Captions) -> list[tuple[str, str, float, float | None, tuple[str, ...]]]:
+    assert captions.rejected == []
+    return [(pair.where, pair.video.name, pair.start_s, pair.end_s, pair.sentences) for pair in captions.pairs]
+
+
+def _refusal(file: Path, videos: Path | None = None) -> str:
+    with pytest.raises(TrainingError) as caught:
+        read_pairs(file, videos)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# JSONL
+
+
+def test_a_row_is_a_pair(folder: Path) -> None:
+    row = {"video": "red.mp4", "start_s": 1, "end_s": 2.5, "sentence": "a red screen", "source": "film"}
+    assert _only(_rows(folder, row)) == Pair("pairs.jsonl:1", folder / "red.mp4", "film", 1.0, 2.5, ("a red screen",))
+
+
+def test_without_start_and_end_a_row_is_of_the_whole_video(folder: Path) -> None:
+    pair = _only(_rows(folder, {"video": "red.mp4", "sentence": "x"}))
+    assert (pair.start_s, pair.end_s) == (0.0, None)
+
+
+def test_without_a_source_it_is_the_name_of_the_video(folder: Path) -> None:
+    assert _only(_rows(folder, {"video": "red.mp4", "sentence": "x"})).source == "red"
+    assert _only(_rows(folder, {"video": "deep/er/green.webm", "sentence": "x", "source": ""})).source == "green"
+
+
+def test_a_source_may_be_a_number(folder: Path) -> None:
+    rows = [{"video": "red.mp4", "sentence": "x", "source": number} for number in (7, 0)]
+    assert [pair.source for pair in _rows(folder, *rows).pairs] == ["7", "0"]
+
+
+def test_several_sentences_stay_one_pair_in_order(folder: Path) -> None:
+    assert _only(_rows(folder, {"video": "red.mp4", "sentences": ["b", "a", "b"]})).sentences == ("b", "a", "b")
+
+
+def test_spaces_around_and_within_a_sentence_are_made_one(folder: Path) -> None:
+    assert _only(_rows(folder, {"video": "red.mp4", "sentence": "  a\n red \t screen "})).sentences == ("a red screen",)
+
+
+def test_seconds_may_be_written_as_text(folder: Path) -> None:
+    pair = _only(_rows(folder, {"video": "red.mp4", "start_s": "0.5", "end_s": "1e1", "sentence": "x"}))
+    assert (pair.start_s, pair.end_s) == (0.5, 10.0)
+
+
+def test_an_endless_end_is_the_end_of_the_video(folder: Path) -> None:
+    assert _only(_rows(folder, {"video": "red.mp4", "end_s": math.inf, "sentence": "x"})).end_s is None
+
+
+def test_blank_lines_are_skipped_and_still_counted(folder: Path) -> None:
+    row = json.dumps({"video": "red.mp4", "sentence": "x"})
+    captions = _read(folder, f"\n{row}\n  \n\t\n{row}\nbad\n\n")
+    assert [pair.where for pair in captions.pairs] == ["pairs.jsonl:2", "pairs.jsonl:5"]
+    assert [row.where for row in captions.rejected] == ["pairs.jsonl:6"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_and_either_line_ending_are_read(folder: Path, mark: bytes, newline: str) -> None:
+    lines = ['{"video": "red.mp4", "sentence": "é"}', '{"video": "blue.mp4", "sentence": "日本"}']
+    captions = _read(folder, mark + newline.join(lines).encode())
+    assert [pair.sentences for pair in captions.pairs] == [("é",), ("日本",)]
+    assert captions.rejected == []
+
+
+def test_a_line_separator_within_a_sentence_ends_no_row(folder: Path) -> None:
+    captions = _read(folder, '{"video": "red.mp4", "sentence": "a\u2028b\x85c"}\n')
+    assert _only(captions).sentences == ("a b c",)
+
+
+def test_an_empty_file_has_no_rows(folder: Path) -> None:
+    assert _read(folder, "") == Captions([], [])
+
+
+def test_a_file_of_another_suffix_is_read_as_jsonl(folder: Path) -> None:
+    assert _only(_read(folder, '{"video": "red", "sentence": "x"}', "pairs.txt")).where == "pairs.txt:1"
+
+
+# where the videos are
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("red.mp4", "red.mp4"),
+        ("red", "red.mp4"),
+        ("run", "run.mkv"),
+        ("deep/er/green.webm", "deep/er/green.webm"),
+        ("green.webm", "deep/er/green.webm"),
+        ("green", "deep/er/green.webm"),
+        ("walk", "v_walk.mp4"),
+        ("v_walk", "v_walk.mp4"),
+        ("v_run", "run.mkv"),
+        ("../videos/red.mp4", "red.mp4"),
+    ],
+)
+def test_a_video_is_found(folder: Path, name: str, found: str) -> None:
+    assert _only(_rows(folder, {"video": name, "sentence": "x"})).video.resolve() == folder / found
+
+
+def test_an_absolute_video_is_taken_from_where_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "red.mp4"
+    other.touch()
+    assert _only(_rows(folder, {"video": str(other), "sentence": "x"})).video == other
+
+
+def test_videos_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"video": "red.mp4", "sentence": "x"}\n{"video": "green", "sentence": "x"}\n')
+    captions = read_pairs(file, folder)
+    assert [pair.video for pair in captions.pairs] == [folder / "red.mp4", folder / "deep" / "er" / "green.webm"]
+
+
+def test_a_picture_or_a_note_beside_a_video_is_not_taken_for_it(folder: Path) -> None:
+    for name in ("red.jpg", "red.info", "red.srt", "red.txt"):
+        (folder / name).touch()
+    assert _only(_rows(folder, {"video": "red", "sentence": "x"})).video == folder / "red.mp4"
+
+
+# CSV
+
+
+def test_csv_columns_come_in_any_order_and_may_be_empty(folder: Path) -> None:
+    text = "sentence,video,source,end_s,start_s\na,red.mp4,film,2,1\nb,blue,,,\n"
+    captions = _read(folder, text, "pairs.csv")
+    assert _said(captions) == [
+        ("pairs.csv:2", "red.mp4", 1.0, 2.0, ("a",)),
+        ("pairs.csv:3", "blue.mp4", 0.0, None, ("b",)),
+    ]
+    assert [pair.source for pair in captions.pairs] == ["film", "blue"]
+
+
+def test_csv_quotes_hold_commas_and_quotes(folder: Path) -> None:
+    text = 'video,start_s,end_s,sentence\nred,0,1,"red, ""very"" red"\n'
+    assert _only(_read(folder, text, "pairs.csv")).sentences == ('red, "very" red',)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_csv_quotes_hold_newlines(folder: Path, newline: str) -> None:
+    text = newline.join(["video,start_s,end_s,sentence", 'red,0,1,"a red', 'screen"', "blue,0,1,b", ""])
+    captions = _read(folder, text, "pairs.csv")
+    assert [pair.sentences for pair in captions.pairs] == [("a red screen",), ("b",)]
+    assert captions.rejected == []
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0b", "\x0c", "\x1e"])
+def test_csv_rows_end_at_line_ends_alone(folder: Path, separator: str) -> None:
+    text = f"video,start_s,end_s,sentence\nred,0,1,a red{separator}screen\n"
+    assert len(_only(_read(folder, text, "pairs.csv")).sentences[0].split()) == 3
+
+
+def test_csv_with_a_byte_order_mark_is_read(folder: Path) -> None:
+    assert _only(_read(folder, b"\xef\xbb\xbfvideo,sentence\r\nred,x\r\n", "PAIRS.CSV")).video.name == "red.mp4"
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [("video,start_s,end_s", ["sentence"]), ("clip,sentence", ["video"]), ("", ["sentence", "video"])],
+)
+def test_csv_without_a_column_is_refused(folder: Path, header: str, missing: list[str]) -> None:
+    file = folder / "pairs.csv"
+    file.write_text(f"{header}\na,b,c\n" if header else "")
+    said = _refusal(file)
+    assert str(file) in said
+    assert [name for name in ("sentence", "video") if f"no column {name}" in said] == missing
+
+
+def test_csv_row_that_is_too_short_is_named(folder: Path) -> None:
+    captions = _read(folder, "video,start_s,end_s,sentence\nred,0\nred,0,1,x\n", "pairs.csv")
+    assert [pair.where for pair in captions.pairs] == ["pairs.csv:3"]
+    assert [(row.where, row.reason) for row in captions.rejected] == [("pairs.csv:2", "it has no sentence")]
+
+
+def test_csv_row_that_is_too_long_loses_nothing_in_silence(folder: Path) -> None:
+    captions = _read(folder, "video,sentence\nred,a big, red screen\n", "pairs.csv")
+    assert captions.rejected or captions.pairs[0].sentences == ("a big, red screen",)
+
+
+@pytest.mark.parametrize("seconds", ["soon", "nan", "1:30", "-1"])
+def test_csv_seconds_are_checked_too(folder: Path, seconds: str) -> None:
+    captions = _read(folder, f"video,start_s,end_s,sentence\nred,{seconds},9,x\n", "pairs.csv")
+    assert "start" in _reason(captions, "pairs.csv:2")
+
+
+# ActivityNet Captions and MSR-VTT
+
+
+def _activitynet(folder: Path, document: object) -> Captions:
+    return _read(folder, json.dumps(document), "val_1.json")
+
+
+def test_activitynet_captions_are_read(folder: Path) -> None:
+    (folder / "ids").mkdir()
+    (folder / "ids" / "abc-1_X.mp4").touch()  # v_walk.mp4 is named with v_, this one without
+    document = {
+        "v_walk": {"duration": 9.5, "timestamps": [[0, 1.5], [1, 9.5]], "sentences": ["One walks.", " He  stops."]},
+        "v_abc-1_X": {"duration": 3, "timestamps": [[0.25, 3]], "sentences": ["A cat."]},
+        "walk": {"duration": 9.5, "timestamps": [[2, 3]], "sentences": ["She runs."]},
+    }
+    assert _said(_activitynet(folder, document)) == [
+        ("val_1.json:1", "v_walk.mp4", 0.0, 1.5, ("One walks.",)),
+        ("val_1.json:2", "v_walk.mp4", 1.0, 9.5, ("He stops.",)),
+        ("val_1.json:3", "abc-1_X.mp4", 0.25, 3.0, ("A cat.",)),
+        ("val_1.json:4", "v_walk.mp4", 2.0, 3.0, ("She runs.",)),
+    ]
+    assert {pair.source for pair in _activitynet(folder, document).pairs} == {"v_walk", "abc-1_X"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"timestamps": [[0, 1]], "sentences": ["a", "b"]}, "not an object"),
+        ({"timestamps": "0-1", "sentences": ["a"]}, "not an object"),
+        ({"timestamps": [[0]], "sentences": ["a"]}, "timestamps are not [start, end]"),
+        ({"timestamps": [[0, 1, 2]], "sentences": ["a"]}, "timestamps are not [start, end]"),
+        ({"timestamps": ["01"], "sentences": ["a"]}, "timestamps are not [start, end]"),
+        ({"timestamps": [[0, "x"]], "sentences": ["a"]}, "end_s is 'x'"),
+        ({"timestamps": [[1, 0]], "sentences": ["a"]}, "ends at 0 s"),
+        ({"timestamps": [[0, 1]], "sentences": [None]}, "no sentence"),
+        ({"timestamps": [[0, 1]], "sentences": [" "]}, "sentence is empty"),
+    ],
+)
+def test_activitynet_row_that_is_odd_is_named(folder: Path, entry: dict[str, Any], told: str) -> None:
+    good = {"timestamps": [[0, 1]], "sentences": ["a"]}
+    captions = _activitynet(folder, {"red": good, "v_walk": entry, "blue": good})
+    assert [pair.where for pair in captions.pairs] == ["val_1.json:1", "val_1.json:3"]
+    [row] = captions.rejected
+    assert row.where == "val_1.json:2"
+    assert told in row.reason
+
+
+@pytest.mark.real
+def test_published_activitynet_captions_are_understood_whole(real_data: Path, tmp_path: Path) -> None:
+    file = real_data / "annotations" / "activitynet_captions_val_1.json"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    document = json.loads(file.read_text(encoding="utf-8"))
+    there = list(document)[::1000]
+    for number, name in enumerate(there):
+        (tmp_path / f"{name if number % 2 else name.removeprefix('v_')}.mp4").touch()
+    captions = read_pairs(file, tmp_path)
+    rows = [
+        (name, float(start), float(end), " ".join(sentence.split()))
+        for name, entry in document.items()
+        for (start, end), sentence in zip(entry["timestamps"], entry["sentences"], strict=True)
+    ]
+    wheres = [f"{file.name}:{number}" for number in range(1, len(rows) + 1)]
+    expected = [(where, *row) for where, row in zip(wheres, rows, strict=True) if row[0] in there]
+    assert len(expected) > len(there) > 3
+    assert [
+        (pair.where, f"v_{pair.source.removeprefix('v_')}", pair.start_s, pair.end_s, *pair.sentences)
+        for pair in captions.pairs
+    ] == expected
+    assert sorted([*(pair.where for pair in captions.pairs), *(row.where for row in captions.rejected)]) == sorted(
+        wheres
+    )
+    assert all(row.reason.endswith(f"is not in {tmp_path}") for row in captions.rejected)
+
+
+def test_msrvtt_is_read_one_pair_a_video(folder: Path) -> None:
+    (folder / "video0.mp4").touch()
+    (folder / "video10.mp4").touch()
+    document = {
+        "info": {"year": "2016"},
+        "videos": [{"video_id": "video0", "split": "train"}, {"video_id": "video10", "split": "train"}],
+        "sentences": [
+            {"caption": "a cat", "video_id": "video0", "sen_id": 0},
+            {"caption": "a dog", "video_id": "video10", "sen_id": 1},
+            {"caption": "a cat sleeps", "video_id": "video0", "sen_id": 2},
+        ],
+    }
+    assert _said(_read(folder, json.dumps(document), "videodatainfo.json")) == [
+        ("videodatainfo.json:1", "video0.mp4", 0.0, None, ("a cat", "a cat sleeps")),
+        ("videodatainfo.json:2", "video10.mp4", 0.0, None, ("a dog",)),
+    ]
+
+
+def test_msrvtt_rows_that_are_odd_are_named(folder: Path) -> None:
+    sentences = [
+        {"caption": "a", "video_id": "red"},
+        {"caption": " ", "video_id": "red"},
+        {"caption": "b", "video_id": "gone"},
+        {"caption": None, "video_id": "blue"},
+        {"caption": "c"},
+    ]
+    captions = _read(folder, json.dumps({"videos": [], "sentences": sentences}), "v.json")
+    assert [(pair.where, pair.sentences) for pair in captions.pairs] == [("v.json:2", ("a",))]
+    told = {row.where: row.reason for row in captions.rejected}
+    assert list(told) == ["v.json:1", "v.json:2", "v.json:3", "v.json:4"]
+    assert told["v.json:1"] == "it names no video"
+    assert told["v.json:2"] == "its sentence 2 is empty"
+    assert "'gone' is not in" in told["v.json:3"]
+    assert told["v.json:4"] == "it has no sentence"
+
+
+def test_msrvtt_row_that_is_no_object_is_not_lost_in_silence(folder: Path) -> None:
+    document = {"videos": [], "sentences": [{"caption": "a", "video_id": "red"}, "b", None]}
+    captions = _read(folder, json.dumps(document), "v.json")
+    assert len(captions.pairs) == 1
+    assert len(captions.rejected) == 2
+
+
+# rows that are left out
+
+_BAD: list[tuple[object, str]] = [
+    ({"video": "gone.mp4", "sentence": "x"}, "its video 'gone.mp4' is not in"),
+    ({"video": "/nowhere/red.mp4", "sentence": "x"}, "its video '/nowhere/red.mp4' is not in"),
+    ({"video": "deep", "sentence": "x"}, "its video 'deep' is not in"),
+    ({"video": "re", "sentence": "x"}, "its video 're' is not in"),
+    ({"video": "a" * 300, "sentence": "x"}, "is not in"),
+    ({"video": "a\0b", "sentence": "x"}, "is not in"),
+    ({"video": "a\ud800b", "sentence": "x"}, "is not in"),
+    ({"sentence": "x"}, "it names no video"),
+    ({"video": "", "sentence": "x"}, "it names no video"),
+    ({"video": None, "sentence": "x"}, "it names no video"),
+    ({"video": 3, "sentence": "x"}, "it names no video"),
+    ({"video": "red.mp4"}, "it has no sentence"),
+    ({"video": "red.mp4", "sentence": None}, "it has no sentence"),
+    ({"video": "red.mp4", "sentence": 5}, "it has no sentence"),
+    ({"video": "red.mp4", "sentence": ""}, "its sentence is empty"),
+    ({"video": "red.mp4", "sentence": " \t\n"}, "its sentence is empty"),
+    ({"video": "red.mp4", "sentences": []}, "it has no sentence"),
+    ({"video": "red.mp4", "sentences": ["", "  "]}, "its sentence is empty"),
+    ({"video": "red.mp4", "start_s": 2, "end_s": 1.5, "sentence": "x"}, "it ends at 1.5 s, and starts at 2 s"),
+    ({"video": "red.mp4", "start_s": 2, "end_s": 2, "sentence": "x"}, "it ends at 2 s, and starts at 2 s"),
+    ({"video": "red.mp4", "end_s": 0, "sentence": "x"}, "it ends at 0 s, and starts at 0 s"),
+    ({"video": "red.mp4", "end_s": -1, "sentence": "x"}, "it ends at -1 s"),
+    ({"video": "red.mp4", "start_s": math.inf, "sentence": "x"}, "starts at inf s"),
+    ({"video": "red.mp4", "start_s": -0.5, "end_s": 1, "sentence": "x"}, "it starts at -0.5 s, before its video"),
+    ({"video": "red.mp4", "start_s": -math.inf, "sentence": "x"}, "before its video"),
+    ({"video": "red.mp4", "start_s": math.nan, "sentence": "x"}, "its start_s is not a number"),
+    ({"video": "red.mp4", "end_s": math.nan, "sentence": "x"}, "its end_s is not a number"),
+    ({"video": "red.mp4", "start_s": "soon", "sentence": "x"}, "its start_s is 'soon'"),
+    ({"video": "red.mp4", "end_s": "", "sentence": "x"}, "its end_s is ''"),
+    ({"video": "red.mp4", "end_s": [1], "sentence": "x"}, "its end_s is [1]"),
+    ({"video": "red.mp4", "end_s": 10**400, "sentence": "x"}, "end_s"),
+    (["red.mp4", 0, 1, "x"], "it is not an object"),
+    ("red.mp4", "it is not an object"),
+    (7, "it is not an object"),
+    (None, "it is not an object"),
+]
+
+
+@pytest.mark.parametrize(("row", "told"), _BAD)
+def test_a_row_that_cannot_be_used_is_named_with_its_reason(folder: Path, row: object, told: str) -> None:
+    assert told in _reason(_rows(folder, row), "pairs.jsonl:1")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"video": "red.mp4", "sentence": "x"',
+        "video: red",
+        '{"video": "red.mp4"} {}',
+        "{'video': 'red.mp4'}",
+        "[" * 99_999,
+    ],
+)
+def test_a_line_that_is_not_json_is_named(folder: Path, line: str) -> None:
+    good = '{"video": "red.mp4", "sentence": "x"}'
+    captions = _read(folder, f"{good}\n{line}\n{good}\n")
+    assert [pair.where for pair in captions.pairs] == ["pairs.jsonl:1", "pairs.jsonl:3"]
+    assert [row.where for row in captions.rejected] == ["pairs.jsonl:2"]
+    assert captions.rejected[0].reason
+
+
+def test_one_empty_sentence_of_several_is_named_and_the_others_stay(folder: Path) -> None:
+    captions = _rows(folder, {"video": "red.mp4", "sentences": ["a", " ", "b", ""]})
+    assert [pair.sentences for pair in captions.pairs] == [("a", "b")]
+    assert [(row.where, row.reason) for row in captions.rejected] == [
+        ("pairs.jsonl:1", "its sentence 2 is empty"),
+        ("pairs.jsonl:1", "its sentence 4 is empty"),
+    ]
+
+
+_GOOD: list[dict[str, Any]] = [
+    {"video": "red.mp4", "sentence": "x"},
+    {"video": "blue", "sentences": ["x", "y"], "start_s": 1},
+    {"video": "green", "sentence": "x", "start_s": 1, "end_s": 1.001},
+]
+
+
+@given(st.lists(st.sampled_from([*((row, True) for row in _GOOD), *((row, False) for row, _ in _BAD[11:31])])))
+def test_every_row_is_kept_or_named(rows: Sequence[tuple[object, bool]]) -> None:
+    with TemporaryDirectory() as made:
+        for name in ("red.mp4", "blue.mp4", "green.mp4"):
+            Path(made, name).touch()
+        captions = _rows(Path(made), *(row for row, _ in rows))
+    expected = [(f"pairs.jsonl:{number}", is_good) for number, (_, is_good) in enumerate(rows, 1)]
+    assert [pair.where for pair in captions.pairs] == [where for where, is_good in expected if is_good]
+    assert [row.where for row in captions.rejected] == [where for where, is_good in expected if not is_good]
+    assert all(row.reason for row in captions.rejected)
+
+
+# files that cannot be read
+
+
+def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
+    said = _refusal(folder / "none.jsonl")
+    assert str(folder / "none.jsonl") in said
+    assert "No such file" in said
+
+
+def test_a_folder_is_no_file_of_pairs(folder: Path) -> None:
+    assert "Is a directory" in _refusal(folder / "deep")
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv", "pairs.json"])
+def test_a_file_that_is_not_utf8_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes('{"video": "red.mp4", "sentence": "café"}'.encode("latin-1"))
+    assert _refusal(folder / name) == f"{folder / name} is not UTF-8 text."
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"v_a": {"timestamps": [[0, 1]]', "[" * 99_999])
+def test_broken_json_is_refused(folder: Path, text: str) -> None:
+    file = folder / "pairs.json"
+    file.write_text(text)
+    said = _refusal(file)
+    assert f"{file} is not JSON" in said
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {},
+        3,
+        None,
+        "text",
+        [{"video": "red.mp4", "sentence": "x"}],
+        {"video": "red.mp4", "sentence": "x"},
+        {"v_walk": {"sentences": ["x"]}},
+        {"v_walk": [[0, 1]]},
+        {"v_walk": {"timestamps": [[0, 1]], "sentences": ["x"]}, "version": 3},
+        {"sentences": {"video0": "x"}},
+    ],
+)
+def test_json_of_another_shape_is_refused(folder: Path, document: object) -> None:
+    file = folder / "pairs.json"
+    file.write_text(json.dumps(document))
+    said = _refusal(file)
+    assert str(file) in said
+    assert "ActivityNet" in said
+    assert ".jsonl" in said
+
+
+@pytest.mark.parametrize("name", ["none", "red.mp4"])
+def test_videos_that_are_no_folder_are_refused(folder: Path, name: str) -> None:
+    file = folder / "pairs.jsonl"
+    file.write_text('{"video": "red.mp4", "sentence": "x"}')
+    assert _refusal(file, folder / name) == f"There is no folder of videos {folder / name}."
