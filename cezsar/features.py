@@ -118,15 +118,16 @@ class FeatureCache:
         try:
             self._known_file.parent.mkdir(parents=True, exist_ok=True)
             with self._known_file.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write("\n" + line)  # a line of its own, even where a kill cut the last one off
         except OSError as error:
             raise _unwritable(self._known_file, error) from None
 
     def _read_known(self) -> dict[str, str]:
         """What was fingerprinted before; a line that was cut off by a kill is left out."""
-        if not self._known_file.is_file():
+        try:
+            lines = self._known_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
             return {}
-        lines = self._known_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return dict(found for found in map(_known_row, lines) if found is not None)
 
 

@@ -373,13 +373,31 @@ def test_pickled_weights_run_nothing_and_are_refused(content: str, saved: Saved,
     assert not (tmp_path / "was read").exists()
 
 
+def test_weights_that_were_fetched_before_need_no_network(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetched(repository: str, file: str, **options: Any) -> str:
+        asked.append((repository, file, options))
+        return str(saved("test_resnet") / "model.safetensors")
+
+    monkeypatch.setattr("cezsar.encoders.images.hf_hub_download", fetched)
+
+    found = load_backbone("timm:test_resnet", CPU)
+
+    assert found.fingerprint == load_backbone(str(saved("test_resnet")), CPU).fingerprint
+    assert asked == [("timm/test_resnet.r160_in1k", "model.safetensors", {"local_files_only": True})]
+
+
 def test_a_network_that_cannot_be_fetched_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_s: list[float] = []
+
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "no network here")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", waited_s.append)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
-    _refused("timm:test_resnet")
+    assert "--backbone DIR" in _refused("timm:test_resnet")
+    assert sum(waited_s) <= 10

@@ -242,7 +242,7 @@ def test_a_damaged_line_in_the_list_of_known_videos_costs_itself_alone(
 
     assert _extract(_cache(folder), video, other)[1] == [False, True]
     monkeypatch.setattr(features, "sha256", lambda path: pytest.fail(f"{path} was read"))
-    assert _extract(_cache(folder), video)[1] == [False]
+    assert _extract(_cache(folder), video, other)[1] == [False, False]
 
 
 def _truncate(file: Path) -> None:

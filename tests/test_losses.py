@@ -100,7 +100,7 @@ def test_a_batch_without_negatives_costs_nothing(semi_hard: bool) -> None:
     anchors, positives = random(0, (3, 4), (3, 4))
     anchors.requires_grad_()
     loss = batch_triplet(anchors, positives, others([1, 1, 1]), margin=1, semi_hard=semi_hard)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert anchors.grad is not None
     assert (anchors.grad == 0).all()
@@ -151,7 +151,7 @@ def test_infonce_at_the_highest_scale_is_finite() -> None:
     anchors = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
     wrong = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     loss = info_nce(anchors, wrong, others([0, 1]), scale=torch.tensor(100.0), negatives=anchors.detach()[:, None])
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     # by video two answers at a score of 100 and the right one at 0, by sentence one
     assert loss.item() == pytest.approx((100 + math.log(2) + 100) / 2)
     assert anchors.grad is not None
@@ -183,7 +183,7 @@ def test_the_gradient_is_finite_where_anchor_and_positive_are_equal() -> None:
             cost = triplet(anchors, positives, rows.flip(0)[:, None].repeat(1, 2, 1) + 0.1, margin=9)
         else:
             cost = batch_triplet(anchors, positives, others([0, 1, 2]), margin=9, semi_hard=loss == "semi-hard")
-        cost.backward()
+        cost.backward()  # type: ignore[no-untyped-call]
         assert cost.item() > 0
         for tensor in (anchors, positives):
             assert tensor.grad is not None
@@ -195,7 +195,7 @@ def test_the_gradient_is_finite_where_anchor_and_positive_are_equal() -> None:
 def test_the_gradient_is_finite_where_anchor_and_negative_are_equal() -> None:
     anchors, positives = random(3, (2, 4), (2, 4))
     anchors.requires_grad_()
-    triplet(anchors, positives, anchors.detach()[:, None].clone(), margin=1).backward()
+    triplet(anchors, positives, anchors.detach()[:, None].clone(), margin=1).backward()  # type: ignore[no-untyped-call]
     assert anchors.grad is not None
     assert anchors.grad.isfinite().all()
 
@@ -213,7 +213,7 @@ def test_a_step_against_the_gradient_lowers_the_loss(loss: str) -> None:
         return batch_triplet(anchors, positives, others([0, 0, 1, 2]), margin=1, semi_hard=False)
 
     before = cost()
-    before.backward()
+    before.backward()  # type: ignore[no-untyped-call]
     assert anchors.grad is not None
     anchors.data -= 1e-3 * anchors.grad
     assert cost().item() < before.item()

@@ -59,7 +59,8 @@ def make(**changed: Any) -> CezsarModel:
         for name, tensor in sorted(model.state_dict().items()):
             if tensor.ndim:
                 tensor.normal_(float("norm" in name), 0.4, generator=random)
-    return model.eval()
+    model.eval()
+    return model
 
 
 @cache
@@ -118,6 +119,7 @@ def test_neither_batch_nor_padding_nor_order_changes_a_vector(
         alone = torch.cat([model.encode_segments(*pad([frames], 9), streams=streams) for frames in segments])
         padded, mask = pad(segments, 9)
         rubbish = torch.from_numpy(generator.normal(scale=50, size=(len(lengths), padding, FEATURE_DIM))).float()
+        rubbish[:, ::2] = math.nan
         padded = torch.cat([padded, rubbish], dim=1)
         mask = torch.cat([mask, torch.zeros(len(lengths), padding, dtype=torch.bool)], dim=1)
         order = torch.from_numpy(generator.permutation(len(lengths)))
@@ -168,7 +170,7 @@ def test_a_row_of_zeros_stays_zero() -> None:
     rows = torch.tensor([[0.0, 0.0], [3.0, -4.0]], requires_grad=True)
     unit = unit_rows(rows)
     assert_same(unit, torch.tensor([[0.0, 0.0], [0.6, -0.8]]))
-    unit.sum().backward()
+    unit.sum().backward()  # type: ignore[no-untyped-call]
     assert rows.grad is not None
     assert rows.grad.isfinite().all()
 
@@ -196,6 +198,21 @@ def test_without_objects_there_is_the_visual_stream() -> None:
     found = model.encode_segments(*tensors_of(5, 3, 1))
     assert_same(found, unit_rows(model.video_tower(*tensors_of(5, 3, 1))))
     assert not [name for name in model.state_dict() if name.startswith("objects")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"streams": "sound"}, {"num_objects": 0}, {"d_model": 0, "num_memories": 0}, {"num_heads": 5}],
+)
+def test_a_model_that_cannot_be_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"streams|d_model"):
+        make(**changed)
+
+
+def test_a_stream_that_is_not_there_is_refused() -> None:
+    for model, streams in ((tiny(), "sound"), (make(num_objects=0, streams="visual"), "object")):
+        with pytest.raises(ValueError, match=streams):
+            model.encode_segments(*tensors_of(5, 3, 1), streams=streams)
 
 
 def test_forward_gives_segments_and_sentences() -> None:
@@ -381,17 +398,17 @@ def transformer(layer: torch.nn.TransformerEncoderLayer, rows: Doubles) -> Doubl
 
 
 def doubles(tensor: Tensor) -> Doubles:
-    return tensor.detach().double().numpy()
+    return np.asarray(tensor.detach().double().numpy(), np.float64)
 
 
 def apply(linear: torch.nn.Linear, rows: Doubles) -> Doubles:
-    return rows @ doubles(linear.weight).T + doubles(linear.bias)
+    return np.asarray(rows @ doubles(linear.weight).T + doubles(linear.bias), np.float64)
 
 
 def normed(norm: torch.nn.LayerNorm, rows: Doubles) -> Doubles:
     centred = rows - rows.mean(axis=-1, keepdims=True)
     spread_out = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-    return centred / spread_out * doubles(norm.weight) + doubles(norm.bias)
+    return np.asarray(centred / spread_out * doubles(norm.weight) + doubles(norm.bias), np.float64)
 
 
 # frames
@@ -406,6 +423,8 @@ def test_frames_are_spread_evenly_from_the_first_to_the_last(length: int, num_fr
     else:
         gaps = np.diff(chosen)
         assert len(chosen) == num_frames
+        for number, place in enumerate(chosen):
+            assert abs(place - number * (length - 1) / (num_frames - 1)) <= 0.5 + 1e-9
         assert gaps.min() >= math.floor((length - 1) / (num_frames - 1))
         assert gaps.max() <= math.ceil((length - 1) / (num_frames - 1))
 
@@ -461,6 +480,7 @@ def test_the_scale_starts_as_in_clip_and_ends_at_a_hundred() -> None:
     assert model.scale.item() == pytest.approx(1 / 0.07)
     for log_scale, expected in ((0.0, 1.0), (math.log(99), 99.0), (math.log(101), 100.0), (50.0, 100.0)):
         torch.nn.init.constant_(model.log_scale, log_scale)
+        model.bound_scale()
         assert model.scale.item() == pytest.approx(expected)
 
 

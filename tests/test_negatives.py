@@ -127,6 +127,16 @@ def test_a_band_is_open_at_both_ends() -> None:
     assert drawn([0], sentences, range(4), Band(1.0, 2.0, 1)).num_widened == 1
 
 
+def test_a_sentence_that_says_the_same_is_no_negative() -> None:
+    random = unit(np.random.default_rng(5).normal(size=(4, 384)))
+    sentences = np.concatenate([random[:1], random[:1], random[1:]])  # 0 and 1 are one sentence of two videos
+    found = drawn([0, 1] * 50, sentences, range(5), Band(0.0, 1.9, 2))
+    assert set(found.indices.ravel().tolist()) == {2, 3, 4}
+    widened = drawn([0], sentences, range(5), Band(0.0, 1e-4, 4))
+    assert widened.num_widened == 1
+    assert widened.indices[0, -1] == 1
+
+
 def test_the_same_video_has_no_negatives() -> None:
     sentences, owners = made(0, 40, 3)
     found = drawn(range(40), sentences, owners, Band(0.0, 2.5, 8))

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HTTPError, StrictDataclassError
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
-# what transformers and its helpers raise where a checkpoint is missing, damaged or not what it says
-REFUSALS = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    HTTPError,
-    SafetensorError,
-    StrictDataclassError,
-)
-_PATIENCE_S = 10  # for the hub to answer
 
 
 class _Checkpoint:
@@ -136,23 +119,17 @@ def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """Model and processor of a folder, of what was fetched before, or of the hub, in this order."""
+    """Model and processor."""
     transformers_logging.disable_progress_bar()
-    folder = Path(name)
     try:
-        if folder.is_dir():
-            return _from_pretrained(str(folder), local_files_only=True)
-        with suppress(OSError):
-            return _from_pretrained(name, local_files_only=True)
-        HfApi().model_info(name, timeout=_PATIENCE_S)  # fails at once where the hub is out of reach
-        return _from_pretrained(name, local_files_only=False)
+        return local_first(name, lambda local: _from_pretrained(name, local_files_only=local))
     except REFUSALS as error:
-        if folder.is_dir():
+        if Path(name).is_dir():
             raise EncoderError(
                 f"{name} does not hold a model that transformers can load: {first_line(error)}"
             ) from None
         raise EncoderError(
-            f"{name!r} could not be fetched: the model hub cannot be reached, or has no such model with safetensors. "
+            f"{name!r} could not be fetched: {UNREACHABLE}. "
             "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."
         ) from None
 
@@ -174,12 +151,6 @@ def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
     if 2 * num_known < num_words:  # without its file a tokenizer loads all the same, and knows nothing
         raise EncoderError(f"{source} has a tokenizer of {num_known} tokens for a model of {num_words}.")
     return model, processor
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line: its first, and the next where that only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _rows(features: Any) -> NDArray[np.float32]:

@@ -10,12 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import timm
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HTTPError
 from numpy.typing import NDArray
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torchvision.transforms import v2
 
 from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
 from cezsar.encoders.weights import IMAGE_WEIGHTS
 from cezsar.errors import EncoderError
 
@@ -110,11 +113,10 @@ class TimmBackbone:
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self._device = name, device
-        architecture = name.removeprefix("timm:") if name.startswith("timm:") else f"local-dir:{name}"
         try:
-            self._net = timm.create_model(architecture, pretrained=True)
-        except (*dual.REFUSALS, EOFError) as error:
-            raise EncoderError(f"The image backbone {name!r} could not be loaded: {dual.first_line(error)}") from None
+            self._net = _create(name.removeprefix("timm:")) if name.startswith("timm:") else _create_saved(name)
+        except (*REFUSALS, EOFError) as error:
+            raise EncoderError(f"The image backbone {name!r} could not be loaded: {first_line(error)}") from None
         self._net.eval().requires_grad_(False).to(device)
         settings = resolve_model_data_config(self._net)
         size = settings["input_size"][-2:]
@@ -185,6 +187,25 @@ def _is_timm(folder: Path) -> bool:
     with suppress(OSError, UnicodeDecodeError):
         return '"architecture"' in (folder / "config.json").read_text(encoding="utf-8")
     return False
+
+
+def _create(architecture: str) -> Any:
+    """A network of timm with its weights, which are fetched once."""
+    settings = timm.get_pretrained_cfg(architecture)
+    if settings is None or not settings.hf_hub_id:
+        raise ValueError("timm knows no weights of this name")
+    source = settings.hf_hub_id + (architecture if settings.hf_hub_id.endswith("/") else "")
+    try:
+        weights = local_first(
+            source, lambda local: hf_hub_download(source, "model.safetensors", local_files_only=local)
+        )
+    except (OSError, HTTPError):
+        raise ValueError(f"{UNREACHABLE}; a folder that timm saved needs none (--backbone DIR)") from None
+    return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay={"file": weights})
+
+
+def _create_saved(folder: str) -> Any:
+    return timm.create_model(f"local-dir:{folder}", pretrained=True)
 
 
 def _described(subset: str) -> list[str]:

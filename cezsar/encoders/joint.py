@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils import logging as transformers_logging
 
-from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.errors import EncoderError
 from cezsar.model import OWN_FIELDS, CezsarConfig, CezsarModel, pad
 from cezsar.types import EncoderIdentity, Vectors, unit
@@ -93,8 +93,8 @@ class Joint:
 def is_saved(name: str) -> bool:
     """Whether a folder, or a hub id that was fetched before or can be fetched now, holds a CEZSAR model."""
     try:
-        found, _ = CezsarConfig.get_config_dict(name, local_files_only=Path(name).is_dir())
-    except dual.REFUSALS:
+        found, _ = local_first(name, lambda local: CezsarConfig.get_config_dict(name, local_files_only=local))
+    except REFUSALS:
         return False
     return isinstance(found, dict) and found.get("model_type") == CezsarConfig.model_type
 
@@ -103,16 +103,20 @@ def load_model(source: str) -> CezsarModel:
     """The model of a folder or hub id, in float32 and for inference. Raises EncoderError where it is not whole."""
     transformers_logging.disable_progress_bar()
     try:
-        model, loaded = CezsarModel.from_pretrained(
-            source,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            local_files_only=Path(source).is_dir(),
-        )
-    except dual.REFUSALS as error:
-        raise EncoderError(f"{source} does not hold a whole CEZSAR model: {dual.first_line(error)}") from None
+        model, loaded = local_first(source, lambda local: _from_pretrained(source, local_files_only=local))
+    except REFUSALS as error:
+        raise EncoderError(f"{source} does not hold a whole CEZSAR model: {first_line(error)}") from None
     if wrong := sorted({*loaded["missing_keys"], *loaded["unexpected_keys"]}):
         raise EncoderError(f"{source} does not hold the weights that its config.json says: {', '.join(wrong[:3])}.")
     trained: CezsarModel = model.eval().requires_grad_(False)
     return trained
+
+
+def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
+    return CezsarModel.from_pretrained(  # type: ignore[no-any-return]
+        source,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        local_files_only=local_files_only,
+    )

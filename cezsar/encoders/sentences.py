@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.encoders.weights import SENTENCE_WEIGHTS
 from cezsar.errors import EncoderError
 from cezsar.types import Vectors, unit
@@ -37,14 +37,10 @@ class SentenceEncoder:
         transformers_logging.disable_progress_bar()
         embedded = name == EMBEDDED_SENTENCES
         source = str(SENTENCE_WEIGHTS.path().parent) if embedded else name
-        local = embedded or Path(source).is_dir()
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            model, loaded = AutoModel.from_pretrained(
-                source, local_files_only=local, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-        except dual.REFUSALS as error:
-            raise EncoderError(f"The sentence encoder {name!r} could not be loaded: {dual.first_line(error)}") from None
+            self._tokenizer, (model, loaded) = local_first(source, lambda local: _from_pretrained(source, local))
+        except REFUSALS as error:
+            raise EncoderError(f"The sentence encoder {name!r} could not be loaded: {first_line(error)}") from None
         if missing := sorted(key for key in loaded["missing_keys"] if not key.startswith(_UNUSED)):
             raise EncoderError(f"The sentence encoder {name!r} lacks weights: {', '.join(missing[:3])}.")
         self._model = model.eval().requires_grad_(False).to(device)
@@ -74,3 +70,15 @@ class SentenceEncoder:
             mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
             rows.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).float().cpu().numpy())
         return unit(np.concatenate(rows))
+
+
+def _from_pretrained(source: str, local_files_only: bool) -> tuple[Any, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local_files_only)
+    model = AutoModel.from_pretrained(
+        source,
+        local_files_only=local_files_only,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    return tokenizer, model

@@ -17,6 +17,7 @@ from cezsar.model.config import STREAMS, CezsarConfig
 from cezsar.model.towers import ObjectStream, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
+_MAX_SCALE = 100.0
 
 
 class CezsarModel(PreTrainedModel):  # type: ignore[misc]
@@ -35,6 +36,10 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         if config.streams not in STREAMS:
             raise ValueError(f"streams must be one of {', '.join(STREAMS)}, not {config.streams!r}")
+        if config.streams != "visual" and not config.num_objects:
+            raise ValueError(f"streams {config.streams!r} needs num_objects above 0")
+        if not config.d_model and not config.num_memories:
+            raise ValueError("the video tower needs d_model or num_memories above 0")
         if config.d_model % config.num_heads:
             raise ValueError(f"d_model {config.d_model} is not a multiple of num_heads {config.num_heads}")
         self.video_tower = VideoTower(config)
@@ -52,8 +57,13 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
 
     @property
     def scale(self) -> Tensor:
-        """The inverse temperature of InfoNCE, at most 100 (CLIP)."""
-        return self.log_scale.exp().clamp(max=100.0)
+        """The inverse temperature of InfoNCE."""
+        return self.log_scale.exp()
+
+    @torch.no_grad()
+    def bound_scale(self) -> None:
+        """Keep the scale at 100 or less (CLIP); called after each step, so that its gradient is never cut off."""
+        self.log_scale.clamp_(max=math.log(_MAX_SCALE))
 
     def forward(
         self, features: Tensor, mask: Tensor, sentences: Tensor, recalled: Tensor | None = None
@@ -64,11 +74,17 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
     def encode_segments(
         self, features: Tensor, mask: Tensor, *, recalled: Tensor | None = None, streams: str | None = None
     ) -> Tensor:
-        """(B, T, F) features, (B, T) true where there is a frame -> (B, D) unit vectors of the given streams."""
+        """(B, T, F) features, (B, T) true where there is a frame -> (B, D) unit vectors of the given streams.
+
+        Raises ValueError for streams that the model does not have. What stands where there is no frame is not read.
+        """
         streams = streams or self.config.streams
+        if streams not in STREAMS or (streams != "visual" and self.objects is None):
+            raise ValueError(f"there is no stream {streams!r}")
+        features = features.masked_fill(~mask.unsqueeze(-1), 0)
         visual = unit_rows(self.video_tower(features, mask, recalled)) if streams != "object" else None
         if streams == "visual" or self.objects is None:
-            assert visual is not None, "there is no object stream"
+            assert visual is not None
             return visual
         objects = unit_rows(self.objects(features, mask, self.text_tower))
         if visual is None:

@@ -22,7 +22,7 @@ def triplet(anchors: Tensor, positives: Tensor, negatives: Tensor, *, margin: fl
 def batch_triplet(anchors: Tensor, positives: Tensor, allowed: Tensor, *, margin: float, semi_hard: bool) -> Tensor:
     """Triplet margin loss against the other positives of the batch, in both directions.
 
-    anchors and positives are (B, D); allowed (B, B) says which column may be a negative of which row. With semi_hard
+    anchors and positives are (B, D); allowed (B, B), symmetric, says who may be a negative of whom. With semi_hard
     only those count that are farther than the positive, and by less than the margin (Schroff et al., 2015). The mean
     is over the triplets that still cost something; 0 where there is none.
     """
@@ -41,7 +41,7 @@ def info_nce(
 ) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al., 2018; both ways as in CLIP, Radford et al., 2021).
 
-    anchors and positives are (B, D) unit vectors; allowed (B, B) says which column may be a negative of which row: the
+    anchors and positives are (B, D) unit vectors; allowed (B, B), symmetric, says who may be a negative of whom: the
     same video's other sentences may not. scale is the inverse temperature. negatives, (B, K, D), are further wrong
     sentences of each anchor.
     """

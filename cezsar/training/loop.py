@@ -135,6 +135,7 @@ class _Fit:
             self._accelerator.backward(loss + self._recipe.anchor * self._strayed())
             self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._recipe.clip_norm)
             self._optimizer.step()
+            self._model.bound_scale()
             total += loss.item()
         return total / len(batches), learning_rate, num_widened
 

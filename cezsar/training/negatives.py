@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cezsar.types import Ids, Vectors
 
 _ROWS_AT_ONCE = 512
+_SAME = 1e-5  # cosine distance, and what float32 makes of 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def draw(
     a sentence of another video whose cosine distance to the positive lies in the band. Draws are without repetition
     while the band holds enough, and repeat it in turn where it holds fewer. An empty band widens, at once, to the
     nearest sentences outside it: as many as are asked for, by their distance to the band; such positives are counted.
+    A sentence that says the same as the positive (a distance under 1e-5) is in no band, and the last to widen to.
     Raises ValueError where a positive has no sentence of another video at all.
     """
     chosen = np.empty((len(positives), band.count), np.int64)
@@ -48,10 +50,11 @@ def draw(
         foreign = owners[rows, None] != owners[None, :]
         if not foreign.any(axis=1).all():
             raise ValueError("negatives need the sentences of at least two videos")
-        inside = foreign & (distances > band.low) & (distances < band.high)
+        same = distances < _SAME
+        inside = foreign & ~same & (distances > band.low) & (distances < band.high)
         empty = ~inside.any(axis=1)
         # one number a candidate, the smallest are taken: a random one inside the band, the distance to it outside
-        outside = np.maximum(band.low - distances, distances - band.high)
+        outside = np.where(same, np.finfo(np.float32).max, np.maximum(band.low - distances, distances - band.high))
         keys = np.where(empty[:, None], outside, generator.random(distances.shape, np.float32))
         available = np.where(empty[:, None], foreign, inside)
         keys = np.where(available, keys, np.inf)
