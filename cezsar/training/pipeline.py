@@ -100,7 +100,7 @@ def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "au
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
     )
-    examples, num_rejected = _examples(request, backbone, encoder, watcher)
+    examples, num_rejected = gather(request, backbone, encoder, watcher)
     training, validation = request.split.apply(examples)
     settings = {
         "request": asdict(request),
@@ -111,27 +111,11 @@ def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "au
     }
     if resume:
         _check_same(run.settings(), settings)
-    model = _model(request, backbone, encoder, training, resume=resume)
-    recalled = None
-    if model.video_tower.memory is not None:
-        recalled = fit_memory(model, training, also_weight=request.recipe.also_weight, seed=request.recipe.seed)
-    if request.start_from is None:
-        whiten_text(model, training)
-    said = backbone.objects() if model.objects is not None else []
-    objects = (
-        object_positives(model, training, said, count=2, top=5) if request.recipe.object_positives and said else None
-    )
+    model, material = prepare(request, backbone, encoder, training, validation, resume=resume)
     if not resume:
         run.start(settings)
     watcher.training(len(training), len(validation))
-    best = fit(
-        model,
-        Material(training, validation, recalled, objects),
-        request.recipe,
-        run,
-        accelerator=accelerator,
-        progress=watcher.epoch,
-    )
+    best = fit(model, material, request.recipe, run, accelerator=accelerator, progress=watcher.epoch)
     if request.half:
         run.save(run.best, model.half())
     return Trained(folder, best, len(training), len(validation), num_rejected)
@@ -148,7 +132,8 @@ def resumed(folder: Path) -> Request:
         raise TrainingError(f"{folder} holds a damaged run: {error}") from None
 
 
-def _examples(request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher) -> tuple[Examples, int]:
+def gather(request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher) -> tuple[Examples, int]:
+    """All segments that are asked for, and how many rows were rejected; the watcher hears of each."""
     gathered = _Gathered()
     videos = None if request.videos is None else Path(request.videos)
     for files, corpus in ((request.pairs, MAIN), (request.also, ALSO)):
@@ -172,6 +157,27 @@ def _examples(request: Request, backbone: Backbone, encoder: SentenceEncoder, wa
     sentences = embed_sentences(Path(request.cache), encoder, [said for pair in pairs for said in pair.sentences])
     examples = assemble(pairs, rows, sentences, [gathered.corpora[number] for number in kept])
     return examples, len(gathered.rejected) + len(rejected)
+
+
+def prepare(
+    request: Request,
+    backbone: Backbone,
+    encoder: SentenceEncoder,
+    training: Examples,
+    validation: Examples,
+    *,
+    resume: bool = False,
+) -> tuple[CezsarModel, Material]:
+    """A model where training starts, and what the loop needs beside it."""
+    model, recipe = _model(request, backbone, encoder, training, resume=resume), request.recipe
+    recalled = objects = None
+    if model.video_tower.memory is not None:
+        recalled = fit_memory(model, training, also_weight=recipe.also_weight, seed=recipe.seed)
+    if request.start_from is None:
+        whiten_text(model, training)
+    if recipe.object_positives and model.objects is not None:
+        objects = object_positives(model, training, backbone.objects(), count=2, top=5)
+    return model, Material(training, validation, recalled, objects)
 
 
 def _model(
