@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 
 
@@ -13,3 +14,9 @@ def sha256(path: str | bytes | os.PathLike[str]) -> bytes:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.digest()
+
+
+def kept_out(source: str, *, seed: int, share: float) -> bool:
+    """Whether footage of this name is kept out of training: the same answer for ever, whatever else there is."""
+    digest = hashlib.sha256(f"{seed}:{source}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:4], "big") < math.ldexp(share, 32)

@@ -4,8 +4,10 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── SettingsError           a value out of its range
 ├── VideoError              a file that gives no frames; its reason is its text
 ├── EncoderError            an encoder that is unknown, damaged or out of reach
+├── PairsError              a file of captions that cannot be read
 ├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
 ├── QueryError              a question that cannot be answered as it was asked
+├── BenchmarkError          a protocol that a folder, a list or a receipt does not allow
 └── BadIndex             an index that cannot serve
     ├── IndexMissing        no index there yet
     ├── IndexMismatch       made by another encoder or with another sampling
@@ -35,12 +37,20 @@ class EncoderError(CezsarError):
     """An encoder that is unknown, damaged or out of reach."""
 
 
+class PairsError(CezsarError):
+    """A file of captions that cannot be read."""
+
+
 class TrainingError(CezsarError):
     """Pairs that cannot be trained on, or a run that cannot go on; what was saved stays."""
 
 
 class QueryError(CezsarError):
     """A question that cannot be answered as it was asked."""
+
+
+class BenchmarkError(CezsarError):
+    """A protocol that a folder, a list or a receipt does not allow."""
 
 
 class BadIndex(CezsarError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,3 +50,40 @@ def retrieval(ranked: Ids) -> Retrieval:
     """The figures of a set of ranks, (Q,) from 1."""
     recall_1, recall_5, recall_10 = (float(np.mean(ranked <= k)) for k in (1, 5, 10))
     return Retrieval(recall_1, recall_5, recall_10, float(np.median(ranked)), float(np.mean(ranked)))
+
+
+def mean_class_accuracy(ranked: Ids, labels: Ids) -> float:
+    """Mean over the classes that occur in labels (Q,) of the share of rank 1 in ranked (Q,), in [0, 1]."""
+    return float(np.mean([np.mean(ranked[labels == label] == 1) for label in np.unique(labels)]))
+
+
+def predictions(scores: NDArray[np.floating], targets: Ids) -> Ids:
+    """(Q, N) scores -> (Q,) the best candidate of each; of equal ones the first wrong one, as in ranks."""
+    best = scores == scores.max(axis=1, keepdims=True)
+    right = best.copy()
+    right[np.arange(len(scores)), targets] = False
+    return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1), best.argmax(axis=1)), np.int64)
+
+
+def confusion_matrix(targets: Ids, predicted: Ids, num_classes: int) -> Ids:
+    """(C, C) counts: row i, column j is how many of class i were taken for class j."""
+    cells = np.bincount(targets * num_classes + predicted, minlength=num_classes**2)
+    return np.asarray(cells.reshape(num_classes, num_classes), np.int64)
+
+
+def bootstrap(
+    statistic: Callable[[Ids], float], groups: Ids, *, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95% percentile interval of a statistic (Efron, 1979) of N samples; those of one group are drawn together.
+
+    groups is (N,), any integers. statistic takes the numbers of the samples that were drawn, with repetition.
+    """
+    generator, order = np.random.default_rng(seed), np.argsort(groups, kind="stable")
+    _, firsts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    found = []
+    for _ in range(rounds):
+        drawn = generator.integers(len(firsts), size=len(firsts))
+        sizes = counts[drawn]
+        within = np.arange(sizes.sum()) - np.repeat(sizes.cumsum() - sizes, sizes)
+        found.append(statistic(np.asarray(order[np.repeat(firsts[drawn], sizes) + within], np.int64)))
+    return float(np.percentile(found, 2.5)), float(np.percentile(found, 97.5))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cezsar.errors import TrainingError
 from cezsar.features import VideoFeatures
+from cezsar.pairs import Pair, Rejected
 from cezsar.training.examples import ALSO, MAIN, Examples, Split, assemble, cut
-from cezsar.training.pairs import Pair, Rejected
 
 RED, BLUE = Path("/videos/red.mp4"), Path("/videos/blue.mp4")
 

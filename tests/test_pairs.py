@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cezsar.errors import TrainingError
-from cezsar.training.pairs import Captions, Pair, read_pairs
+from cezsar.errors import PairsError
+from cezsar.pairs import Captions, Pair, read_pairs
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def _said(captions: Captions) -> list[tuple[str, str, float, float | None, tuple
 
 
 def _refusal(file: Path, videos: Path | None = None) -> str:
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(PairsError) as caught:
         read_pairs(file, videos)
     assert "\n" not in str(caught.value)
     return str(caught.value)

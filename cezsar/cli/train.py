@@ -12,7 +12,7 @@ from cezsar.cli.console import PathType, counted, device_option, json_option, no
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
-    from cezsar.training.pairs import Rejected
+    from cezsar.pairs import Rejected
     from cezsar.training.pipeline import Request, Trained
     from cezsar.training.run import EpochReport
 

@@ -26,7 +26,7 @@ def batch_triplet(anchors: Tensor, positives: Tensor, allowed: Tensor, *, margin
     only those count that are farther than the positive, and by less than the margin (Schroff et al., 2015). The mean
     is over the triplets that still cost something; 0 where there is none.
     """
-    distances = _distance(anchors.unsqueeze(1), positives.unsqueeze(0))
+    distances = torch.cdist(anchors, positives, compute_mode="donot_use_mm_for_euclid_dist")
     terms = []
     for rows in (distances, distances.T):
         gaps = rows - rows.diagonal().unsqueeze(1)  # how much farther than the positive

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cezsar.digest import kept_out
 from cezsar.errors import TrainingError
 from cezsar.features import VideoFeatures
-from cezsar.training.pairs import Pair, Rejected
+from cezsar.pairs import Pair, Rejected
 from cezsar.types import Ids, Vectors
 
 MAIN, ALSO = 0, 1
@@ -104,8 +104,7 @@ class Split:
 
     def is_kept_out(self, source: str) -> bool:
         """Whether the segments of this footage are for validation alone."""
-        digest = hashlib.sha256(f"{self.seed}:{source}".encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(digest[:4], "big") < math.ldexp(self.share, 32)
+        return kept_out(source, seed=self.seed, share=self.share)
 
     def apply(self, examples: Examples) -> tuple[Examples, Examples]:
         """(training, validation); a noisier row is never validated with, nor trained on where its footage is kept out.

@@ -20,9 +20,9 @@ from cezsar.errors import EncoderError, TrainingError
 from cezsar.features import FeatureCache, embed_sentences
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.model.presets import PRESETS
+from cezsar.pairs import Pair, Rejected, read_pairs
 from cezsar.training.examples import ALSO, MAIN, Examples, Split, assemble, cut
 from cezsar.training.loop import Material, fit, make_accelerator
-from cezsar.training.pairs import Pair, Rejected, read_pairs
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
 from cezsar.training.start import fit_memory, object_positives, whiten_text

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cezsar.errors import TrainingError
+from cezsar.errors import PairsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,13 @@ class Captions:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def read_pairs(file: Path, videos: Path | None = None) -> Captions:
+def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = None) -> Captions:
     """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON.
 
     JSONL rows and CSV columns are video, start_s (default 0), end_s (default the end), sentence (or, in JSONL,
     sentences) and, where several files were cut from one footage, source. Videos are looked for in the given
-    folder, by default the file's own, and below it; the suffix may be left out. Raises TrainingError where the file
+    folder, by default the file's own, and below it; the suffix may be left out. field names another field that holds
+    a row's one sentence. Raises PairsError where the file
     cannot be read or is of no such format.
     """
     folder = _Folder(videos or file.parent)
@@ -61,13 +62,17 @@ def read_pairs(file: Path, videos: Path | None = None) -> Captions:
     for number, row in _rows(file):
         where = f"{file.name}:{number}"
         try:
-            pair, empty = _pair(where, row, folder)
+            pair, empty = _pair(where, _with_field(row, field), folder)
         except _Unfit as reason:
             captions.rejected.append(Rejected(where, str(reason)))
             continue
         captions.pairs.append(pair)
         captions.rejected.extend(Rejected(where, f"its sentence {one} is empty") for one in empty)
     return captions
+
+
+def _with_field(row: Any, field: str | None) -> Any:
+    return row if field is None or not isinstance(row, dict) else {**row, "sentences": row.get(field)}
 
 
 class _Unfit(Exception):
@@ -85,7 +90,7 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise TrainingError(f"There is no folder of videos {path}.")
+            raise PairsError(f"There is no folder of videos {path}.")
         self._path = path
 
     def find(self, name: str) -> Path:
@@ -120,9 +125,9 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise TrainingError(f"The pairs cannot be read: {file}: {error.strerror}") from None
+        raise PairsError(f"The pairs cannot be read: {file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise TrainingError(f"{file} is not UTF-8 text.") from None
+        raise PairsError(f"{file} is not UTF-8 text.") from None
     suffix = file.suffix.lower()
     if suffix == ".csv":
         yield from _csv_rows(file, text)
@@ -138,7 +143,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     missing = {"video", "sentence"} - set(reader.fieldnames or ())
     if missing:
-        raise TrainingError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
+        raise PairsError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
     try:
         for row in reader:
             if None in row:
@@ -146,7 +151,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
             else:
                 yield reader.line_num, {key: value for key, value in row.items() if value not in (None, "")}
     except csv.Error as error:
-        raise TrainingError(f"{file}:{reader.line_num} is not CSV: {error}") from None
+        raise PairsError(f"{file}:{reader.line_num} is not CSV: {error}") from None
 
 
 def _json_line(line: str) -> Any:
@@ -161,7 +166,7 @@ def _json_rows(file: Path, text: str) -> Iterator[Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TrainingError(f"{file} is not JSON: {error}") from None
+        raise PairsError(f"{file} is not JSON: {error}") from None
     if isinstance(document, dict) and isinstance(document.get("sentences"), list):
         captions: dict[str, list[Any]] = {}
         for row in document["sentences"]:
@@ -187,7 +192,7 @@ def _json_rows(file: Path, text: str) -> Iterator[Any]:
                     yield _Unfit("its timestamps are not [start, end]")
         else:
             return
-    raise TrainingError(
+    raise PairsError(
         f"{file} is neither ActivityNet Captions' JSON nor MSR-VTT's; rows of your own go into a .jsonl or .csv file."
     )
 
