@@ -13,18 +13,20 @@ from cezsar.types import Sampling
 
 DEFAULT_MODEL = "lite"
 DEVICES = ("auto", "cpu", "cuda")
+STREAMS = ("visual", "object", "visual_object")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the index is and how to work on it.
 
-    model, fps, window_s and stride_s are None where nobody chose: a new index then takes the defaults, and an existing
-    one keeps its own. Raises SettingsError on a value out of its range.
+    model, streams, fps, window_s and stride_s are None where nobody chose: a new index then takes the defaults, and an
+    existing one keeps its own. Raises SettingsError on a value out of its range.
     """
 
     index: Path
     model: str | None = None
+    streams: str | None = None
     fps: float | None = None
     window_s: float | None = None
     stride_s: float | None = None
@@ -35,6 +37,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise SettingsError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}.")
+        if self.streams is not None and self.streams not in STREAMS:
+            raise SettingsError(f"streams must be one of {', '.join(STREAMS)}, not {self.streams!r}.")
         if self.workers < 1:
             raise SettingsError(f"workers must be 1 or more, not {self.workers}.")
         if self.batch_size < 1:
@@ -60,11 +64,11 @@ def default_index() -> Path:
 def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
     """Settings from the environment and the arguments; an argument that is None was not given.
 
-    The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE, CEZSAR_DEVICE,
-    CEZSAR_WORKERS and CEZSAR_BATCH_SIZE. Raises SettingsError where one does not parse.
+    The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_STREAMS, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE,
+    CEZSAR_DEVICE, CEZSAR_WORKERS and CEZSAR_BATCH_SIZE. Raises SettingsError where one does not parse.
     """
     readers: dict[str, Any] = {
-        "index": Path, "model": str, "fps": float, "window_s": float, "stride_s": float,
+        "index": Path, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,
         "device": str, "workers": int, "batch_size": int,
     }  # fmt: skip
     values: dict[str, Any] = {}

@@ -113,7 +113,10 @@ def _embed_and_commit(
     if info:
         encoder, sampling = encoders.load_recorded(info.encoder, device=settings.device), info.sampling
     else:
-        encoder, sampling = encoders.load(model, device=settings.device), settings.sampling_over(Sampling())
+        encoder, sampling = (
+            encoders.load(model, device=settings.device, streams=settings.streams),
+            settings.sampling_over(Sampling()),
+        )
     done, unchecked, store = _Done(), 0, None
     files = [file for file, _ in plan.embed]
     if progress:
@@ -174,6 +177,11 @@ def _known(settings: Settings, wanted: str | None) -> _Known:
             raise IndexMismatch(
                 f"The index in {settings.index} holds {info.encoder.name!r}; --model {wanted} needs one of its own: "
                 "--index DIR"
+            )
+        if settings.streams not in (None, info.encoder.streams):
+            raise IndexMismatch(
+                f"The index in {settings.index} holds {info.encoder.streams} vectors; {settings.streams} ones need an "
+                "index of their own: --index DIR"
             )
         asked = settings.sampling_over(info.sampling)
         for name, own, other in (

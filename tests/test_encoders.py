@@ -249,6 +249,20 @@ def test_toy_needs_no_torch() -> None:
     assert _python(script) == "[]\n"
 
 
+# streams
+
+
+def test_a_trained_model_gives_each_of_its_streams_and_is_another_encoder_with_each() -> None:
+    made = [encoders.load("lite", streams=streams) for streams in ("visual", "object", "visual_object")]
+    frames = [np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32)]
+    visual, objects, both = (encoder.encode_segments(frames)[0] for encoder in made)
+    np.testing.assert_allclose(both, unit((0.67 * visual + 0.33 * objects)[None])[0], atol=1e-5)
+    assert len({encoder.identity.weights_sha256 for encoder in made}) == 3
+    assert made[2].identity == encoders.load("lite").identity
+    for encoder in made:
+        assert encoders.load_recorded(encoder.identity).identity == encoder.identity
+
+
 # lite-objects
 
 

@@ -509,6 +509,14 @@ def test_an_index_keeps_its_model_and_sampling_where_nothing_is_asked_for(folder
     assert _counts(indexer.index([folder / "blue.mp4"], replace(toy, window_s=0.5))) == {"unchanged": 1}
 
 
+def test_streams_that_the_index_does_not_hold_are_refused(folder: Path, toy: Settings) -> None:
+    with pytest.raises(EncoderError, match="'toy' gives visual vectors, and has no object ones"):
+        indexer.index([folder / "red.mp4"], replace(toy, streams="object"))
+    indexer.index([folder / "red.mp4"], replace(toy, streams="visual"))
+    with pytest.raises(IndexMismatch, match="holds visual vectors; object ones need an index of their own"):
+        indexer.index([folder / "red.mp4"], replace(toy, streams="object"))
+
+
 def test_other_weights_than_those_that_made_the_index_are_refused(
     folder: Path, toy: Settings, index_toy: Index
 ) -> None:

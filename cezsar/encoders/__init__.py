@@ -73,19 +73,23 @@ CARDS = (
 )
 
 
-def load(name: str, *, device: str = "auto") -> Encoder:
+def load(name: str, *, device: str = "auto", streams: str | None = None) -> Encoder:
     """The encoder of this name, on 'cpu', 'cuda' or, with 'auto', on a GPU where there is one.
+
+    streams, 'visual', 'object' or 'visual_object', asks a trained model for other streams than its config's.
 
     Raises EncoderError for an unknown name, weights that are missing or damaged (the embedded ones are read, and
     checked, when they are first needed), or a device that is not there.
     """
-    name = canonical(name)
-    return _EMBEDDED.get(name, _load_saved)(name, device)
+    encoder = _load(canonical(name), device, streams)
+    if streams not in (None, encoder.identity.streams):
+        raise EncoderError(f"{name!r} gives {encoder.identity.streams} vectors, and has no {streams} ones.")
+    return encoder
 
 
 def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder:
     """The encoder that made an index. Raises IndexMismatch if its weights are other ones now; errors as for load."""
-    encoder = load(recorded.name, device=device)
+    encoder = _load(canonical(recorded.name), device, recorded.streams)
     if encoder.identity != recorded:
         raise IndexMismatch(
             f"The weights of {recorded.name!r} are not those that made this index: "
@@ -109,36 +113,40 @@ def canonical(name: str) -> str:
     )
 
 
-def _load_toy(_name: str, _device: str) -> Encoder:
+def _load(name: str, device: str, streams: str | None) -> Encoder:
+    return _EMBEDDED.get(name, _load_saved)(name, device, streams)
+
+
+def _load_toy(_name: str, _device: str, _streams: str | None) -> Encoder:
     from cezsar.encoders.toy import Toy
 
     return Toy()
 
 
-def _load_lite_objects(_name: str, device: str) -> Encoder:
+def _load_lite_objects(_name: str, device: str, _streams: str | None) -> Encoder:
     from cezsar.encoders.devices import torch_device
     from cezsar.encoders.lite_objects import LiteObjects
 
     return LiteObjects(torch_device(device))
 
 
-def _load_lite(name: str, device: str) -> Encoder:
+def _load_lite(name: str, device: str, streams: str | None) -> Encoder:
     from cezsar.encoders.devices import torch_device
     from cezsar.encoders.joint import LITE, Joint
 
-    return Joint(str(LITE), torch_device(device), name=name)
+    return Joint(str(LITE), torch_device(device), name=name, streams=streams)
 
 
-def _load_saved(name: str, device: str) -> Encoder:
+def _load_saved(name: str, device: str, streams: str | None) -> Encoder:
     from cezsar.encoders import dual, joint
     from cezsar.encoders.devices import torch_device
 
     if joint.is_saved(name):
-        return joint.Joint(name, torch_device(device))
+        return joint.Joint(name, torch_device(device), streams=streams)
     return dual.load(name, torch_device(device))
 
 
-_EMBEDDED: dict[str, Callable[[str, str], Encoder]] = {
+_EMBEDDED: dict[str, Callable[[str, str, str | None], Encoder]] = {
     "lite": _load_lite,
     "lite-objects": _load_lite_objects,
     "toy": _load_toy,

@@ -34,9 +34,13 @@ class Joint:
     Raises EncoderError where the checkpoint is damaged, or stands on other weights than those that are there now.
     """
 
-    def __init__(self, source: str, device: torch.device, *, name: str | None = None) -> None:
+    def __init__(
+        self, source: str, device: torch.device, *, name: str | None = None, streams: str | None = None
+    ) -> None:
         self._device = device
         model = load_model(source)
+        if streams is not None and (streams == "visual" or model.objects is not None):
+            model.config.streams = streams  # where there is no object stream, its own stay, for the caller to see
         self._config: CezsarConfig = model.config
         said = {key: getattr(self._config, key) for key in OWN_FIELDS if key not in _NOT_OF_THE_SPACE}
         parts = json.dumps(said, sort_keys=True) + fingerprint(model.state_dict())
