@@ -54,7 +54,9 @@ def retrieval(ranked: Ids) -> Retrieval:
 
 def mean_class_accuracy(ranked: Ids, labels: Ids) -> float:
     """Mean over the classes that occur in labels (Q,) of the share of rank 1 in ranked (Q,), in [0, 1]."""
-    return float(np.mean([np.mean(ranked[labels == label] == 1) for label in np.unique(labels)]))
+    counts = np.bincount(labels)
+    hits = np.bincount(labels, weights=ranked == 1)
+    return float(np.mean(hits[counts > 0] / counts[counts > 0]))
 
 
 def predictions(scores: NDArray[np.floating], targets: Ids) -> Ids:

@@ -39,6 +39,9 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/encoders/lite/model.safetensors",
             "cezsar/py.typed",
             "query/sentences/ucf101.json",
+            "query/sentences/hmdb51.json",
+            "query/sentences/kinetics-zsar.json",
+            "query/benchmark/lists/ucf101.json",
         }
         <= wheel_names
     )

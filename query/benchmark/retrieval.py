@@ -1,0 +1,91 @@
+"""Retrieval: captions that look for their moments, and moments for their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cezsar.digest import kept_out
+from cezsar.errors import BenchmarkError
+from cezsar.pairs import Pair, read_pairs
+
+_FILES = {"activitynet": ("val_1.json", "val_2.json", "activitynet_captions_val_1.json"), "pairs": ("captions.jsonl",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A stretch of a video, end_s None for its end, and what is said of it."""
+
+    path: Path
+    start_s: float
+    end_s: float | None
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """Moments, the file that they come from, and the rows that could not be used, as FILE:ROW: reason."""
+
+    file: Path
+    moments: tuple[Moment, ...]
+    missing: tuple[str, ...]
+
+
+def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> Captioned:
+    """The moments of a captions file in root.
+
+    Protocols of pairs: 'full', and 'kept-out:SHARE' or 'kept-out:SHARE:SEED', the videos that `cezsar train` keeps out
+    with --validation SHARE --split-seed SEED. Of activitynet: 'full', a video's sentences joined into one paragraph, as
+    published; and 'moments', each sentence for its own stretch. field names another field of a row, with one query.
+    Raises BenchmarkError on an unknown protocol, or no file; PairsError where it cannot be read.
+    """
+    file = _file(dataset, root)
+    captions = read_pairs(file, root, field=field)
+    pairs: Sequence[Pair] = captions.pairs
+    if dataset == "activitynet" and protocol == "full":
+        moments = tuple(_paragraph(rows) for rows in _by_video(pairs).values())
+    else:
+        if protocol.startswith("kept-out:") and dataset == "pairs":
+            share, seed = _share(protocol)
+            pairs = [pair for pair in pairs if kept_out(pair.source, seed=seed, share=share)]
+        elif protocol != ("moments" if dataset == "activitynet" else "full"):
+            known = "full, moments" if dataset == "activitynet" else "full, kept-out:SHARE, kept-out:SHARE:SEED"
+            raise BenchmarkError(f"There is no protocol {protocol!r} of {dataset}. There are: {known}.")
+        moments = tuple(Moment(pair.video, pair.start_s, pair.end_s, pair.sentences) for pair in pairs)
+    if not moments:
+        raise BenchmarkError(f"{file} has no moment to look for.")
+    return Captioned(file, moments, tuple(f"{row.where}: {row.reason}" for row in captions.rejected))
+
+
+def _file(dataset: str, root: Path) -> Path:
+    named = [root / name for name in _FILES[dataset] if (root / name).is_file()]
+    found = named or (sorted(root.glob("*.jsonl")) if dataset == "pairs" else [])
+    if not found:
+        raise BenchmarkError(f"There are no captions in {root}: no {' or '.join(_FILES[dataset])}.")
+    if not named and len(found) > 1:
+        raise BenchmarkError(f"There are several .jsonl files in {root}: call the one to use captions.jsonl.")
+    return found[0]
+
+
+def _share(protocol: str) -> tuple[float, int]:
+    share, _, seed = protocol.removeprefix("kept-out:").partition(":")
+    try:
+        found = float(share), int(seed or 0)
+    except ValueError:
+        found = 0.0, 0
+    if not 0 < found[0] <= 1:
+        raise BenchmarkError(f"{protocol} needs a share of the videos above 0, as in kept-out:0.1 or kept-out:0.1:7.")
+    return found
+
+
+def _by_video(pairs: Sequence[Pair]) -> Mapping[Path, list[Pair]]:
+    found: dict[Path, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair.video, []).append(pair)
+    return found
+
+
+def _paragraph(rows: Sequence[Pair]) -> Moment:
+    said = " ".join(sentence for row in sorted(rows, key=lambda row: row.start_s) for sentence in row.sentences)
+    return Moment(rows[0].video, 0.0, None, (said,))

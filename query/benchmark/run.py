@@ -1,0 +1,283 @@
+"""One benchmark over an index: plan, look up vectors, score, and write down everything that the figures depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cezsar import __version__, catalog
+from cezsar.errors import BenchmarkError
+from cezsar.metrics import predictions
+from cezsar.types import Ids, Scores, Segment, Vectors, unit
+from query.benchmark.datasets import CLASSIFICATION, read
+from query.benchmark.protocols import Task, plan
+from query.benchmark.retrieval import Moment, read_moments
+from query.benchmark.scoring import CORRECTIONS, PROTOTYPES, both_ways, class_scores, corrected, figures
+from query.benchmark.sentences import class_sentences
+from query.prompts import Labels
+from query.search import Searcher
+
+_PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "faiss-gpu", "faiss-cpu")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
+
+    protocol None is the dataset's own: zsar for kinetics-zsar, full for the others. runs and seed are those of
+    random:K and half. sentences, prototypes and correction are as in class_sentences and scoring.
+    """
+
+    dataset: str
+    protocol: str | None = None
+    runs: int = 10
+    seed: int = 0
+    sentences: str = "names"
+    prototypes: str = "nearest"
+    correction: str = "none"
+    allow_missing: bool = False
+    query_field: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
+            if getattr(self, name) not in choices:
+                raise BenchmarkError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+        if self.runs < 1 or self.seed < 0:
+            raise BenchmarkError("runs must be 1 or more, and seed 0 or more.")
+
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether captions are looked for, and not classes."""
+        return self.dataset not in CLASSIFICATION
+
+    @property
+    def asked_protocol(self) -> str:
+        """The protocol, with the dataset's own where none was named."""
+        return self.protocol or ("zsar" if self.dataset == "kinetics-zsar" else "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A task with what its figures are drawn from.
+
+    scores (N, C), and the right class of each clip, targets (N,); videos (N, D); prototypes (P, D) of classes
+    owners (P,).
+    """
+
+    task: Task
+    scores: Scores
+    targets: Ids
+    videos: Vectors
+    prototypes: Vectors
+    owners: Ids
+
+    @property
+    def predicted(self) -> Ids:
+        """(N,): the class that each clip is taken for."""
+        return predictions(self.scores, self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The receipt, as JSON would give it back, and, of a classification, what it was computed from."""
+
+    receipt: dict[str, Any]
+    scored: tuple[Scored, ...] = ()
+
+
+def run(searcher: Searcher, root: Path, request: Request, *, skipped: Sequence[str] = ()) -> Result:
+    """Run a benchmark on the videos of root that are in the index.
+
+    skipped are files that could not be read, for the receipt. Raises BenchmarkError on whatever the protocol does not
+    allow, and lists what is missing; EncoderError, BadIndex.
+    """
+    return (
+        _retrieve(searcher, root, request, skipped)
+        if request.is_retrieval
+        else _classify(searcher, root, request, skipped)
+    )
+
+
+def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str]) -> Result:
+    indexed = _indexed(searcher)
+    dataset = read(request.dataset, root, indexed)
+    protocol = plan(
+        dataset, request.asked_protocol, runs=request.runs, seed=request.seed, allow_missing=request.allow_missing
+    )
+    wanted = {label for task in protocol.tasks for label in task.classes}
+    classes = [label for label in dataset.classes if label in wanted]
+    labels = class_sentences(request.dataset, classes, request.sentences)
+    asked = {clip.path: clip for task in protocol.tasks for clip in task.clips}
+    clips = [clip for clip in dataset.clips if clip.path in asked]
+    rows = _vectors(searcher, [indexed[clip.path] for clip in clips])
+    prototypes = searcher.encode([sentence for label in classes for sentence in labels[label]])
+    owners = np.repeat(np.arange(len(classes)), [len(labels[label]) for label in classes])
+    scored = [
+        _score(task, request, dict(zip([clip.path for clip in clips], rows, strict=True)), classes, prototypes, owners)
+        for task in protocol.tasks
+    ]
+    found = [
+        {
+            "name": one.task.name,
+            "classes": list(one.task.classes),
+            "num_listed": one.task.num_listed,
+            **asdict(figures(one.scores, one.targets)),
+        }
+        for one in scored
+    ]
+    receipt = {
+        **_about(searcher, request),
+        "protocol": protocol.name,
+        "list_sha256": protocol.list_sha256,
+        "notes": list(protocol.notes),
+        "classes": {"count": len(classes), "sha256": _sha256(classes)},
+        "clips": {
+            "found": len(clips),
+            "listed": max(task.num_listed or 0 for task in protocol.tasks) or None,
+            "missing": list(dataset.missing),
+            "unreadable": list(skipped),
+        },
+        "sentences": _said(labels, request.sentences),
+        "summary": _summary(found),
+        "tasks": found,
+    }
+    return Result(json.loads(json.dumps(receipt)), tuple(scored))
+
+
+def _score(
+    task: Task, request: Request, rows: dict[Path, Vectors], classes: list[str], prototypes: Vectors, owners: Ids
+) -> Scored:
+    """A task's scores, of its own candidates alone."""
+    numbers = {label: number for number, label in enumerate(task.classes)}
+    places = [numbers.get(classes[owner], -1) for owner in owners.tolist()]
+    order = np.argsort([place if place >= 0 else len(numbers) for place in places], kind="stable")
+    kept = [number for number in order.tolist() if places[number] >= 0]
+    mine, own = prototypes[kept], np.array([places[number] for number in kept], np.int64)
+    videos = np.stack([rows[clip.path] for clip in task.clips])
+    scores = class_scores(videos, mine, own, kind=request.prototypes)
+    scores = corrected(scores, videos, mine, own, kind=request.prototypes, how=request.correction)
+    targets = np.array([numbers[clip.label] for clip in task.clips], np.int64)
+    return Scored(task, scores, targets, videos, mine, own)
+
+
+def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str]) -> Result:
+    captioned = read_moments(request.dataset, root, request.asked_protocol, request.query_field)
+    indexed = _indexed(searcher)
+    there = [moment for moment in captioned.moments if moment.path.resolve() in indexed or moment.path in indexed]
+    missing = [*captioned.missing, *(str(moment.path) for moment in captioned.moments if moment not in set(there))]
+    if missing and not request.allow_missing:
+        raise BenchmarkError(
+            f"{len(missing):,} of {len(there) + len(missing):,} moments are missing ({missing[0]}): "
+            "--allow-missing goes on without them."
+        )
+    if len(there) < 2:
+        raise BenchmarkError("There are fewer than two moments to choose from.")
+    videos = _moments(searcher, there, indexed)
+    said = [sentence for moment in there for sentence in moment.sentences]
+    owners = np.repeat(np.arange(len(there)), [len(moment.sentences) for moment in there])
+    text_to_video, video_to_text = both_ways(videos, searcher.encode(said), owners)
+    receipt = {
+        **_about(searcher, request),
+        "protocol": request.asked_protocol,
+        "list_sha256": hashlib.sha256(captioned.file.read_bytes()).hexdigest(),
+        "notes": [],
+        "clips": {
+            "found": len(there),
+            "listed": len(there) + len(missing),
+            "missing": missing,
+            "unreadable": list(skipped),
+        },
+        "sentences": {"source": captioned.file.name, "count": len(said), "sha256": _sha256(said)},
+        "text_to_video": asdict(text_to_video),
+        "video_to_text": asdict(video_to_text),
+    }
+    return Result(json.loads(json.dumps(receipt)))
+
+
+def _indexed(searcher: Searcher) -> dict[Path, int]:
+    """The ids of the visible videos, by path."""
+    with searcher.store.read() as session:
+        return {
+            Path(os.fsdecode(video.file.absolute)): video.id for video in catalog.videos(session) if not video.hidden
+        }
+
+
+def _vectors(searcher: Searcher, ids: Sequence[int]) -> Vectors:
+    """(N, D): the unit mean of each video's segments."""
+    dimension = searcher.store.info.encoder.dimension
+    with searcher.store.read() as session:
+        means = [catalog.segments(session, video, dimension=dimension)[1].mean(axis=0) for video in ids]
+    return unit(np.stack(means))
+
+
+def _moments(searcher: Searcher, moments: Sequence[Moment], indexed: dict[Path, int]) -> Vectors:
+    """(N, D): the unit mean of the segments that each moment holds the middle of, or of those that it touches."""
+    dimension, rows = searcher.store.info.encoder.dimension, []
+    with searcher.store.read() as session:
+        for moment in moments:
+            video = indexed.get(moment.path, indexed.get(moment.path.resolve(), -1))
+            parts, vectors = catalog.segments(session, video, dimension=dimension)
+            rows.append(vectors[_chosen(parts, moment)].mean(axis=0))
+    return unit(np.stack(rows))
+
+
+def _chosen(parts: Sequence[Segment], moment: Moment) -> list[int]:
+    end_s = float("inf") if moment.end_s is None else moment.end_s
+    inside = [i for i, part in enumerate(parts) if moment.start_s <= (part.start_s + part.end_s) / 2 < end_s]
+    touching = [i for i, part in enumerate(parts) if part.start_s < end_s and moment.start_s < part.end_s]
+    return inside or touching or [len(parts) - 1]
+
+
+def _about(searcher: Searcher, request: Request) -> dict[str, Any]:
+    info = searcher.store.info
+    asked = asdict(request)
+    return {
+        "cezsar": __version__,
+        "request": asked,
+        "model": {
+            "name": info.encoder.name,
+            "weights_sha256": info.encoder.weights_sha256,
+            "dimension": info.encoder.dimension,
+            "streams": info.encoder.streams,
+        },
+        "sampling": {"fps": info.sampling.fps, "window_s": info.sampling.window_s, "stride_s": info.sampling.stride_s},
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that figures may depend on, those that are there."""
+    installed = {one.name.lower(): one.version for one in distributions() if one.name}
+    return {package: installed[package] for package in _PACKAGES if package in installed}
+
+
+def _said(labels: Labels, source: str) -> dict[str, Any]:
+    listed = {label: list(sentences) for label, sentences in labels.items()}
+    name = source if source in ("names", "ours") else Path(source).name
+    return {"source": name, "count": sum(map(len, listed.values())), "sha256": _sha256(listed)}
+
+
+def _summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and, over several tasks, standard deviation of each accuracy."""
+    summary = {}
+    for name in ("top_1", "top_5", "mean_class"):
+        values = [task[name]["value"] for task in tasks]
+        summary[name] = {
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        }
+    return summary
+
+
+def _sha256(listed: object) -> str:
+    return hashlib.sha256(json.dumps(listed, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""What stands for a class: its name as words, this project's own sentence, or a file's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from cezsar.errors import BenchmarkError
+from query.benchmark.datasets import key
+from query.prompts import Labels, read_labels, words
+
+_OURS = {
+    "ucf101": ("ucf101",),
+    "hmdb51": ("hmdb51",),
+    "kinetics400": (),
+    "kinetics-zsar": ("kinetics-zsar",),
+    "folder": ("ucf101", "hmdb51", "kinetics-zsar"),
+}
+
+
+def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels:
+    """The sentences of each class: source is 'names', 'ours', or a JSON file {class: [sentences]}.
+
+    Classes are matched by their letters and digits. Raises BenchmarkError where one has no sentence, QueryError where
+    the file cannot be read.
+    """
+    if source == "names":
+        return {label: (words(label),) for label in classes}
+    if source == "ours":
+        known: dict[str, tuple[str, ...]] = {}
+        for name in reversed(_OURS[dataset]):  # of a class in two of them the first
+            said = json.loads((files("query") / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
+            known |= {key(label): tuple(sentences) for label, sentences in said.items()}
+        where, advice = "This project has", f"give your own with --sentences FILE, or --sentences names ({dataset})"
+    else:
+        if Path(source).suffix.lower() != ".json":
+            raise BenchmarkError(f"--sentences is names, ours, or a .json file {{class: [sentences]}}, not {source!r}.")
+        known = {key(label): said for label, said in read_labels(source).items()}
+        where, advice = f"{source} has", "add them"
+    if lacking := [label for label in classes if key(label) not in known]:
+        raise BenchmarkError(
+            f"{where} no sentence for {len(lacking)} of {len(classes)} classes ({', '.join(lacking[:5])}): {advice}."
+        )
+    return {label: known[key(label)] for label in classes}
