@@ -40,6 +40,7 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/py.typed",
             "query/sentences/ucf101.json",
             "query/sentences/hmdb51.json",
+            "query/sentences/kinetics400.json",
             "query/sentences/kinetics-zsar.json",
             "query/benchmark/lists/ucf101.json",
         }

@@ -14,9 +14,9 @@ from query.prompts import Labels, read_labels, words
 _OURS = {
     "ucf101": ("ucf101",),
     "hmdb51": ("hmdb51",),
-    "kinetics400": (),
+    "kinetics400": ("kinetics400",),
     "kinetics-zsar": ("kinetics-zsar",),
-    "folder": ("ucf101", "hmdb51", "kinetics-zsar"),
+    "folder": ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar"),
 }
 
 
