@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -19,6 +20,7 @@ from cezsar.training import Split
 from cezsar.types import unit
 from query.benchmark.datasets import Dataset, lists, official_classes, read, ucf101_names
 from query.benchmark.protocols import Protocol, plan
+from query.benchmark.receipt import compare
 from query.benchmark.retrieval import read_moments
 from query.benchmark.scoring import both_ways, class_scores, corrected, figures
 from query.benchmark.sentences import class_sentences
@@ -49,7 +51,8 @@ def test_the_lists_have_their_published_counts() -> None:
     assert len(set(official_classes("hmdb51"))) == 51
     assert len(set(official_classes("kinetics400"))) == 400
     assert len(set(official_classes("kinetics-zsar"))) == 220
-    counts = {name: [len(part) for part in parts.values()] for name, parts in lists("ucf101")["lists"].items()}
+    named = lists("ucf101")["lists"].items()
+    counts = {name: [len(parts["training"]), len(parts["testing"])] for name, parts in named}
     assert counts == {"truze": [67, 34], "truze2": [70, 31], "hard-cases": [92, 15], "semantic-gap": [103, 4]}
 
 
@@ -65,8 +68,24 @@ def test_the_splits_of_kinetics_zsar_divide_its_220_classes() -> None:
 @pytest.mark.parametrize("name", TEST_LISTS)
 def test_the_test_lists_are_the_official_files_byte_for_byte(name: str) -> None:
     found = planned(ucf101(), name)
-    assert (len(found.tasks[0].clips), found.list_sha256) == TEST_LISTS[name]
+    assert (len(found.tasks[0].clips), found.file_sha256) == TEST_LISTS[name]
     assert len(found.tasks[0].classes) == 101
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("truze", "ucf101_truezsl_splits.json"),
+        ("truze2", "ucf101_truezsl2.0_splits.json"),
+        ("hard-cases", "ucf101_hard_cases_splits.json"),
+        ("semantic-gap", "ucf101_semantic_gap_cases_splits.json"),
+    ],
+)
+def test_the_lists_are_those_of_the_published_files(name: str, file: str, real_data: Path) -> None:
+    published = (real_data / "annotations" / file).read_bytes()
+    ours = lists("ucf101")["lists"][name]
+    assert planned(ucf101(), name).file_sha256 == hashlib.sha256(published).hexdigest()
+    assert {name: names for name, names in ours.items() if name != "file_sha256"} == json.loads(published)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +317,7 @@ def test_retrieval_is_that_of_the_slow_oracle_both_ways(seed: int, counts: list[
 # sentences and captions
 
 
-@pytest.mark.parametrize("name", ["ucf101", "hmdb51", "kinetics-zsar"])
+@pytest.mark.parametrize("name", ["ucf101", "hmdb51", "kinetics400", "kinetics-zsar"])
 def test_every_class_has_a_sentence_of_ours(name: str) -> None:
     classes = official_classes(name)
     found = class_sentences(name, classes, "ours")
@@ -357,3 +376,35 @@ def test_captions_that_cannot_be_asked_are_refused(dataset: str, protocol: str, 
     write_captions(tmp_path, "a", "b")
     with pytest.raises(BenchmarkError, match=said):
         read_moments(dataset, tmp_path, protocol, None)
+
+
+# receipts
+
+
+RECEIPT = {"tasks": [{"top_1": {"value": 0.5, "low": 0.25}}], "clips": {"found": 4}, "seconds": 3.0, "device": "cpu"}
+
+
+def test_receipts_that_differ_in_time_and_device_alone_are_identical() -> None:
+    found = compare(RECEIPT, {**RECEIPT, "seconds": 9.0, "device": "cuda", "versions": {"numpy": "3"}})
+    assert found.is_identical
+    assert found.differences == ()
+
+
+@pytest.mark.parametrize(("value", "is_near"), [(0.5 + 9e-5, True), (0.5 - 9e-5, True), (0.5 + 2e-4, False)])
+def test_figures_within_the_tolerance_are_confirmed_and_not_called_identical(value: float, is_near: bool) -> None:
+    found = compare(RECEIPT, {**RECEIPT, "tasks": [{"top_1": {"value": value, "low": 0.25}}]})
+    assert not found.is_identical
+    assert bool(found.differences) != is_near
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"clips": {"found": 5}}, "clips.found: 4, and now 5"),
+        ({"clips": {}}, "clips.found: 4, and now None"),
+        ({"tasks": []}, "tasks.length: 1, and now 0"),
+        ({"notes": ["a fault"]}, "notes.length: None, and now 1"),
+    ],
+)
+def test_what_is_counted_otherwise_lacking_or_new_differs(changed: dict[str, object], said: str) -> None:
+    assert said in compare(RECEIPT, {**RECEIPT, **changed}).differences

@@ -99,7 +99,7 @@ def test_a_receipt_that_claims_more_is_not_confirmed(run: Run, tmp_path: Path) -
     again = run("--check", str(path))
     assert again.exit_code == 1
     assert "tasks[0].top_1.value: 1.0, and now 0.8333" in again.output
-    assert "1 value differ" in again.output
+    assert "1 value differs." in again.output
 
 
 def test_a_receipt_of_other_clips_is_not_confirmed(root: Path, run: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cezsar.cli.console import (
     notice,
     print_json,
     print_table,
+    working,
 )
 from cezsar.errors import BenchmarkError, CezsarError
 from cezsar.paths import readable
@@ -136,7 +137,8 @@ def command(
         for line in found.differences[:10]:
             click.echo(readable(f"differs: {line}"))
         if found.differences:
-            raise CezsarError(f"The receipt is not confirmed: {counted(len(found.differences), 'value')} differ.")
+            differ = "differs" if len(found.differences) == 1 else "differ"
+            raise CezsarError(f"The receipt is not confirmed: {counted(len(found.differences), 'value')} {differ}.")
         how = "identical, bit for bit" if found.is_identical else "the same within 1e-4, though not bit for bit"
         (notice if as_json else click.echo)(f"The receipt is confirmed: {how}.")
 
@@ -173,9 +175,9 @@ def _run(root: Path, settings: Settings, request: Request) -> Result:
     report = run_index((root,), settings)
     if not catalog.exists(settings.index):
         raise BenchmarkError(f"There is no video in {root}.")
-    with Searcher(settings.index, device=settings.device) as searcher:
-        skipped = [f"{skip.path}: {skip.reason}" for skip in report.skipped]
-        result = run(searcher, root, request, skipped=skipped)
+    skipped = [f"{skip.path}: {skip.reason}" for skip in report.skipped]
+    with working("opening the index") as progress, Searcher(settings.index, device=settings.device) as searcher:
+        result = run(searcher, root, request, skipped=skipped, progress=progress)
     seconds = round(time.monotonic() - began, 1)
     extra = {
         "root": str(root),
@@ -190,7 +192,8 @@ def _write(out: Path, result: Result) -> None:
     from query.benchmark import write_report
 
     try:
-        write_report(out, result)
+        with working("drawing the report"):
+            write_report(out, result)
     except OSError as error:
         raise BenchmarkError(f"The report cannot be written: {out}: {error.strerror or error}.") from None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
@@ -89,6 +89,16 @@ def notice(line: str) -> None:
     """A line on stderr; work goes on where nobody reads it."""
     with suppress(BrokenPipeError):
         click.echo(f"cezsar: {readable(line)}", err=True)
+
+
+@contextmanager
+def working(task: str) -> Iterator[Callable[[str], None]]:
+    """On stderr, where that is a terminal, what is being done; call what it gives to say the next thing."""
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True, highlight=False).status(Text(task)) as status:
+        yield lambda line: status.update(Text(readable(line)))
 
 
 def short(path: Path) -> str:

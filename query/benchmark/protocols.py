@@ -29,11 +29,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Tasks, whose figures are averaged; list_sha256 is of what says which they are, notes are the list's faults."""
+    """Tasks, whose figures are averaged, and the faults of their list, as notes.
+
+    list_sha256 is of the list as it is used here, file_sha256 of the published file that it comes from, if it does.
+    """
 
     name: str
     tasks: tuple[Task, ...]
     list_sha256: str
+    file_sha256: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -67,7 +71,7 @@ def _test_list(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
     _check_missing(name, len(listed) - len(clips), len(listed), sorted(names - {c.name for c in clips}), allow_missing)
     official = "".join(f"{label}/{clip}.avi\r\n" for label, clip in listed)
     sha256 = hashlib.sha256(official.encode()).hexdigest()  # of testlist01.txt and so on, byte for byte
-    return Protocol(name, (Task(name, dataset.classes, clips, len(listed)),), sha256)
+    return Protocol(name, (Task(name, dataset.classes, clips, len(listed)),), sha256, sha256)
 
 
 def _published(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
@@ -80,7 +84,7 @@ def _published(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
     if both := sorted(set(training) & set(testing)):
         notes.append(f"{len(both)} classes are on both published lists: {', '.join(both)}")
     task = _task(dataset, name, tuple(dict.fromkeys(testing)), allow_missing)
-    return Protocol(name, (task,), _sha256(published), tuple(notes))
+    return Protocol(name, (task,), _sha256([training, testing]), published["file_sha256"], tuple(notes))
 
 
 def _zsar(dataset: Dataset, allow_missing: bool) -> Protocol:

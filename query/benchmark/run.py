@@ -27,7 +27,7 @@ from query.prompts import Labels
 from query.search import Searcher
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "faiss-gpu", "faiss-cpu")
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +95,27 @@ class Result:
     scored: tuple[Scored, ...] = ()
 
 
-def run(searcher: Searcher, root: Path, request: Request, *, skipped: Sequence[str] = ()) -> Result:
+def run(
+    searcher: Searcher,
+    root: Path,
+    request: Request,
+    *,
+    skipped: Sequence[str] = (),
+    progress: Progress = lambda _: None,
+) -> Result:
     """Run a benchmark on the videos of root that are in the index.
 
-    skipped are files that could not be read, for the receipt. Raises BenchmarkError on whatever the protocol does not
-    allow, and lists what is missing; EncoderError, BadIndex.
+    skipped are files that could not be read, for the receipt; progress is told what is being done. Raises
+    BenchmarkError on whatever the protocol does not allow, and lists what is missing; EncoderError, BadIndex.
     """
     return (
-        _retrieve(searcher, root, request, skipped)
+        _retrieve(searcher, root, request, skipped, progress)
         if request.is_retrieval
-        else _classify(searcher, root, request, skipped)
+        else _classify(searcher, root, request, skipped, progress)
     )
 
 
-def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str]) -> Result:
+def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str], progress: Progress) -> Result:
     indexed = _indexed(searcher)
     dataset = read(request.dataset, root, indexed)
     protocol = plan(
@@ -119,26 +126,24 @@ def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
     labels = class_sentences(request.dataset, classes, request.sentences)
     asked = {clip.path: clip for task in protocol.tasks for clip in task.clips}
     clips = [clip for clip in dataset.clips if clip.path in asked]
-    rows = _vectors(searcher, [indexed[clip.path] for clip in clips])
+    progress(f"looking up {len(clips):,} clips")
+    vectors = _vectors(searcher, [indexed[clip.path] for clip in clips])
+    rows = {clip.path: vector for clip, vector in zip(clips, vectors, strict=True)}
+    progress(f"encoding the sentences of {len(classes):,} classes")
     prototypes = searcher.encode([sentence for label in classes for sentence in labels[label]])
     owners = np.repeat(np.arange(len(classes)), [len(labels[label]) for label in classes])
-    scored = [
-        _score(task, request, dict(zip([clip.path for clip in clips], rows, strict=True)), classes, prototypes, owners)
-        for task in protocol.tasks
-    ]
-    found = [
-        {
-            "name": one.task.name,
-            "classes": list(one.task.classes),
-            "num_listed": one.task.num_listed,
-            **asdict(figures(one.scores, one.targets)),
-        }
-        for one in scored
-    ]
+    scored, found = [], []
+    for task in protocol.tasks:
+        progress(f"scoring {task.name}")
+        one = _score(task, request, rows, classes, prototypes, owners)
+        counts = {"name": task.name, "classes": list(task.classes), "num_listed": task.num_listed}
+        found.append({**counts, **asdict(figures(one.scores, one.targets))})
+        scored.append(one)
     receipt = {
         **_about(searcher, request),
         "protocol": protocol.name,
         "list_sha256": protocol.list_sha256,
+        "split_file_sha256": protocol.file_sha256,
         "notes": list(protocol.notes),
         "classes": {"count": len(classes), "sha256": _sha256(classes)},
         "clips": {
@@ -170,7 +175,7 @@ def _score(
     return Scored(task, scores, targets, videos, mine, own)
 
 
-def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str]) -> Result:
+def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str], progress: Progress) -> Result:
     captioned = read_moments(request.dataset, root, request.asked_protocol, request.query_field)
     indexed = _indexed(searcher)
     there = [moment for moment in captioned.moments if moment.path.resolve() in indexed or moment.path in indexed]
@@ -182,14 +187,17 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
         )
     if len(there) < 2:
         raise BenchmarkError("There are fewer than two moments to choose from.")
+    progress(f"looking up {len(there):,} moments")
     videos = _moments(searcher, there, indexed)
     said = [sentence for moment in there for sentence in moment.sentences]
     owners = np.repeat(np.arange(len(there)), [len(moment.sentences) for moment in there])
+    progress(f"encoding and ranking {len(said):,} sentences")
     text_to_video, video_to_text = both_ways(videos, searcher.encode(said), owners)
     receipt = {
         **_about(searcher, request),
         "protocol": request.asked_protocol,
-        "list_sha256": hashlib.sha256(captioned.file.read_bytes()).hexdigest(),
+        "list_sha256": _sha256([[os.path.relpath(one.path, root), one.start_s, one.end_s] for one in there]),
+        "split_file_sha256": hashlib.sha256(captioned.file.read_bytes()).hexdigest(),
         "notes": [],
         "clips": {
             "found": len(there),
