@@ -3,6 +3,7 @@
 CezsarError                 caught once, by the command line: one line, exit 1
 ├── SettingsError           a value out of its range
 ├── VideoError              a file that gives no frames; its reason is its text
+│   └── VideoLost           out of reach, or changed under the reader: another try may go well
 ├── EncoderError            an encoder that is unknown, damaged or out of reach
 ├── PairsError              a file of captions that cannot be read
 ├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
@@ -14,6 +15,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
     ├── IndexOutdated       its schema is older or newer than this package
     ├── IndexDamaged        unreadable, or rows and vectors disagree
     ├── IndexReadOnly       it must be written and cannot be
+    ├── IndexLocked         another process is writing to it
     └── CacheUnusable       the FAISS cache does not fit; the catalog serves without it
         └── CacheMissing    there is none yet
 """
@@ -31,6 +33,10 @@ class SettingsError(CezsarError):
 
 class VideoError(CezsarError):
     """A file that gives no frames; the text is the reason, without the file's name."""
+
+
+class VideoLost(VideoError):
+    """A file that could not be read this time, for a reason that lies outside it."""
 
 
 class EncoderError(CezsarError):
@@ -75,6 +81,10 @@ class IndexDamaged(BadIndex):
 
 class IndexReadOnly(BadIndex):
     """The index must be written and cannot be."""
+
+
+class IndexLocked(BadIndex):
+    """Another process is writing to it."""
 
 
 class CacheUnusable(BadIndex):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.errors import SettingsError
-from cezsar.types import Sampling
+from cezsar.types import Limits, Sampling
 
 DEFAULT_MODEL = "lite"
 DEVICES = ("auto", "cpu", "cuda")
@@ -33,6 +33,9 @@ class Settings:
     device: str = "auto"
     workers: int = 2
     batch_size: int = 8
+    stall_limit_s: float = Limits().stall_s
+    time_limit_s: float = Limits().time_s
+    memory_limit_gb: float = Limits().memory_gb
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -43,7 +46,12 @@ class Settings:
             raise SettingsError(f"workers must be 1 or more, not {self.workers}.")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size must be 1 or more, not {self.batch_size}.")
-        self.sampling_over(Sampling())
+        _ = self.sampling_over(Sampling()), self.limits  # both complain of what is out of range
+
+    @property
+    def limits(self) -> Limits:
+        """What decoding one video may take."""
+        return Limits(self.stall_limit_s, self.time_limit_s, self.memory_limit_gb)
 
     def sampling_over(self, base: Sampling) -> Sampling:
         """The given sampling with the values that were chosen here put over it."""
@@ -65,15 +73,17 @@ def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
     """Settings from the environment and the arguments; an argument that is None was not given.
 
     The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_STREAMS, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE,
-    CEZSAR_DEVICE, CEZSAR_WORKERS and CEZSAR_BATCH_SIZE. Raises SettingsError where one does not parse.
+    CEZSAR_DEVICE, CEZSAR_WORKERS, CEZSAR_BATCH_SIZE, CEZSAR_STALL_LIMIT, CEZSAR_TIME_LIMIT and CEZSAR_MEMORY_LIMIT.
+    Raises SettingsError where one does not parse.
     """
     readers: dict[str, Any] = {
         "index": Path, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,
         "device": str, "workers": int, "batch_size": int,
+        "stall_limit_s": float, "time_limit_s": float, "memory_limit_gb": float,
     }  # fmt: skip
     values: dict[str, Any] = {}
     for field in fields(Settings):
-        variable = "CEZSAR_" + field.name.removesuffix("_s").upper()
+        variable = "CEZSAR_" + field.name.removesuffix("_s").removesuffix("_gb").upper()
         if arguments.get(field.name) is not None:
             values[field.name] = arguments[field.name]
         elif environ.get(variable):

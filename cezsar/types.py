@@ -53,6 +53,23 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What decoding one video may take: seconds until its next frames, seconds in all, and GB (2^30 bytes) of memory.
+
+    Raises SettingsError unless all three are positive.
+    """
+
+    stall_s: float = 60.0
+    time_s: float = 4 * 3600.0
+    memory_gb: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("stall", self.stall_s), ("time", self.time_s), ("memory", self.memory_gb)):
+            if not value > 0:
+                raise SettingsError(f"The {name} limit must be positive, not {value:g}.")
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderIdentity:
     """What makes two encoders the same: vectors of one are comparable with vectors of the other.
 

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from cezsar.catalog import Embedding, File
 from cezsar.digest import sha256
 from cezsar.encoders import Encoder
-from cezsar.errors import VideoError
-from cezsar.types import Sampling, Segment
-from cezsar.video import FrameBatch, Video
+from cezsar.errors import VideoError, VideoLost
+from cezsar.types import Limits, Sampling, Segment
+from cezsar.video import Decoder, FrameBatch, Video
 from indexer import segments
 
 _SEGMENTS_AT_ONCE = 32  # encoded together
@@ -50,17 +50,21 @@ def embed(path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int =
 
 
 def embed_all(
-    files: Iterable[File], encoder: Encoder, sampling: Sampling, *, workers: int, batch_size: int
+    files: Iterable[File], encoder: Encoder, sampling: Sampling, *, workers: int, batch_size: int, limits: Limits
 ) -> Generator[Embedded | VideoError, None, None]:
     """Each file's result, in order; workers videos are decoded at once, a few batches ahead of the encoder."""
     stopped = threading.Event()
+    idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
     waiting: deque[tuple[queue.Queue[FrameBatch | None], Future[_Read]]] = deque()
     todo = iter(files)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        decoders = [stack.enter_context(Decoder(limits)) for _ in range(workers)]
+        for decoder in decoders:
+            idle.put(decoder)
 
         def begin(file: File) -> None:
             out: queue.Queue[FrameBatch | None] = queue.Queue(_BATCHES_AHEAD)
-            future = pool.submit(_read, file, out, stopped, sampling.fps, encoder.short_side, batch_size)
+            future = pool.submit(_read, file, idle, out, stopped, sampling.fps, encoder.short_side, batch_size)
             waiting.append((out, future))
 
         try:
@@ -81,6 +85,8 @@ def embed_all(
                 yield Embedded(read.content_sha256, features.finish(read.duration_s), read.shortfall)
         finally:
             stopped.set()
+            for decoder in decoders:
+                decoder.interrupt()
 
 
 class _Features:
@@ -159,6 +165,7 @@ class _Read:
 
 def _read(
     file: File,
+    idle: queue.SimpleQueue[Decoder],
     out: queue.Queue[FrameBatch | None],
     stopped: threading.Event,
     fps: float,
@@ -174,20 +181,22 @@ def _read(
                 out.put(item, timeout=0.1)
                 waiting = False
 
+    decoder = idle.get()
     try:
-        with Video(Path(os.fsdecode(file.absolute))) as video:
-            for batch in video.sample(fps=fps, short_side=short_side, batch_size=batch_size):
+        path = Path(os.fsdecode(file.absolute))
+        with closing(decoder.sample(path, fps=fps, short_side=short_side, batch_size=batch_size)) as batches:
+            for batch in batches:
                 put(batch)
                 if stopped.is_set():
-                    raise VideoError("nobody waits for it any more")
-            duration_s, shortfall = video.duration_s or 0.0, video.shortfall
+                    raise VideoLost("nobody waits for it any more")
         try:
             content = sha256(file.absolute)
             status = os.stat(file.absolute)
         except OSError as error:
-            raise VideoError(f"it could not be read to its end ({error.strerror})") from None
+            raise VideoLost(f"it could not be read to its end ({error.strerror})") from None
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-            raise VideoError("it changed while it was being read")
-        return _Read(duration_s, content, shortfall)
+            raise VideoLost("it changed while it was being read")
+        return _Read(decoder.duration_s, content, decoder.shortfall)
     finally:
+        idle.put(decoder)
         put(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Protocol
 
 from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import Catalog, File
-from cezsar.errors import IndexMismatch, VideoError
+from cezsar.errors import IndexMismatch, VideoError, VideoLost
 from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.types import IndexReport, Sampling, Skipped
+from cezsar.video import DECODER
 from indexer import scan
 from indexer.embedding import Embedded, embed_all
 
@@ -42,8 +43,10 @@ class _Known:
     """What the catalog says before a run; info is None where there is no index yet."""
 
     info: catalog.Info | None
+    generation: int
     videos: Sequence[catalog.Video]
     roots: Sequence[bytes]
+    failures: Mapping[bytes, catalog.Failure]
 
 
 def index(
@@ -52,27 +55,46 @@ def index(
     *,
     prune: bool | None = None,
     exclude: Sequence[str] = (),
+    retry: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Bring the index up to date with the videos under paths; embeds only what is new or changed.
 
     One transaction a video: an interruption keeps what was committed. prune is as in scan.plan. A video that cannot
-    be read is in the report's skipped, with its reason, and keeps no other from being indexed. Raises IndexMismatch
-    where the settings ask for another encoder or sampling than the index's; EncoderError; BadIndex.
+    be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is tried again when
+    it has changed, or with retry. Raises IndexMismatch where the settings ask for another encoder or sampling than the
+    index's; EncoderError; BadIndex, of which IndexLocked where another process writes and there is something to write.
     """
     began = time.monotonic()
     wanted = encoders.canonical(settings.model) if settings.model else None
-    known = _known(settings, wanted)
-    plan = scan.plan(paths, videos=known.videos, roots=known.roots, prune=prune, exclude=exclude)
-    if progress:
-        for line in plan.notices:
-            progress.notice(line)
-        for skip in plan.skipped:
-            progress.skipped(skip.path, 0, skip.reason)
-    if plan.place or plan.hide:
-        _place_and_hide(plan, settings)
-    model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
-    done = _embed_and_commit(plan, model, known.info, settings, progress) if plan.embed else _Done()
+
+    def look() -> tuple[_Known, scan.Plan]:
+        known = _known(settings, wanted)
+        failures = {} if retry else known.failures
+        return known, scan.plan(
+            paths, videos=known.videos, roots=known.roots, failures=failures, prune=prune, exclude=exclude
+        )
+
+    known, plan = look()
+    with ExitStack() as stack:
+        store = None
+        if known.info and plan.changes_anything:
+            store = stack.enter_context(maintenance.open_to_write(settings.index))
+            with store.read() as session:
+                is_outdated = catalog.generation(session) != known.generation
+            if is_outdated:  # another writer was at work since
+                known, plan = look()
+        elif plan.embed:
+            catalog.check_creatable(settings.index)
+        if progress:
+            for line in plan.notices:
+                progress.notice(line)
+            for skip in plan.skipped:
+                progress.skipped(skip.path, 0, skip.reason)
+        if store and (plan.place or plan.hide or plan.forget):
+            _tidy(store, plan)
+        model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
+        done = _embed_and_commit(plan, model, store, settings, progress) if plan.embed else _Done()
     return IndexReport(
         index=settings.index,
         model=model,
@@ -97,32 +119,34 @@ class _Done:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def _place_and_hide(plan: scan.Plan, settings: Settings) -> None:
-    with _opened(settings) as store:
-        with store.write() as session:
-            for file, video in plan.place:
-                catalog.place_video(session, video.id, file)
-            catalog.hide_videos(session, [video.id for video in plan.hide])
-        maintenance.fold_if_due(store)
+def _tidy(store: Catalog, plan: scan.Plan) -> None:
+    """What needs no decoding: rows whose file moved, came back or has gone."""
+    with store.write() as session:
+        for file, video in plan.place:
+            catalog.place_video(session, video.id, file)
+        catalog.hide_videos(session, [video.id for video in plan.hide])
+        catalog.forget_failures(session, plan.forget)
+    maintenance.fold_if_due(store)
 
 
 def _embed_and_commit(
-    plan: scan.Plan, model: str, info: catalog.Info | None, settings: Settings, progress: Progress | None
+    plan: scan.Plan, model: str, store: Catalog | None, settings: Settings, progress: Progress | None
 ) -> _Done:
     """Embed the plan's files and commit each; a new index is made with the first video that could be read."""
-    if info:
-        encoder, sampling = encoders.load_recorded(info.encoder, device=settings.device), info.sampling
+    if store:
+        encoder, sampling = encoders.load_recorded(store.info.encoder, device=settings.device), store.info.sampling
     else:
-        encoder, sampling = (
-            encoders.load(model, device=settings.device, streams=settings.streams),
-            settings.sampling_over(Sampling()),
-        )
-    done, unchecked, store = _Done(), 0, None
+        encoder = encoders.load(model, device=settings.device, streams=settings.streams)
+        sampling = settings.sampling_over(Sampling())
+    done, unchecked, failed = _Done(), 0, list[catalog.Failure]()
     files = [file for file, _ in plan.embed]
     if progress:
         progress.start(len(files), sum(file.size for file in files))
     with ExitStack() as stack:
-        results = embed_all(files, encoder, sampling, workers=settings.workers, batch_size=settings.batch_size)
+        results = embed_all(
+            files, encoder, sampling,
+            workers=settings.workers, batch_size=settings.batch_size, limits=settings.limits,
+        )  # fmt: skip
         stack.enter_context(closing(results))  # an interruption ends its threads
         for (file, row), result in zip(plan.embed, results, strict=True):
             path = Path(os.fsdecode(file.absolute))
@@ -130,21 +154,26 @@ def _embed_and_commit(
                 done.skipped.append(Skipped(path, str(result)))
                 if progress:
                     progress.skipped(path, file.size, str(result))
-                continue
-            if store is None:
-                new = None if info else catalog.create(settings.index, encoder.identity, sampling)
-                store = stack.enter_context(new or _opened(settings))
-            _commit(store, file, row, result)
-            done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
-            done.segments += len(result.embedding.segments)
-            unchecked += len(result.embedding.segments)
-            if unchecked >= _FOLD_CHECK:
-                maintenance.fold_if_due(store)
-                unchecked = 0
-            if progress:
-                progress.done(path, file.size)
-                if result.shortfall:
-                    progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
+                if not isinstance(result, VideoLost):
+                    failed.append(catalog.Failure(file.absolute, file.size, file.mtime_ns, DECODER, str(result)))
+            else:
+                store = store or stack.enter_context(catalog.create(settings.index, encoder.identity, sampling))
+                _commit(store, file, row, result)
+                done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
+                done.segments += len(result.embedding.segments)
+                unchecked += len(result.embedding.segments)
+                if unchecked >= _FOLD_CHECK:
+                    maintenance.fold_if_due(store)
+                    unchecked = 0
+                if progress:
+                    progress.done(path, file.size)
+                    if result.shortfall:
+                        progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
+            if store and failed:
+                with store.write() as session:
+                    for failure in failed:
+                        catalog.note_failure(session, failure)
+                failed = []
         if store:
             maintenance.fold_if_due(store)
     return done
@@ -158,19 +187,13 @@ def _commit(store: Catalog, file: File, row: catalog.Video | None, result: Embed
             catalog.add_video(session, file, result.content_sha256, result.embedding)
 
 
-def _opened(settings: Settings) -> Catalog:
-    store = catalog.open_to_write(settings.index)
-    maintenance.fold_if_due(store)  # before anything new: a cache of a lost, later state must go first
-    return store
-
-
 # Before the run
 
 
 def _known(settings: Settings, wanted: str | None) -> _Known:
     """The catalog's state, once the settings have been found to agree with it."""
     if not catalog.exists(settings.index):
-        return _Known(None, (), ())
+        return _Known(None, 0, (), (), {})
     with catalog.open_to_read(settings.index) as store, store.read() as session:
         info = store.info
         if wanted not in (None, info.encoder.name):
@@ -194,4 +217,5 @@ def _known(settings: Settings, wanted: str | None) -> _Known:
                     f"The index in {settings.index} has a {name} of {own:g}; --{name} {other:g} needs one of its own: "
                     "--index DIR"
                 )
-        return _Known(info, catalog.videos(session), catalog.roots(session))
+        failures = {one.path: one for one in catalog.failures(session) if one.decoder == DECODER}
+        return _Known(info, catalog.generation(session), catalog.videos(session), catalog.roots(session), failures)

@@ -16,7 +16,7 @@ def remove(directory: Path, paths: Sequence[Path], *, purge: bool = False) -> in
     Returns how many. The files themselves are not touched. Raises QueryError if a path names no video of the index, and
     changes nothing then.
     """
-    with catalog.open_to_write(directory) as store:
+    with maintenance.open_to_write(directory) as store:
         with store.read() as session:
             videos = [video for video in catalog.videos(session) if purge or not video.hidden]
         chosen: set[int] = set()
@@ -28,7 +28,6 @@ def remove(directory: Path, paths: Sequence[Path], *, purge: bool = False) -> in
                     f"{path} names no video in the index; `cezsar stats` lists the folders that it covers."
                 )
             chosen |= ids
-        maintenance.fold_if_due(store)  # before anything new: a cache of a lost, later state must go first
         with store.write() as session:
             (catalog.purge_videos if purge else catalog.hide_videos)(session, sorted(chosen))
         maintenance.fold_if_due(store)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-from cezsar.catalog import File, Video
+from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
 from cezsar.paths import is_gone, is_under, matches, spellings
 from cezsar.types import Skipped
@@ -25,16 +26,23 @@ class Plan:
     """What an indexing run has to do.
 
     embed: files with the row that each replaces, if any. place: rows whose file moved, came back or was only touched,
-    with where it is now. hide: rows whose file is gone. notices: lines for the user.
+    with where it is now. hide: rows whose file is gone. forget: failures whose file is gone. notices: lines for the
+    user.
     """
 
     embed: list[tuple[File, Video | None]] = field(default_factory=list)
     place: list[tuple[File, Video]] = field(default_factory=list)
     hide: list[Video] = field(default_factory=list)
+    forget: list[bytes] = field(default_factory=list)
     num_moved: int = 0
     num_unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self.embed or self.place or self.hide or self.forget)
 
 
 def plan(
@@ -42,6 +50,7 @@ def plan(
     *,
     videos: Sequence[Video],
     roots: Sequence[bytes],
+    failures: Mapping[bytes, Failure] = MappingProxyType({}),
     prune: bool | None = None,
     exclude: Sequence[str] = (),
 ) -> Plan:
@@ -49,7 +58,7 @@ def plan(
 
     prune True hides every row under paths whose file is gone, False none, None those of roots that are there and have
     kept at least half of their videos. A file that no row names and whose content is a gone row's takes that row
-    over.
+    over. failures, by path, are not tried again while their file is as it was.
     """
     found = Plan()
     by_path = {video.file.absolute: video for video in videos}
@@ -61,7 +70,8 @@ def plan(
             absolute = file.absolute
             if absolute not in seen:
                 seen.add(absolute)
-                _compare(file, by_path.get(absolute), found, unknown)
+                _compare(file, by_path.get(absolute), failures.get(absolute), found, unknown)
+    found.forget = [path for path in failures if path not in seen and is_gone(path)]
     missing = [v for v in videos if v.file.absolute not in seen and is_gone(v.file.absolute)]
     moved = _take_over(unknown, missing, found)
     for start in dict.fromkeys(starts):
@@ -124,11 +134,16 @@ def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
         folders += reversed(below)
 
 
-def _compare(file: File, video: Video | None, found: Plan, unknown: list[File]) -> None:
+def _compare(file: File, video: Video | None, failure: Failure | None, found: Plan, unknown: list[File]) -> None:
+    stamp = (file.size, file.mtime_ns)
+    same_stat = video is not None and stamp == (video.file.size, video.file.mtime_ns)
+    if failure is not None and not same_stat and stamp == (failure.size, failure.mtime_ns):
+        path = Path(os.fsdecode(file.absolute))
+        found.skipped.append(Skipped(path, f"{failure.reason}; not tried again (--retry does)"))
+        return
     if video is None:
         unknown.append(file)
         return
-    same_stat = (file.size, file.mtime_ns) == (video.file.size, video.file.mtime_ns)
     if not same_stat and not _holds(file, video):
         found.embed.append((file, video))
         return

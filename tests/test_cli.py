@@ -511,7 +511,7 @@ def test_lost_cache_is_noticed_and_worked_around(colours: Path, made: Path, tmp_
 
 
 def test_db_current_and_upgrade(made: Path) -> None:
-    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0002", "newest": "0002"}
+    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0003", "newest": "0003"}
     assert run("db", "upgrade", "--index", made).stdout == "0002: up to date already\n"
 
 
@@ -519,7 +519,7 @@ def test_older_catalog_names_the_upgrade_command_and_works_after_it(tmp_path: Pa
     golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
     shutil.copy(golden, tmp_path / catalog.FILE)
     assert "cezsar db upgrade" in one_error(run("query", "red", "--index", tmp_path))
-    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0002\n"
+    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0003\n"
     assert run("query", "red", "--index", tmp_path).exit_code == 0
 
 

@@ -24,7 +24,7 @@ from cezsar.catalog import Embedding, File
 from cezsar.digest import sha256
 from cezsar.encoders.toy import Toy
 from cezsar.errors import VideoError
-from cezsar.types import Sampling, Segment, Vectors
+from cezsar.types import Limits, Sampling, Segment, Vectors
 from cezsar.video import Video
 from indexer import embedding
 
@@ -241,7 +241,9 @@ def test_every_file_gets_its_own_result_in_order(tmp_path: Path, workers: int, b
     paths = [write_video(tmp_path / f"{name}.mp4", [(name, 1.0), ("black", 1.0)]) for name in list(COLOURS)[1:]]
     paths[2].write_text("no video at all")
     sampling = Sampling(fps=5.0, window_s=1.0, stride_s=0.5)
-    results = list(embedding.embed_all(map(_file, paths), Toy(), sampling, workers=workers, batch_size=batch_size))
+    results = list(
+        embedding.embed_all(map(_file, paths), Toy(), sampling, workers=workers, batch_size=batch_size, limits=Limits())
+    )
     assert len(results) == len(paths) == 7
     for number, (path, result) in enumerate(zip(paths, results, strict=True)):
         if number == 2:
@@ -253,7 +255,7 @@ def test_every_file_gets_its_own_result_in_order(tmp_path: Path, workers: int, b
 
 
 def test_no_files_give_no_results() -> None:
-    assert list(embedding.embed_all([], Toy(), Sampling(), workers=2, batch_size=8)) == []
+    assert list(embedding.embed_all([], Toy(), Sampling(), workers=2, batch_size=8, limits=Limits())) == []
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_a_file_that_is_no_longer_what_was_scanned_is_refused(
     path = write_video(tmp_path / "a.mp4", [("red", 1.0)])
     file = _file(path)
     spoil(path)
-    (result,) = embedding.embed_all([file], Toy(), Sampling(), workers=1, batch_size=8)
+    (result,) = embedding.embed_all([file], Toy(), Sampling(), workers=1, batch_size=8, limits=Limits())
     assert isinstance(result, VideoError)
     assert str(result) == reason
 
@@ -303,7 +305,9 @@ def test_a_file_that_changes_while_it_is_decoded_is_refused(
 ) -> None:
     path = write_video(tmp_path / "a.mp4", _MIXED)
     encoder = _Meddling(lambda: meddle(path))
-    (result,) = embedding.embed_all([_file(path)], encoder, Sampling(fps=10.0), workers=1, batch_size=1)
+    (result,) = embedding.embed_all(
+        [_file(path)], encoder, Sampling(fps=10.0), workers=1, batch_size=1, limits=Limits()
+    )
     assert isinstance(result, VideoError)
     assert str(result) == reason
 
@@ -312,7 +316,7 @@ def test_a_file_that_ends_early_says_what_is_missing(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "whole.mkv", _MIXED * 3, options={"g": "1"})
     path = tmp_path / "cut.mkv"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    (result,) = embedding.embed_all([_file(path)], Toy(), Sampling(), workers=1, batch_size=8)
+    (result,) = embedding.embed_all([_file(path)], Toy(), Sampling(), workers=1, batch_size=8, limits=Limits())
     assert isinstance(result, embedding.Embedded)
     assert 1.0 < result.embedding.duration_s < 9.0
     assert result.shortfall == f"only {result.embedding.duration_s:.1f} of the 9.9 s that it claims could be read"
@@ -320,7 +324,9 @@ def test_a_file_that_ends_early_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_stopping_early_stops_the_decoding(tmp_path: Path) -> None:
     paths = [write_video(tmp_path / f"{n}.mp4", _MIXED) for n in range(6)]
-    results = embedding.embed_all(map(_file, paths), Toy(), Sampling(fps=10.0), workers=3, batch_size=1)
+    results = embedding.embed_all(
+        map(_file, paths), Toy(), Sampling(fps=10.0), workers=3, batch_size=1, limits=Limits()
+    )
     assert isinstance(next(results), embedding.Embedded)
     assert _decoding()
     assert isinstance(results, Generator)
@@ -336,7 +342,9 @@ class _Failing(Toy):
 
 
 def test_a_failing_encoder_stops_the_decoding_and_is_not_a_skipped_video(mixed: Path) -> None:
-    results = embedding.embed_all([_file(mixed)] * 4, _Failing(), Sampling(fps=10.0), workers=2, batch_size=1)
+    results = embedding.embed_all(
+        [_file(mixed)] * 4, _Failing(), Sampling(fps=10.0), workers=2, batch_size=1, limits=Limits()
+    )
     with pytest.raises(RuntimeError, match="out of memory"):
         next(results)
     assert _decoding() == []

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -434,3 +438,84 @@ def test_verify_takes_no_deletion_for_the_reason_of_another_vector(index: Catalo
 def test_an_index_without_a_cache_yet_is_sound(index: Catalog) -> None:
     (index.directory / vectors.STAMP).unlink(missing_ok=True)
     assert verify(index).ok
+
+
+# after a writer that was killed
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cezsar import maintenance
+with maintenance.open_to_write(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def flip_a_bit(index: Path) -> None:
+    """In the middle of the cache's vectors: its size, header and stamp stay right."""
+    (file,) = index.glob("vectors-*.faiss")
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """An index with a cache, whose last writer was killed."""
+    with catalog.create(tmp_path, Toy.identity, Sampling()) as store:
+        add(store, "red", 4)
+        rebuild(store)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    return tmp_path
+
+
+def test_a_clean_end_leaves_no_note_of_a_writer(index: Catalog) -> None:
+    assert (index.directory / "writer.json").exists()
+    assert not catalog.was_interrupted(index.directory)
+    index.__exit__()
+    assert not (index.directory / "writer.json").exists()
+    assert not catalog.was_interrupted(index.directory)
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(killed: Path) -> None:
+    assert catalog.was_interrupted(killed)
+    with catalog.open_to_write(killed) as store:
+        assert store.follows_interruption
+        add(store, "green", 1)
+    with catalog.open_to_write(killed) as store:
+        assert not store.follows_interruption
+
+
+def test_a_flipped_bit_is_noticed_by_queries_after_a_writer_was_killed(killed: Path) -> None:
+    with Searcher(killed) as searcher:
+        searcher.search("red")
+        assert searcher.notice is None
+    flip_a_bit(killed)
+    with Searcher(killed) as searcher:
+        assert searcher.search("red")[0].score == pytest.approx(1.0)
+        assert searcher.notice is not None
+        assert "checksum" in searcher.notice
+
+
+def test_a_flipped_bit_is_mended_by_the_next_writer_after_a_kill(killed: Path) -> None:
+    flip_a_bit(killed)
+    with maintenance.open_to_write(killed) as store:
+        assert verify(store).ok
+
+
+def test_a_second_writer_is_told_who_writes(index: Catalog) -> None:
+    code = "import sys; from pathlib import Path; from cezsar import catalog; catalog.open_to_write(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(index.directory)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = refused.stderr.splitlines()[-1]
+    assert said.startswith(f"cezsar.errors.IndexLocked: Another cezsar (process {os.getpid()} on ")
+    assert said.endswith(f") is writing to the index in {index.directory}: wait for it.")
+
+
+def test_a_second_writer_waits_for_one_that_is_about_to_end(index: Catalog) -> None:
+    ending = threading.Timer(0.5, index.__exit__)
+    ending.start()
+    with catalog.open_to_write(index.directory) as later:
+        add(later, "white", 1)
+    ending.join()

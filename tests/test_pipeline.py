@@ -639,10 +639,14 @@ def test_an_unreadable_file_is_skipped_by_its_reason(
 ) -> None:
     (public / "index").mkdir()
     (public / "index").chmod(0o777)
+    settings = replace(toy, index=public / "index")
+    indexer.index([public / "videos" / "blue.mp4"], settings)
+    for path in (public / "index").iterdir():
+        path.chmod(0o666)
     (public / "videos" / "red.mp4").chmod(0o000)
     with unprivileged():
-        report = indexer.index([public / "videos"], replace(toy, index=public / "index"))
-    assert _counts(report) == {"added": 1, "segments": 1, "skipped": 1}
+        report = indexer.index([public / "videos"], settings)
+    assert _counts(report) == {"unchanged": 1, "skipped": 1}
     assert [(skip.path.name, skip.reason.lower()) for skip in report.skipped] == [("red.mp4", "permission denied")]
 
 
@@ -680,3 +684,84 @@ def test_an_index_that_cannot_be_made_is_an_error_that_says_where(
     with unprivileged(), pytest.raises(IndexReadOnly) as error:
         indexer.index([public / "videos"], settings)
     assert str(settings.index) in str(error.value)
+
+
+# videos that the decoder cannot bear
+
+DEADLY = """
+import sys; sys.path[:] = sys.argv[2:]
+import os, signal
+from cezsar.video import decoder
+real = decoder.Video
+def deadly(path):
+    if "deadly" in path.name:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return real(path)
+decoder.Video = deadly
+decoder.serve(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files called deadly crash the decoder."""
+    monkeypatch.setattr("cezsar.video.decoder._START", DEADLY)
+
+
+def _crashes(report: IndexReport) -> list[tuple[str, str]]:
+    return [(skip.path.name, skip.reason) for skip in report.skipped]
+
+
+def test_a_crash_in_the_decoder_costs_that_video_alone(
+    folder: Path, toy: Settings, deadly: None, clip: Callable[[str, Path], Path]
+) -> None:
+    crashing = clip("white", folder / "deadly.mp4")
+    first = indexer.index([folder], toy)
+    assert _counts(first) == {"added": 3, "segments": 3, "skipped": 1}
+    assert _crashes(first) == [("deadly.mp4", "it crashed the decoder (SIGSEGV)")]
+    again = indexer.index([folder], toy)
+    assert _counts(again) == {"unchanged": 3, "skipped": 1}
+    assert _crashes(again) == [("deadly.mp4", "it crashed the decoder (SIGSEGV); not tried again (--retry does)")]
+    assert _crashes(indexer.index([folder], toy, retry=True)) == _crashes(first)
+    os.utime(crashing, ns=(1, 1))
+    assert _crashes(indexer.index([folder], toy)) == _crashes(first)
+    assert _sound(toy.index)
+
+
+def test_a_video_that_could_not_be_decoded_comes_in_once_it_can(
+    folder: Path, toy: Settings, clip: Callable[[str, Path], Path]
+) -> None:
+    (folder / "white.mp4").write_text("not yet")
+    assert _counts(indexer.index([folder], toy)) == {"added": 3, "segments": 3, "skipped": 1}
+    clip("white", folder / "white.mp4")
+    assert _counts(indexer.index([folder], toy)) == {"added": 1, "segments": 1, "unchanged": 3}
+    with catalog.open_to_read(toy.index) as store, store.read() as session:
+        assert catalog.failures(session) == []
+
+
+def test_a_video_that_went_bad_keeps_what_it_was(folder: Path, toy: Settings) -> None:
+    indexer.index([folder], toy)
+    (folder / "red.mp4").write_text("overwritten")
+    for _ in range(2):
+        assert _counts(indexer.index([folder], toy)) == {"unchanged": 2, "skipped": 1}
+    assert _best("red", toy.index).path.name == "red.mp4"
+
+
+def test_failures_are_forgotten_with_their_files(folder: Path, toy: Settings) -> None:
+    bad = folder / "bad.mp4"
+    bad.write_text("bad")
+    indexer.index([folder], toy)
+    bad.unlink()
+    indexer.index([folder], toy)
+    with catalog.open_to_read(toy.index) as store, store.read() as session:
+        assert catalog.failures(session) == []
+
+
+def test_failures_of_another_decoder_are_tried_again(
+    folder: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "bad.mp4").write_text("bad")
+    indexer.index([folder], toy)
+    monkeypatch.setattr("indexer.pipeline.DECODER", "another one")
+    assert "not tried again" not in indexer.index([folder], toy).skipped[0].reason
+    assert "not tried again" in indexer.index([folder], toy).skipped[0].reason

@@ -2,13 +2,16 @@
 
 from sqlalchemy.orm import Session
 
+from cezsar.catalog.lock import was_interrupted
 from cezsar.catalog.reading import (
     Counts,
+    Failure,
     File,
     Place,
     Video,
     counts,
     deleted,
+    failures,
     generation,
     inconsistencies,
     last_segment_id,
@@ -22,9 +25,30 @@ from cezsar.catalog.reading import (
     vectors,
     videos,
 )
-from cezsar.catalog.store import FILE, Catalog, Info, create, current, exists, open_to_read, open_to_write, upgrade
+from cezsar.catalog.store import (
+    FILE,
+    Catalog,
+    Info,
+    check_creatable,
+    create,
+    current,
+    exists,
+    locked,
+    open_to_read,
+    open_to_write,
+    upgrade,
+)
 from cezsar.catalog.tables import REVISION
-from cezsar.catalog.writing import Embedding, add_video, hide_videos, place_video, purge_videos, replace_video
+from cezsar.catalog.writing import (
+    Embedding,
+    add_video,
+    forget_failures,
+    hide_videos,
+    note_failure,
+    place_video,
+    purge_videos,
+    replace_video,
+)
 
 __all__ = [
     "FILE",
@@ -32,22 +56,28 @@ __all__ = [
     "Catalog",
     "Counts",
     "Embedding",
+    "Failure",
     "File",
     "Info",
     "Place",
     "Session",
     "Video",
     "add_video",
+    "check_creatable",
     "counts",
     "create",
     "current",
     "deleted",
     "exists",
+    "failures",
+    "forget_failures",
     "generation",
     "hide_videos",
     "inconsistencies",
     "last_segment_id",
+    "locked",
     "masked",
+    "note_failure",
     "num_segments_after",
     "open_to_read",
     "open_to_write",
@@ -62,4 +92,5 @@ __all__ = [
     "upgrade",
     "vectors",
     "videos",
+    "was_interrupted",
 ]

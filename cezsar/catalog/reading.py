@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import and_, func, select, text
 from sqlalchemy.orm import Session
 
-from cezsar.catalog.tables import DeletedSegmentRow, InfoRow, RootRow, SegmentRow, VideoRow, chunks
+from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, RootRow, SegmentRow, VideoRow, chunks
 from cezsar.errors import IndexDamaged
 from cezsar.types import Ids, Segment, Vectors
 
@@ -32,6 +32,17 @@ class File:
     def absolute(self) -> bytes:
         """The whole path."""
         return os.path.join(self.root, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file, whole path, size in bytes and mtime in nanoseconds, that a decoder could make nothing of, and why."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    decoder: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,12 @@ def videos(session: Session) -> list[Video]:
         .order_by(VideoRow.id)
     )
     return [Video(row[0], File(*row[1:5]), *row[5:]) for row in rows]
+
+
+def failures(session: Session) -> list[Failure]:
+    """The files that could not be decoded, by path."""
+    columns = (FailureRow.path, FailureRow.size, FailureRow.mtime_ns, FailureRow.decoder, FailureRow.reason)
+    return [Failure(*row) for row in session.execute(select(*columns).order_by(FailureRow.path))]
 
 
 def roots(session: Session) -> list[bytes]:

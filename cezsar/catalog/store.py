@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select, te
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from cezsar.catalog.lock import WriterLock
 from cezsar.catalog.tables import REVISION, InfoRow
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
 from cezsar.types import EncoderIdentity, Sampling
@@ -33,11 +34,16 @@ class Info:
 
 
 class Catalog:
-    """An open catalog. read() gives a consistent snapshot; write() one transaction, all or nothing."""
+    """An open catalog. read() gives a consistent snapshot; write() one transaction, all or nothing.
 
-    def __init__(self, engine: Engine, directory: Path) -> None:
+    follows_interruption says that the writer before this one was killed.
+    """
+
+    def __init__(self, engine: Engine, directory: Path, lock: WriterLock | None = None) -> None:
         self._engine = engine
+        self._lock = lock
         self.directory = directory
+        self.follows_interruption = lock is not None and lock.was_interrupted
         with self.read() as session:
             row = session.scalars(select(InfoRow)).one_or_none()
         if row is None:
@@ -54,6 +60,8 @@ class Catalog:
 
     def __exit__(self, *_: object) -> None:
         self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -82,13 +90,14 @@ def exists(directory: Path) -> bool:
 
 
 def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
-    """Make an empty catalog; it appears whole or not at all. Raises IndexReadOnly where it cannot be written."""
+    """Make an empty catalog, open for writing; it appears whole or not at all. Raises IndexReadOnly, IndexLocked."""
     from cezsar.migrations import upgrade as migrate
 
     draft = directory / f"{FILE}.{os.getpid()}.new"
     with _translated(directory):
         directory.mkdir(parents=True, exist_ok=True)
         _check_writable(directory)
+        lock = WriterLock(directory)
         try:
             migrate(_url(draft))
             engine = create_engine(_url(draft))
@@ -109,9 +118,12 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
                 )
             engine.dispose()
             _place(draft, directory / FILE)
+            return Catalog(_engine(_url(directory / FILE), wal=True), directory, lock)
+        except BaseException:
+            lock.release()
+            raise
         finally:
             draft.unlink(missing_ok=True)
-    return open_to_write(directory)
 
 
 def open_to_read(directory: Path) -> Catalog:
@@ -124,10 +136,31 @@ def open_to_read(directory: Path) -> Catalog:
 
 
 def open_to_write(directory: Path) -> Catalog:
-    """Open for writing. Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly."""
+    """Open for writing, as the only one.
+
+    Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
+    """
     _check_revision(directory)
+    lock = locked(directory)
+    try:
+        return Catalog(_engine(_url(directory / FILE), wal=True), directory, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def locked(directory: Path) -> WriterLock:
+    """The right to write to an index, without opening it. Raises IndexReadOnly, IndexLocked."""
     _check_writable(directory)
-    return Catalog(_engine(_url(directory / FILE), wal=True), directory)
+    with _translated(directory):
+        return WriterLock(directory)
+
+
+def check_creatable(directory: Path) -> None:
+    """Raise IndexReadOnly where no index could be made in this folder; makes nothing."""
+    above = next((path for path in (directory, *directory.parents) if path.exists()), directory)
+    if not above.is_dir() or not _is_writable(above):
+        raise IndexReadOnly(f"The index folder {directory} cannot be made: {above} cannot be written.")
 
 
 def current(directory: Path) -> str:
@@ -153,8 +186,7 @@ def upgrade(directory: Path) -> str:
     if before > REVISION:
         raise _newer(directory, before)
     if before < REVISION:
-        _check_writable(directory)
-        with _translated(directory):
+        with locked(directory), _translated(directory):
             migrate(_url(directory / FILE))
     return before
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "0002"  # the newest revision in migrations/versions
+REVISION = "0003"  # the newest revision in migrations/versions
 _MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
 
 
@@ -55,9 +55,9 @@ class SegmentRow(Base):
     """run numbers the stretches of near-identical neighbours within a video; ids are never used twice."""
 
     __tablename__ = "segments"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index("ix_segments_place", "video_id", "start_s", unique=True), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(primary_key=True)
-    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), index=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
     start_s: Mapped[float]
     end_s: Mapped[float]
     run: Mapped[int]
@@ -70,6 +70,17 @@ class DeletedSegmentRow(Base):
     __tablename__ = "deleted_segments"
     segment_id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(index=True)
+
+
+class FailureRow(Base):
+    """A file that this decoder could make nothing of; it is tried again when it, or the decoder, has changed."""
+
+    __tablename__ = "failures"
+    path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    decoder: Mapped[str]
+    reason: Mapped[str]
 
 
 def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:

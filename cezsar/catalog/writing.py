@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from cezsar.catalog.reading import File, generation
-from cezsar.catalog.tables import DeletedSegmentRow, RootRow, SegmentRow, VideoRow, chunks
+from cezsar.catalog.reading import Failure, File, generation
+from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, RootRow, SegmentRow, VideoRow, chunks
 from cezsar.types import Segment, Vectors
 
 
@@ -25,6 +25,7 @@ class Embedding:
 
 def add_video(session: Session, file: File, content_sha256: bytes, embedding: Embedding) -> int:
     """Add a video with its segments and vectors; returns its id."""
+    forget_failures(session, [file.absolute])
     row = VideoRow(
         root_id=_root_id(session, file.root),
         path=file.path,
@@ -51,6 +52,7 @@ def replace_video(session: Session, video_id: int, file: File, content_sha256: b
 
 def place_video(session: Session, video_id: int, file: File) -> None:
     """Say where a video is now and what its file looks like; a hidden one comes back."""
+    forget_failures(session, [file.absolute])
     values = {
         "root_id": _root_id(session, file.root),
         "path": file.path,
@@ -59,6 +61,18 @@ def place_video(session: Session, video_id: int, file: File) -> None:
         "hidden": False,
     }
     session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
+
+
+def note_failure(session: Session, failure: Failure) -> None:
+    """Remember that a file could not be decoded."""
+    forget_failures(session, [failure.path])
+    session.execute(insert(FailureRow).values(**asdict(failure)))
+
+
+def forget_failures(session: Session, paths: Sequence[bytes]) -> None:
+    """Whatever became of these files, they are no failures any more."""
+    for path in paths:
+        session.execute(delete(FailureRow).where(FailureRow.path == path))
 
 
 def hide_videos(session: Session, video_ids: Sequence[int]) -> None:

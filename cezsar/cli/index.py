@@ -45,20 +45,40 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @device_option
 @click.option("--workers", type=click.IntRange(min=1), help="Videos decoded at once.  [default: 2]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
+@click.option("--retry", is_flag=True, help="Try again what could not be decoded, though it has not changed.")
+@click.option(
+    "--stall-limit", "stall_limit_s", metavar="S", type=_POSITIVE,
+    help="Give a video up that gives no frame for so long.  [default: 60]",
+)  # fmt: skip
+@click.option(
+    "--time-limit", "time_limit_s", metavar="S", type=_POSITIVE,
+    help="Give a video up that takes so long to decode in all.  [default: 14400]",
+)  # fmt: skip
+@click.option(
+    "--memory-limit", "memory_limit_gb", metavar="GB", type=_POSITIVE,
+    help="Give a video up that takes so much memory to decode.  [default: 4]",
+)  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary; skipped files are still named.")
 @json_option
 def command(
-    paths: tuple[Path, ...], prune: bool | None, exclude: tuple[str, ...], quiet: bool, as_json: bool, **chosen: Any
+    paths: tuple[Path, ...],
+    prune: bool | None,
+    exclude: tuple[str, ...],
+    retry: bool,
+    quiet: bool,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Look at every video under PATH once, and remember what it shows.
 
     PATH is a folder (searched recursively, hidden files left out) or a file. Only what is new or has changed is
     embedded: run it again whenever videos came. Moved and renamed files are recognised by their content. An existing
-    index keeps its model, fps, window and stride. Ctrl-C keeps what is done so far.
+    index keeps its model, fps, window and stride. Ctrl-C keeps what is done so far. Videos are decoded in processes of
+    their own: one that crashes, hangs or takes too much is named and left out, and tried again when it has changed.
     """
     from cezsar.settings import load
 
-    report = run_index(paths, load(**chosen), prune=prune, exclude=exclude, quiet=quiet or as_json)
+    report = run_index(paths, load(**chosen), prune=prune, exclude=exclude, retry=retry, quiet=quiet or as_json)
     if as_json:
         from cezsar.cli.documents import index_document
 
@@ -75,6 +95,7 @@ def run_index(
     *,
     prune: bool | None = None,
     exclude: tuple[str, ...] = (),
+    retry: bool = False,
     quiet: bool = False,
 ) -> IndexReport:
     """Index with a progress bar on stderr, where that is a terminal, and a line a skipped file."""
@@ -82,7 +103,7 @@ def run_index(
 
     with ExitStack() as stack:
         bar = stack.enter_context(_Bar(shown=not quiet))
-        return indexer.index(paths, settings, prune=prune, exclude=exclude, progress=bar)
+        return indexer.index(paths, settings, prune=prune, exclude=exclude, retry=retry, progress=bar)
 
 
 class _Bar:

@@ -17,7 +17,7 @@ def command(index: Path | None, as_json: bool) -> None:
     from cezsar import catalog, maintenance
     from cezsar.settings import load
 
-    with catalog.open_to_read(load(index=index).index) as store:
+    with catalog.open_to_read(load(index=index).index) as store, catalog.locked(store.directory):
         stamp = maintenance.rebuild(store)
     if as_json:
         print_json({"index": str(store.directory), "vectors": stamp.count, "bytes": stamp.size})

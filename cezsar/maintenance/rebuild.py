@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cezsar import catalog, vectors
 from cezsar.errors import CacheUnusable
 
@@ -11,7 +13,7 @@ _LONGEST_TAIL = 20_000
 
 
 def rebuild(index: catalog.Catalog) -> vectors.Stamp:
-    """Write the cache anew from the catalog, which is not changed. Raises BadIndex where it cannot be written."""
+    """Write the cache anew from the catalog, which is not changed; for who holds the writer's lock. Raises BadIndex."""
     info = index.info
     with index.read() as session:
         return vectors.build(
@@ -31,9 +33,37 @@ def open_cache(index: catalog.Catalog, session: catalog.Session) -> vectors.Cach
     """
     info = index.info
     cache = vectors.load(index.directory, index_id=info.index_id, dimension=info.encoder.dimension)
+    if catalog.was_interrupted(index.directory) and (wrong := vectors.damage(index.directory, cache.stamp)):
+        raise CacheUnusable(wrong)
     if cache.stamp.generation > catalog.generation(session):
         raise CacheUnusable("it is newer than the catalog")
     return cache
+
+
+def open_to_write(directory: Path) -> catalog.Catalog:
+    """The catalog, open for writing, with a cache that is sound and not far behind it.
+
+    That comes before anything new: a cache of a later state, which was lost, must go first. After a writer that was
+    killed its whole checksum is compared. Errors as catalog.open_to_write's.
+    """
+    store = catalog.open_to_write(directory)
+    try:
+        if store.follows_interruption and _is_damaged(store):
+            rebuild(store)
+        fold_if_due(store)
+    except BaseException:
+        store.__exit__()
+        raise
+    return store
+
+
+def _is_damaged(index: catalog.Catalog) -> bool:
+    info = index.info
+    try:
+        stamp = vectors.load(index.directory, index_id=info.index_id, dimension=info.encoder.dimension).stamp
+    except CacheUnusable:
+        return False  # and made anew
+    return vectors.damage(index.directory, stamp) is not None
 
 
 def fold_if_due(index: catalog.Catalog) -> bool:

@@ -1,6 +1,7 @@
 """Videos: frames in order at chosen times, and cutting; the only door to FFmpeg (through PyAV)."""
 
 from cezsar.video.cut import cut
-from cezsar.video.frames import FrameBatch, Video
+from cezsar.video.decoder import Decoder
+from cezsar.video.frames import DECODER, FrameBatch, Video
 
-__all__ = ["FrameBatch", "Video", "cut"]
+__all__ = ["DECODER", "Decoder", "FrameBatch", "Video", "cut"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -23,8 +24,9 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from cezsar.errors import VideoError
+from cezsar.errors import VideoError, VideoLost
 
+DECODER = f"PyAV {av.__version__}"  # another one may make more of a file
 # A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
 _OPTIONS = {"protocol_whitelist": "none"}
 _MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unless the frame itself says it lasts
@@ -167,8 +169,8 @@ class _Clock:
         return time_s
 
 
-def _open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file; never wait on a FIFO or a device."""
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file; never wait on a FIFO or a device. Raises VideoError."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -177,15 +179,15 @@ def _open_regular(path: Path) -> IO[bytes]:
             raise VideoError("the file is empty")
         return path.open("rb", buffering=0)
     except FileNotFoundError:
-        raise VideoError("there is no such file") from None
+        raise VideoLost("there is no such file") from None
     except OSError as error:
-        raise VideoError(reason(error)) from None
+        raise VideoLost(reason(error)) from None
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """An open container. Raises VideoError where FFmpeg makes nothing of the file."""
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         try:
             container = av.open(file, mode="r", options=_OPTIONS, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -228,12 +230,14 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         except av.error.FFmpegError:
             break  # cut off here: what came before is good
         except OSError as error:  # of the file itself, as from a failing drive
-            raise VideoError(f"it could not be read to its end ({reason(error)})") from None
+            raise VideoLost(f"it could not be read to its end ({reason(error)})") from None
         if packet is None:
             return
         try:
             yield from packet.decode()
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise VideoError("decoding it takes more memory than there is") from None
             continue
     try:
         yield from stream.decode(None)

@@ -32,6 +32,7 @@ SEGMENTS = (
     (6, 3, 4.0, 9.5, 1, "magenta"),
 )
 DELETED = ((3, 3),)  # segment, generation
+FAILURES = ((b"/videos/br\xffken.mp4", 7, 1_700_000_000_000_000_001, "PyAV 14.0.0", "no video stream"),)
 
 
 def migrate(path: Path, revision: str) -> None:
@@ -63,6 +64,8 @@ def write_catalog(path: Path, revision: str) -> Path:
             database.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (*row, vector(colour)))
         if revision >= "0002":
             database.executemany("INSERT INTO deleted_segments VALUES (?, ?)", DELETED)
+        if revision >= "0003":
+            database.executemany("INSERT INTO failures VALUES (?, ?, ?, ?, ?)", FAILURES)
     return path
 
 

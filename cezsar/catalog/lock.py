@@ -1,0 +1,98 @@
+"""One writer at a time: a lock that a process's end gives back, however it ends, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cezsar.errors import IndexLocked
+
+LOCK = "writer.lock"
+_NOTE = "writer.json"
+_PATIENCE_S = 2.0  # what another writer does to a single video is over by then
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who writes: process, host, and since when."""
+
+    pid: int
+    host: str
+    since: str
+
+
+class WriterLock:
+    """The right to write to an index, held from its making to release(), or to the end of a context.
+
+    was_interrupted says that the writer before it never came to release it: its process was killed, or the machine
+    stopped. Raises IndexLocked where another has it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._note = directory / _NOTE
+        self._lock = FileLock(directory / LOCK, timeout=_PATIENCE_S, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise IndexLocked(
+                f"{_described(self._note)} is writing to the index in {directory}: wait for it."
+            ) from None
+        except NotImplementedError:
+            raise IndexLocked(
+                f"The file system of {directory} cannot lock files; an index needs one that can."
+            ) from None
+        self.was_interrupted = self._note.exists()
+        holder = _Holder(os.getpid(), socket.gethostname(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        try:
+            with self._note.open("w", encoding="utf-8") as file:
+                json.dump(asdict(holder), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            self.release()
+            raise
+
+    def __enter__(self) -> WriterLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give it back."""
+        with suppress(OSError):  # of a folder that has gone, or turned read-only: the next one finds an interruption
+            self._note.unlink()
+        self._lock.release()
+
+
+def was_interrupted(directory: Path) -> bool:
+    """Whether the last writer was killed, and none has come since; for readers, who take no lock for long."""
+    if not (directory / _NOTE).exists():
+        return False
+    lock = FileLock(directory / LOCK, timeout=0, thread_local=False)
+    try:
+        with lock:
+            return (directory / _NOTE).exists()
+    except Timeout:
+        return False  # one is at work
+    except (OSError, NotImplementedError):
+        return True  # a folder that cannot be written: nobody is at work there
+
+
+def _described(note: Path) -> str:
+    for _ in range(10):  # it is written right after the lock is taken
+        try:
+            holder = _Holder(**json.loads(note.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            time.sleep(0.05)
+            continue
+        return f"Another cezsar (process {holder.pid} on {holder.host}, since {holder.since})"
+    return "Another cezsar"

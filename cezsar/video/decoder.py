@@ -1,0 +1,216 @@
+"""Decoding in a process of its own: what a video makes FFmpeg do there costs that video alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cezsar.errors import VideoError, VideoLost
+from cezsar.types import Limits
+from cezsar.video.frames import FrameBatch, Video, open_regular
+
+# the child takes over the parent's import path, so that no file of the current folder is imported in its place
+_START = "import sys; sys.path[:] = sys.argv[2:]; from cezsar.video.decoder import serve; serve(int(sys.argv[1]))"
+_LONGEST_LINE = 1 << 16
+_VIDEOS_EACH = 200  # then a new process: what FFmpeg leaks must not add up
+
+
+class Decoder:
+    """Decodes videos, one after another, in a process of its own. Use as a context manager.
+
+    It begins with the first video, and anew after one that crashed it, hung, or took more than the limits. command is
+    what to run in its place.
+    """
+
+    def __init__(self, limits: Limits, *, command: Sequence[str] | None = None) -> None:
+        self._limits = limits
+        self._command = command or [sys.executable, "-c", _START, f"{round(limits.memory_gb * 2**30)}", *sys.path]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._num_videos = 0
+        self.duration_s = 0.0
+        self.shortfall: str | None = None
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def sample(self, path: Path, *, fps: float, short_side: int, batch_size: int) -> Generator[FrameBatch, None, None]:
+        """As Video.sample; then duration_s and shortfall are the video's.
+
+        Raises VideoError, also where the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
+        all; time in which nobody asked for the next frames does not count.
+        """
+        open_regular(path).close()  # what is wrong with so little needs no process
+        process = self._started()
+        named = base64.b64encode(os.fsencode(path)).decode()
+        asked = {"path": named, "fps": fps, "short_side": short_side, "batch_size": batch_size}
+        left_s, is_over = self._limits.time_s, False
+        try:
+            self._ask(process, asked)
+            while True:
+                began = time.monotonic()
+                kind, *answer = self._answer(process, min(self._limits.stall_s, left_s))
+                left_s -= time.monotonic() - began
+                if kind == "frames":
+                    yield answer[0]
+                    continue
+                is_over = True
+                if kind == "error":
+                    raise (VideoLost if answer[1] else VideoError)(answer[0])
+                self.duration_s, self.shortfall = answer
+                return
+        finally:
+            if not is_over:
+                self._stop()
+
+    def interrupt(self) -> None:
+        """End what it is doing, from any thread."""
+        if (process := self._process) is not None:
+            process.kill()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._num_videos >= _VIDEOS_EACH or (self._process is not None and self._process.poll() is not None):
+            self._stop()
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the parent's: it ends this one in its own time
+            )
+            self._num_videos = 0
+        self._num_videos += 1
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            with suppress(BrokenPipeError):  # what it was still to hear, it will not
+                self._process.communicate()
+            self._process = None
+
+    @staticmethod
+    def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):  # it is gone, and its answer will say so
+            process.stdin.write(json.dumps(asked).encode() + b"\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+    def _answer(self, process: subprocess.Popen[bytes], patience_s: float) -> tuple[Any, ...]:
+        """The next message. Raises VideoError where none comes."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(max(patience_s, 0.0), give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            message = _received(process.stdout)  # type: ignore[arg-type]
+        finally:
+            timer.cancel()
+        if message is not None:
+            return message
+        if late.is_set():
+            total = patience_s < self._limits.stall_s
+            limit = f"it took over {self._limits.time_s:g} s in all" if total else f"no frame for {patience_s:g} s"
+            raise VideoError(f"decoding was given up: {limit}")
+        raise VideoError(f"it crashed the decoder ({_death(process.wait())})")
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
+    """The next message of the child: its kind and what it says; None where the pipe ends."""
+    line = pipe.readline(_LONGEST_LINE)
+    if not line.endswith(b"\n"):
+        return None
+    said = json.loads(line)
+    if "shape" not in said:
+        return (
+            ("error", said["error"], said["is_lost"])
+            if "error" in said
+            else ("done", said["duration_s"], said["shortfall"])
+        )
+    num_frames = said["shape"][0]
+    batch = FrameBatch(np.empty(said["shape"], np.uint8), np.empty(num_frames), np.empty(num_frames, np.int64))
+    for part in (batch.frames_uint8, batch.times_s, batch.repeats):
+        room = memoryview(part).cast("B")  # type: ignore[arg-type]
+        if pipe.readinto(room) != len(room):  # type: ignore[attr-defined]
+            return None
+    return "frames", batch
+
+
+# The child's end
+
+
+def serve(memory_bytes: int) -> None:
+    """Answer requests on stdin, one JSON line each, until it ends; nothing else may be written to stdout."""
+    _limit_memory(memory_bytes)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    while True:
+        asked = json.loads(requests.get())
+        path = Path(os.fsdecode(base64.b64decode(asked.pop("path"))))
+        try:
+            with Video(path) as video:
+                for batch in video.sample(**asked):
+                    _send(answers, {"shape": batch.frames_uint8.shape}, batch)
+                _send(answers, {"duration_s": video.duration_s, "shortfall": video.shortfall})
+        except VideoError as error:
+            _send(answers, {"error": str(error), "is_lost": isinstance(error, VideoLost)})
+        except MemoryError:
+            _send(answers, {"error": "decoding it takes more memory than there is", "is_lost": False})
+            return  # what was half made is not worth going on with
+        except BrokenPipeError:
+            return
+
+
+def _listen(requests: queue.SimpleQueue[bytes]) -> None:
+    """Take requests; when the parent has gone, so does this process, whatever FFmpeg is at."""
+    for line in sys.stdin.buffer:
+        requests.put(line)
+    os._exit(0)
+
+
+def _send(answers: IO[bytes], said: dict[str, Any], batch: FrameBatch | None = None) -> None:
+    answers.write(json.dumps(said).encode() + b"\n")
+    if batch is not None:
+        for part in (batch.frames_uint8, batch.times_s, batch.repeats):
+            answers.write(np.ascontiguousarray(part).data)
+    answers.flush()
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Where the system can limit a process's memory, it does."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes if most < 0 else min(memory_bytes, most), most))
