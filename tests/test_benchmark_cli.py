@@ -111,6 +111,15 @@ def test_a_receipt_of_other_clips_is_not_confirmed(root: Path, run: Run, tmp_pat
     assert "clips.found: 6, and now 5" in again.output
 
 
+def test_a_receipt_of_clips_of_other_content_is_not_confirmed(root: Path, run: Run, tmp_path: Path) -> None:
+    moved = shutil.copytree(root, tmp_path / "moved")
+    assert run("--out", str(tmp_path / "out"), where=moved).exit_code == 0
+    write_video(moved / "blue" / "1.mp4", [("blue", 1.5)])
+    again = run("--check", str(tmp_path / "out" / "receipt.json"))
+    assert again.exit_code == 1
+    assert "clips.sha256: " in again.output
+
+
 def test_sentences_of_a_file_stand_for_the_classes(run: Run, tmp_path: Path) -> None:
     said = {"Red": ["red", "yellow"], "GREEN": ["green"], "blue": ["blue"]}
     (tmp_path / "said.json").write_text(json.dumps(said))

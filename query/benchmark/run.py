@@ -148,6 +148,7 @@ def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
         "classes": {"count": len(classes), "sha256": _sha256(classes)},
         "clips": {
             "found": len(clips),
+            "sha256": _contents(searcher, [indexed[clip.path] for clip in clips]),
             "listed": max(task.num_listed or 0 for task in protocol.tasks) or None,
             "missing": list(dataset.missing),
             "unreadable": list(skipped),
@@ -201,6 +202,7 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
         "notes": [],
         "clips": {
             "found": len(there),
+            "sha256": _contents(searcher, [_video_id(moment, indexed) for moment in there]),
             "listed": len(there) + len(missing),
             "missing": missing,
             "unreadable": list(skipped),
@@ -220,6 +222,17 @@ def _indexed(searcher: Searcher) -> dict[Path, int]:
         }
 
 
+def _video_id(moment: Moment, indexed: dict[Path, int]) -> int:
+    return indexed[moment.path if moment.path in indexed else moment.path.resolve()]
+
+
+def _contents(searcher: Searcher, ids: Sequence[int]) -> str:
+    """The fingerprint of these videos' contents, in this order."""
+    with searcher.store.read() as session:
+        contents = {video.id: video.content_sha256.hex() for video in catalog.videos(session)}
+    return _sha256([contents[video] for video in ids])
+
+
 def _vectors(searcher: Searcher, ids: Sequence[int]) -> Vectors:
     """(N, D): the unit mean of each video's segments."""
     dimension = searcher.store.info.encoder.dimension
@@ -233,8 +246,7 @@ def _moments(searcher: Searcher, moments: Sequence[Moment], indexed: dict[Path, 
     dimension, rows = searcher.store.info.encoder.dimension, []
     with searcher.store.read() as session:
         for moment in moments:
-            video = indexed.get(moment.path, indexed.get(moment.path.resolve(), -1))
-            parts, vectors = catalog.segments(session, video, dimension=dimension)
+            parts, vectors = catalog.segments(session, _video_id(moment, indexed), dimension=dimension)
             rows.append(vectors[_chosen(parts, moment)].mean(axis=0))
     return unit(np.stack(rows))
 
