@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench train-lite clean
+.PHONY: demo test check bench torture train-lite clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -20,6 +20,9 @@ check: .venv/.test
 
 bench: .venv/.test  # benchmarks/precision.py needs a folder of videos and is run by hand
 	$(BIN)/python benchmarks/tail.py
+
+torture: .venv/.test  # kills, damage, full disks, crowds and load, about 20 minutes
+	$(BIN)/python tests/torture.py
 
 # The shipped encoder: first with videos kept out, for its figures; then on all of them, for its weights
 DATA ?= ../shared/data

@@ -13,7 +13,7 @@ import numpy as np
 
 from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder
-from cezsar.errors import CacheUnusable, QueryError, SettingsError
+from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import matches, spellings
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 from query.prompts import valid
@@ -190,7 +190,9 @@ def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Scores, filters: F
     for segment_id, score in zip(ids.tolist(), scores.tolist(), strict=True):
         if filters.min_score is not None and score < filters.min_score:
             break
-        place = places[segment_id]
+        place = places.get(segment_id)
+        if place is None:
+            raise IndexDamaged("The FAISS cache holds what the catalog does not: `cezsar rebuild` makes it anew.")
         run = (place.video_id, place.run)
         count = num_of_video.get(place.video_id, 0)
         if run in taken or (filters.per_video and count >= filters.per_video):

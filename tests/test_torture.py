@@ -1,0 +1,50 @@
+"""A tenth of what `make torture` does, on each run of the tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torture
+from killable import PLANTS, POINTS
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> torture.Ground:
+    return torture.Ground(tmp_path_factory.mktemp("torture") / "ground")
+
+
+def test_nothing_is_lost_by_twenty_kills(ground: torture.Ground) -> None:
+    outcome = torture.kills(ground, 20)
+    assert outcome.lost == []
+    assert outcome.survived == outcome.tried >= 20
+    hits = dict(note.rsplit(" ", 1) for note in outcome.notes)
+    assert set(hits) == {*POINTS, "random"}
+    assert all(int(count) >= 1 for count in hits.values())
+
+
+def test_bugs_put_in_on_purpose_are_noticed(ground: torture.Ground) -> None:
+    outcome = torture.plants(ground)
+    assert outcome.lost == []
+    assert outcome.survived == len(PLANTS)
+
+
+def test_a_damaged_cache_is_noticed_and_never_answers_wrongly(ground: torture.Ground) -> None:
+    outcome = torture.corruptions(ground, 2)
+    assert outcome.lost == []
+    assert outcome.survived >= len(torture.DAMAGES)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of a file's size")
+def test_a_full_disk_leaves_the_old_state_whole(ground: torture.Ground) -> None:
+    assert torture.full_disk(ground, 6).lost == []
+
+
+def test_two_writers_and_a_reader_get_along(ground: torture.Ground) -> None:
+    assert torture.at_once(ground, 2).lost == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process takes")
+def test_memory_and_open_files_stay_as_they_are(tmp_path: Path) -> None:
+    assert torture.load_of(tmp_path, 2_000).lost == []

@@ -1,0 +1,509 @@
+"""What would lose data in an index of years, done on purpose; one table of what came of it: make torture.
+
+Nothing here knows how the product guards itself: real processes are killed, real files are damaged, and afterwards the
+catalog is compared with that of a run that nothing happened to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+sys.path += [str(TESTS), str(TESTS / "data")]
+
+from killable import PLANTS, POINTS  # noqa: E402
+from make_catalogs import CATALOGS  # noqa: E402
+from make_videos import write_video  # noqa: E402
+
+import indexer  # noqa: E402
+from cezsar import catalog, maintenance  # noqa: E402
+from cezsar.encoders.toy import COLOURS  # noqa: E402
+from cezsar.errors import BadIndex  # noqa: E402
+from cezsar.settings import Settings, load  # noqa: E402
+from query import Filters, Searcher  # noqa: E402
+
+Contents = dict[bytes, tuple[bytes, bool, tuple[tuple[float, float, bytes], ...]]]
+
+
+@dataclass
+class Outcome:
+    """How often something was tried, how often nothing was lost, and what was, if anything."""
+
+    tried: int = 0
+    survived: int = 0
+    lost: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, what: str, problems: Sequence[str]) -> None:
+        """One more try."""
+        self.tried += 1
+        self.survived += not problems
+        self.lost += [f"{what}: {problem}" for problem in problems]
+
+
+class Ground:
+    """Folders to try things in: three videos that an index knows, and what a run then finds: one of them changed, one
+    gone, three new."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.videos, self.clips = work / "videos", work / "clips"
+        self.clips.mkdir(parents=True)
+        for colour in COLOURS:
+            write_video(self.clips / f"{colour}.mp4", [(colour, 0.2)], fps=5)
+        self.videos.mkdir()
+        for colour in ("red", "green", "blue"):
+            self.put(colour, colour)
+        self.before = self.settings("before")
+        indexer.index([self.videos], self.before)
+        self.put("white", "red", mtime_s=2)
+        (self.videos / "green.mp4").unlink()
+        for colour in ("cyan", "magenta", "yellow"):
+            self.put(colour, colour)
+        self.updated = self.uninterrupted("updated", self.before.index)
+        self.fresh = self.uninterrupted("fresh", None)
+
+    def put(self, colour: str, name: str, *, mtime_s: int = 1) -> None:
+        """A video of one colour under a name."""
+        shutil.copyfile(self.clips / f"{colour}.mp4", self.videos / f"{name}.mp4")
+        os.utime(self.videos / f"{name}.mp4", (mtime_s, mtime_s))
+
+    def settings(self, name: str) -> Settings:
+        """The settings of an index of that name."""
+        return load(environ={}, index=self.work / name, model="toy")
+
+    def uninterrupted(self, name: str, start: Path | None) -> Contents:
+        """What the catalog holds after a run that nothing happens to."""
+        settings = self.settings(name)
+        if start is not None:
+            shutil.copytree(start, settings.index)
+        indexer.index([self.videos], settings, prune=True)
+        return contents(settings.index)
+
+
+def contents(index: Path) -> Contents:
+    """What the catalog says of each video, without ids: they say only in which order things came."""
+    found: Contents = {}
+    with catalog.open_to_read(index) as store, store.read() as session:
+        dimension = store.info.encoder.dimension
+        for video in catalog.videos(session):
+            parts, rows = catalog.segments(session, video.id, dimension=dimension)
+            listed = tuple((one.start_s, one.end_s, row.tobytes()) for one, row in zip(parts, rows, strict=True))
+            found[video.file.absolute] = (video.content_sha256, video.hidden, listed)
+    return found
+
+
+def wrong(index: Path, colours: Sequence[str]) -> list[str]:
+    """What verify and a query a colour find wrong; nothing where there is no index yet."""
+    if not catalog.exists(index):
+        return []
+    with catalog.open_to_read(index) as store:
+        problems = list(maintenance.verify(store).problems)
+    known = contents(index)
+    twice = [path for path, (_, _, parts) in known.items() if len({part[0] for part in parts}) < len(parts)]
+    problems += [f"a segment twice in {path!r}" for path in twice]
+    shown = {path for path, (_, hidden, _) in known.items() if not hidden}
+    for colour in colours:
+        try:
+            found = {path for path, _ in answers(index, colour)}
+        except BadIndex as error:
+            problems.append(f"a query for {colour}: {error}")
+            continue
+        if found != shown:
+            problems.append(f"a query for {colour} does not find every video")
+    return problems
+
+
+def answers(index: Path, colour: str) -> list[tuple[bytes, float]]:
+    """Every hit for a colour: its path and score."""
+    with Searcher(index) as searcher:
+        return [(os.fsencode(hit.path), hit.score) for hit in searcher.search(colour, filters=Filters(top_k=100))]
+
+
+# Killed
+
+
+def kill(ground: Ground, point: str, seed: int, planted: str = "-") -> tuple[bool, list[str]]:
+    """Start a process, kill it at a point or, with 'random', at any time; whether it was hit, and what was lost."""
+    draw = random.Random(f"{point} {seed}")
+    index, hit = ground.work / "killed", ground.work / "hit"
+    shutil.rmtree(index, ignore_errors=True)
+    hit.unlink(missing_ok=True)
+    expected, arguments = ground.updated, ["index", str(ground.videos), "--prune", "--quiet"]
+    if point == "migration":
+        return _kill_migration(ground, index, hit, draw, seed)
+    if point in ("create", "created") or (draw.random() < 0.3 and point != "prune" and planted == "-"):
+        expected = ground.fresh
+        arguments += ["--model", "toy"]
+    else:
+        shutil.copytree(ground.before.index, index)
+        if planted == "-" and draw.random() < 0.2 and point in ("faiss-write", "before-cache", "before-stamp"):
+            arguments = ["rebuild"]
+    nth = (
+        1
+        if point in ("prune", "create", "created") or "rebuild" in arguments
+        else draw.randint(1, 3 if planted == "-" else 8)
+    )
+    was_hit = _run(point, nth, seed, planted, [*arguments, "--index", str(index)], hit, draw)
+    problems = wrong(index, ("red", "white"))
+    settings = replace(ground.before, index=index)
+    try:
+        indexer.index([ground.videos], settings, prune=True)
+    except BadIndex as error:
+        return was_hit, [*problems, f"the next run: {error}"]
+    problems += wrong(index, ("red", "cyan"))
+    if contents(index) != expected:
+        problems.append("the next run's catalog is not that of a run without a kill")
+    return was_hit, problems
+
+
+def _kill_migration(ground: Ground, index: Path, hit: Path, draw: random.Random, seed: int) -> tuple[bool, list[str]]:
+    index.mkdir()
+    revision = draw.choice([file.stem for file in sorted(CATALOGS.iterdir()) if file.stem < catalog.REVISION])
+    shutil.copyfile(CATALOGS / f"{revision}.sqlite", index / catalog.FILE)
+    was_hit = _run("migration", draw.randint(1, 3), seed, "-", ["db", "upgrade", "--index", str(index)], hit, draw)
+    after = catalog.current(index)
+    problems = [] if after in (revision, catalog.REVISION) else [f"the schema is {after}, between two"]
+    catalog.upgrade(index)
+    whole = ground.work / "upgraded"
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
+    shutil.copyfile(CATALOGS / f"{revision}.sqlite", whole / catalog.FILE)
+    catalog.upgrade(whole)
+    if contents(index) != contents(whole):
+        problems.append("rows were lost")
+    return was_hit, problems
+
+
+def _run(
+    point: str, nth: int, seed: int, planted: str, arguments: Sequence[str], hit: Path, draw: random.Random
+) -> bool:
+    """Run a killable cezsar; whether it died of SIGKILL where it was to."""
+    command = [sys.executable, str(TESTS / "killable.py"), point, f"{nth}", f"{seed}", planted, "--", *arguments]
+    environment = {**os.environ, "CEZSAR_TORTURE_HIT": str(hit), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        if point == "random":
+            try:
+                process.wait(draw.uniform(0.4, 2.5))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        _, said = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"{point}: {said.decode()}")
+    return process.returncode == -signal.SIGKILL and (point == "random" or hit.exists())
+
+
+def kills(ground: Ground, count: int, *, seed: int = 0) -> Outcome:
+    """At least count processes that really were killed, spread over all points and random times."""
+    outcome, hits, attempt = Outcome(), Counter[str](), 0
+    points = (*POINTS, "random")
+    while sum(hits.values()) < count and attempt < 4 * count:
+        point = min(points, key=lambda name: (hits[name], attempt % 7 if name == "random" else 0))
+        was_hit, problems = kill(ground, point, seed + attempt)
+        attempt += 1
+        if was_hit or problems:
+            outcome.add(point, problems)
+        hits[point] += was_hit
+        if not was_hit and attempt > 3 * count:
+            break
+    outcome.notes = [f"{name} {hits[name]}" for name in points]
+    return outcome
+
+
+def plants(ground: Ground) -> Outcome:
+    """Bugs put in on purpose: each has to be noticed within a few kills."""
+    points = {"split-commit": "after-commit", "early-cache": "before-commit", "lost-delete": "after-commit"}
+    outcome = Outcome()
+    for bug in PLANTS:
+        caught = next((n for n in range(12) if kill(ground, points[bug], n, planted=bug)[1]), None)
+        outcome.add(bug, [] if caught is not None else ["it was not noticed"])
+        if caught is not None:
+            outcome.notes.append(f"{bug} at kill {caught + 1}")
+    return outcome
+
+
+# The cache damaged
+
+
+def _cut(file: Path, draw: random.Random) -> None:
+    file.write_bytes(file.read_bytes()[: draw.randrange(file.stat().st_size)])
+
+
+def _flip(file: Path, draw: random.Random) -> None:
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    file.write_bytes(data)
+
+
+def _remove(file: Path, draw: random.Random) -> None:
+    file.unlink()
+
+
+def _restamp(name: str, value: object) -> Callable[[Path, random.Random], None]:
+    def change(file: Path, draw: random.Random) -> None:
+        stamp = file.with_name("vectors.json")
+        said = json.loads(stamp.read_text())
+        stamp.write_text(json.dumps(said | {name: value}))
+
+    return change
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path, random.Random], None]]] = {
+    "stamp cut": ("vectors.json", _cut),
+    "stamp bit": ("vectors.json", _flip),
+    "file gone": ("vectors-*.faiss", _remove),
+    "file cut": ("vectors-*.faiss", _cut),
+    "bit flipped": ("vectors-*.faiss", _flip),
+    "another index's": ("vectors-*.faiss", _restamp("index_id", "f" * 32)),
+    "a later generation": ("vectors-*.faiss", _restamp("generation", 1_000_000)),
+    "another count": ("vectors-*.faiss", _restamp("count", 2)),
+    "a folder outside": ("vectors-*.faiss", _restamp("file", "../vectors.faiss")),
+}
+
+
+def corruptions(ground: Ground, each: int) -> Outcome:
+    """Damage to the cache: verify notices it, a query after an unclean stop is right all the same, rebuild mends it."""
+    outcome = Outcome()
+    expected = answers(ground.before.index, "red")
+    for name, (pattern, damage) in DAMAGES.items():
+        for seed in range(each):
+            index = ground.work / "damaged"
+            shutil.rmtree(index, ignore_errors=True)
+            shutil.copytree(ground.before.index, index)
+            (file,) = index.glob(pattern)
+            before = file.read_bytes(), (index / "vectors.json").read_bytes()
+            damage(file, random.Random(f"{name} {seed}"))
+            if file.exists() and (file.read_bytes(), (index / "vectors.json").read_bytes()) == before:
+                continue
+            outcome.add(name, _damage_found(index, expected))
+    return outcome
+
+
+def _damage_found(index: Path, expected: list[tuple[bytes, float]]) -> list[str]:
+    problems = []
+    with catalog.open_to_read(index) as store:
+        if maintenance.verify(store).ok and not _is_same_stamp(index):
+            problems.append("verify did not notice it")
+    (index / "writer.json").write_text("{}")  # as a writer that was killed leaves it
+    if answers(index, "red") != expected:
+        problems.append("a query was wrong")
+    with maintenance.open_to_write(index) as store:
+        if not maintenance.verify(store).ok:
+            problems.append("the next writer did not mend it")
+    return problems
+
+
+def _is_same_stamp(index: Path) -> bool:
+    """Whether the stamp still says the same, as where a flip hit a blank."""
+    with catalog.open_to_read(index) as store:
+        rebuilt = store.directory / "vectors.json"
+        said = json.loads(rebuilt.read_text())
+        maintenance.rebuild(store)
+        return bool(said == json.loads(rebuilt.read_text()))
+
+
+# The disk full
+
+_SMALL_DISK = """
+import resource, sys
+from cezsar.cli import main
+import faiss, sqlalchemy
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+main()
+"""
+
+
+def full_disk(ground: Ground, steps: int) -> Outcome:
+    """No file may grow past a limit, from nothing to enough: one clear line, the old state whole, and it goes on."""
+    outcome, exits = Outcome(), Counter[int]()
+    enough = 2 * max(file.stat().st_size for file in ground.settings("updated").index.iterdir())
+    for step in range(steps):
+        limit, index = enough * step // steps, ground.work / "small"
+        shutil.rmtree(index, ignore_errors=True)
+        is_new = step % 2 == 0
+        if not is_new:
+            shutil.copytree(ground.before.index, index)
+        arguments = ["index", str(ground.videos), "--prune", "--model", "toy", "--quiet", "--index", str(index)]
+        command = [sys.executable, "-c", _SMALL_DISK, f"{limit}", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        exits[ended.returncode] += 1
+        problems = [] if ended.returncode in (0, 1) else [f"exit {ended.returncode}: {ended.stderr}"]
+        if ended.returncode == 1 and ended.stderr.count("\n") != 1:
+            problems.append(f"not one clear line: {ended.stderr}")
+        problems += wrong(index, ("red",))
+        indexer.index([ground.videos], replace(ground.before, index=index), prune=True)
+        problems += wrong(index, ("red", "cyan"))
+        if contents(index) != (ground.fresh if is_new else ground.updated):
+            problems.append("the next run's catalog is not that of a run with room")
+        outcome.add(f"{limit:,} bytes", problems)
+    outcome.notes = [f"{exits[1]} stopped, {exits[0]} had room"]
+    return outcome
+
+
+# At once
+
+
+def at_once(ground: Ground, rounds: int) -> Outcome:
+    """Two writers and a reader on one index: the second waits or says who holds it, and no query ever fails."""
+    outcome, refused, asked = Outcome(), 0, 0
+    index = ground.work / "shared"
+    command = [sys.executable, "-m", "cezsar", "index", str(ground.videos), "--prune", "--quiet", "--index", str(index)]
+    for number in range(rounds):
+        shutil.rmtree(index, ignore_errors=True)
+        shutil.copytree(ground.before.index, index)
+        problems = []
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        writers = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+        while any(writer.poll() is None for writer in writers):
+            found = answers(index, "blue")
+            asked += 1
+            if not found[0][0].endswith(b"blue.mp4") or found[0][1] < 0.99 or len(found) < 2:
+                problems.append(f"a query found {found}")
+        for writer in writers:
+            _, said = writer.communicate()
+            if writer.returncode != 0:
+                refused += 1
+                if "Another cezsar" not in said and "just now" not in said:
+                    problems.append(said)
+        problems += wrong(index, ("red", "cyan"))
+        if contents(index) != ground.updated:
+            problems.append("the catalog is not that of one writer alone")
+        outcome.add(f"round {number}", problems)
+    outcome.notes = [f"{asked} queries meanwhile, {refused} writers turned away"]
+    return outcome
+
+
+# Load
+
+_STAND_IN = """
+import json, sys
+frame = b'{"shape": [1, 3, 1, 1]}\\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little")
+for line in sys.stdin.buffer:
+    sys.stdout.buffer.write(frame + b'{"duration_s": 0.5, "shortfall": null}\\n')
+    sys.stdout.buffer.flush()
+"""
+
+
+def load_of(work: Path, count: int) -> Outcome:
+    """Very many files with a stand-in for the decoder: memory, open files, a second look, and one percent more."""
+    from cezsar.video import decoder
+
+    decoder._START, real = _STAND_IN, decoder._START
+    try:
+        return _load_of(work, count)
+    finally:
+        decoder._START = real
+
+
+def _load_of(work: Path, count: int) -> Outcome:
+    outcome, videos = Outcome(), work / "many"
+    settings = load(environ={}, index=work / "large", model="toy")
+
+    def add(first: int, last: int) -> None:
+        for number in range(first, last):
+            folder = videos / f"{number // 1000:03}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number:06}.mp4").write_bytes(b"%d" % number)
+
+    add(0, count)
+    watch = _Watch()
+    first_s = _timed(lambda: indexer.index([videos], settings, progress=watch))
+    early, late = watch.megabytes[1_000], watch.megabytes[count]
+    grown = late - early
+    outcome.add("memory", [] if grown < 0.1 * early else [f"grew from {early:.0f} to {late:.0f} MB"])
+    opened = {watch.files[1_000], watch.files[count]}
+    outcome.add("open files", [] if len(opened) == 1 else [f"{opened}"])
+    again_s = _timed(lambda: indexer.index([videos], settings))
+    outcome.add("a second look", [] if again_s < 2.0 * count / 20_000 + 0.5 else [f"took {again_s:.1f} s"])
+    add(count, count + count // 100)
+    more_s = _timed(lambda: indexer.index([videos], settings)) - again_s
+    outcome.add("one percent more", [] if more_s < 0.05 * first_s + 1.0 else [f"took {more_s:.1f} of {first_s:.1f} s"])
+    outcome.add("verify", wrong(settings.index, ()))
+    outcome.notes = [
+        f"{count:,} files in {first_s:.0f} s",
+        f"{early:.0f} MB after 1,000, {late:.0f} MB at the end",
+        f"{watch.files[count]} open files",
+        f"second look {again_s:.1f} s",
+        f"1% more in {more_s:.1f} s",
+    ]
+    return outcome
+
+
+class _Watch:
+    """A Progress that looks at this process every thousand videos."""
+
+    def __init__(self) -> None:
+        self.megabytes: dict[int, float] = {}
+        self.files: dict[int, int] = {}
+        self._num_done = 0
+
+    def start(self, num_videos: int, num_bytes: int) -> None:
+        """Nothing yet."""
+
+    def done(self, path: Path, num_bytes: int) -> None:
+        self._num_done += 1
+        if self._num_done % 1000 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.megabytes[self._num_done] = pages * resource.getpagesize() / 1e6
+            self.files[self._num_done] = len(os.listdir("/proc/self/fd"))
+
+    def skipped(self, path: Path, num_bytes: int, reason: str) -> None:
+        raise AssertionError(f"{path}: {reason}")
+
+    def notice(self, line: str) -> None:
+        raise AssertionError(line)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+# Everything
+
+
+def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
+    """Each kind of mishap and what came of it."""
+    ground = Ground(work / "ground")
+    yield "killed", kills(ground, 20 if short else 200)
+    yield "bugs planted", plants(ground)
+    yield "cache damaged", corruptions(ground, 2 if short else 20)
+    yield "disk full", full_disk(ground, 6 if short else 60)
+    yield "writers at once", at_once(ground, 2 if short else 20)
+    yield "load", load_of(work, 2_000 if short else 20_000)
+
+
+def main() -> None:
+    """Print the table; exit 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a tenth of it")
+    short = parser.parse_args().short
+    is_lost = False
+    with tempfile.TemporaryDirectory(prefix="cezsar-torture-") as work:
+        print(f"{'':<16} {'tried':>6} {'nothing lost':>13}  notes", flush=True)
+        for name, outcome in run(Path(work), short=short):
+            print(f"{name:<16} {outcome.tried:>6} {outcome.survived:>13}  {'; '.join(outcome.notes)}", flush=True)
+            for line in outcome.lost:
+                print(f"  LOST {line}", flush=True)
+            is_lost = is_lost or bool(outcome.lost)
+    sys.exit(int(is_lost))
+
+
+if __name__ == "__main__":
+    main()
