@@ -141,10 +141,10 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = {"video", "sentence"} - set(reader.fieldnames or ())
-    if missing:
-        raise PairsError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
     try:
+        missing = {"video", "sentence"} - set(reader.fieldnames or ())
+        if missing:
+            raise PairsError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
         for row in reader:
             if None in row:
                 yield reader.line_num, _Unfit("it has more fields than there are columns: a comma needs quotes")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cezsar.errors import SettingsError
 
 _MOST_FRAMES = 10_000  # a segment, or a second: what is kept of so many still fits in memory
-_LEAST_STRIDE_S = 0.001
+_LEAST_S = 0.001  # of a stride or a window
 
 Vectors: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.int64]
@@ -33,7 +33,7 @@ class Sampling:
     """How a video becomes segments: frames/s that are looked at, window and stride in seconds.
 
     Raises SettingsError unless all three are positive and finite, a segment holds at most 10,000 frames, and segments
-    begin at least a millisecond apart.
+    last, and begin, at least a millisecond apart.
     """
 
     fps: float = 2.0
@@ -48,8 +48,9 @@ class Sampling:
             raise SettingsError(
                 f"fps {self.fps:g} and window {self.window_s:g} make segments of over {_MOST_FRAMES:,} frames."
             )
-        if self.stride_s < _LEAST_STRIDE_S:
-            raise SettingsError(f"stride must be {_LEAST_STRIDE_S:g} s or more, not {self.stride_s:g}.")
+        for name, value in (("window", self.window_s), ("stride", self.stride_s)):
+            if value < _LEAST_S:
+                raise SettingsError(f"{name} must be {_LEAST_S:g} s or more, not {value:g}.")
 
 
 @dataclass(frozen=True, slots=True)

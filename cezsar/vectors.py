@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.digest import sha256
-from cezsar.errors import BadIndex, CacheMissing, CacheUnusable
+from cezsar.errors import BadIndex, CacheMissing, CacheUnusable, IndexDamaged
 from cezsar.types import Ids, Scores, Vectors
 
 STAMP = "vectors.json"
 _EQUAL = 1e-6  # scores nearer than this are the same: faiss and NumPy round differently
+_MOST = 1.001  # no two unit vectors have a larger inner product
 _faiss: Any = faiss  # its type stubs know the C++ signatures, not those of the Python wrappers
 
 
@@ -33,7 +34,7 @@ class Stamp:
     """What a cache file holds: every segment of index_id up to last_segment_id, as of generation.
 
     size is in bytes; count is the number of vectors; sha256 is of the whole file, header_sha256 of what comes before
-    the vectors and ids, which is checked at every opening.
+    the vectors and ids, which is checked at every opening. In the stamp's own file seal is the sha256 of all of this.
     """
 
     file: str
@@ -93,8 +94,13 @@ class Cache:
 
 
 def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Scores]:
-    """The k of these (N,) ids whose (N, D) vectors are nearest to query (D,), best first, and their scores."""
-    scores = np.asarray(vectors @ query, np.float32)
+    """The k of these (N,) ids whose (N, D) vectors are nearest to query (D,), best first, and their scores.
+
+    Raises IndexDamaged where a vector cannot be of length 1.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        scores = np.asarray(vectors @ query, np.float32)
+    _check_scores(scores)
     if k < len(scores):
         kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * _EQUAL)
         ids, scores = ids[kept], scores[kept]
@@ -139,7 +145,7 @@ def build(
         )
         os.replace(draft, directory / stamp.file)
         with draft.open("w", encoding="utf-8") as text:
-            json.dump(asdict(stamp), text, indent=1)
+            json.dump({**asdict(stamp), "seal": _seal(stamp)}, text, indent=1)
             text.flush()
             os.fsync(text.fileno())
         os.replace(draft, directory / STAMP)
@@ -197,21 +203,32 @@ def _header_sha256(path: Path, count: int, dimension: int) -> str:
 def _read_stamp(directory: Path) -> Stamp:
     try:
         fields = json.loads((directory / STAMP).read_text(encoding="utf-8"))
+        seal = fields.pop("seal", None)
         stamp = Stamp(**fields)
         types = {"str": str, "int": int}
         if any(type(fields[field.name]) is not types[str(field.type)] for field in dataclass_fields(Stamp)):
             raise ValueError
-        if Path(stamp.file).name != stamp.file:
+        if seal != _seal(stamp) or Path(stamp.file).name != stamp.file:
             raise ValueError
     except FileNotFoundError:
         raise CacheMissing("there is none yet") from None
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         raise CacheUnusable("its stamp cannot be read") from None
     return stamp
 
 
+def _seal(stamp: Stamp) -> str:
+    return hashlib.sha256(json.dumps(asdict(stamp), sort_keys=True).encode()).hexdigest()
+
+
 def _ranked(ids: Ids, scores: NDArray[np.floating]) -> tuple[Ids, Scores]:
     """Best first, to six decimals; equal scores by id, so that an answer repeats wherever its vectors were read."""
+    _check_scores(scores)
     rounded = np.asarray(np.round(scores.astype(np.float64), 6), np.float64)
     order = np.lexsort((ids, -rounded))
     return ids[order], rounded[order]
+
+
+def _check_scores(scores: NDArray[np.floating]) -> None:
+    if not (np.abs(scores) <= _MOST).all():
+        raise IndexDamaged("Some vectors in the index are not of length 1: `cezsar verify` says more.")

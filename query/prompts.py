@@ -32,15 +32,17 @@ def read_labels(source: str) -> Labels:
 
     Raises QueryError: no labels, an empty one, one twice, a file that is missing, not UTF-8 or not of that form.
     """
-    path = Path(os.path.expanduser(source))
-    if path.suffix.lower() not in (".txt", ".json") and not os.path.isfile(path):
-        return from_names(source.split(",") if source.strip() else ())
     try:
+        path = Path(os.path.expanduser(source))
+        if path.suffix.lower() not in (".txt", ".json") and not os.path.isfile(path):
+            return from_names(source.split(",") if source.strip() else ())
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise QueryError(f"The labels in {path} are not UTF-8 text.") from None
+        raise QueryError(f"The labels in {source} are not UTF-8 text.") from None
     except OSError as error:
-        raise QueryError(f"The labels in {path} cannot be read: {error.strerror}.") from None
+        raise QueryError(f"The labels in {source} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise QueryError(f"{source!r} cannot be the name of a file of labels.") from None
     if path.suffix.lower() == ".json":
         return _from_json(text, path)
     return from_names(line for line in text.splitlines() if line.strip())

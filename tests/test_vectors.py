@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -194,6 +195,16 @@ def changed(**fields: object) -> Callable[[Path, Stamp], None]:
     return run
 
 
+def sealed(**fields: object) -> Callable[[Path, Stamp], None]:
+    """Rewrite the stamp with other fields and the seal that belongs to them."""
+
+    def run(folder: Path, stamp: Stamp) -> None:
+        other = dataclasses.replace(stamp, **fields)  # type: ignore[arg-type]
+        (folder / STAMP).write_text(json.dumps({**dataclasses.asdict(other), "seal": vectors._seal(other)}))
+
+    return run
+
+
 def stamped(content: bytes) -> Callable[[Path, Stamp], None]:
     """Write something else in the place of the stamp."""
 
@@ -243,10 +254,12 @@ NOT_READ = "its (stamp|file) cannot be read"
         pytest.param(changed(file="a\0b"), NOT_READ, id="file with a name that no file can have"),
         pytest.param(changed(file="\ud800"), NOT_READ, id="file with a name that is not text"),
         pytest.param(changed(file=".."), NO_STAMP + "|its size is not", id="file a folder"),
-        pytest.param(changed(index_id="another"), "it belongs to another index", id="another index"),
-        pytest.param(changed(dimension=4), "it holds 4-d vectors, the catalog 3-d ones", id="another dimension"),
-        pytest.param(changed(count=4), "its header is not what its stamp says", id="another count"),
-        pytest.param(changed(file="vectors-0-gone.faiss"), "its file is missing", id="file missing"),
+        pytest.param(changed(last_segment_id=2), NO_STAMP, id="another last segment"),
+        pytest.param(changed(generation=8), NO_STAMP, id="another generation"),
+        pytest.param(sealed(index_id="another"), "it belongs to another index", id="another index"),
+        pytest.param(sealed(dimension=4), "it holds 4-d vectors, the catalog 3-d ones", id="another dimension"),
+        pytest.param(sealed(count=4), "its header is not what its stamp says", id="another count"),
+        pytest.param(sealed(file="vectors-0-gone.faiss"), "its file is missing", id="file missing"),
         pytest.param(lambda folder, stamp: (folder / stamp.file).unlink(), "its file is missing", id="file deleted"),
         pytest.param(filled(lambda raw: raw[:-1]), "its size is not what its stamp says", id="file cut short"),
         pytest.param(filled(lambda raw: b""), "its size is not what its stamp says", id="file empty"),

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from cezsar.model.config import STREAMS, CezsarConfig
+from cezsar.model.config import STREAMS, CezsarConfig, check
 from cezsar.model.towers import ObjectStream, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
@@ -34,6 +34,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: CezsarConfig) -> None:
         super().__init__(config)
+        check(config)
         if config.streams not in STREAMS:
             raise ValueError(f"streams must be one of {', '.join(STREAMS)}, not {config.streams!r}")
         if config.streams != "visual" and not config.num_objects:

@@ -30,6 +30,14 @@ _PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "fai
 Progress = Callable[[str], None]
 
 
+_KINDS = {
+    (str,): ("dataset", "sentences", "prototypes", "correction"),
+    (int,): ("runs", "seed"),
+    (bool,): ("allow_missing",),
+    (str, type(None)): ("protocol", "query_field"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked for; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
@@ -49,6 +57,10 @@ class Request:
     query_field: str | None = None
 
     def __post_init__(self) -> None:
+        for kind, names in _KINDS.items():
+            for name in names:
+                if type(getattr(self, name)) not in kind:
+                    raise BenchmarkError(f"{name} cannot be {getattr(self, name)!r}.")
         for name, choices in (("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
             if getattr(self, name) not in choices:
                 raise BenchmarkError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
