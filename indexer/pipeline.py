@@ -94,7 +94,7 @@ def index(
         if store and (plan.place or plan.hide or plan.forget):
             _tidy(store, plan)
         model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
-        done = _embed_and_commit(plan, model, store, settings, progress) if plan.embed else _Done()
+        done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else _Done()
     return IndexReport(
         index=settings.index,
         model=model,
@@ -129,7 +129,7 @@ def _tidy(store: Catalog, plan: scan.Plan) -> None:
     maintenance.fold_if_due(store)
 
 
-def _embed_and_commit(
+def embed_and_commit(
     plan: scan.Plan, model: str, store: Catalog | None, settings: Settings, progress: Progress | None
 ) -> _Done:
     """Embed the plan's files and commit each; a new index is made with the first video that could be read."""

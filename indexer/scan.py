@@ -80,6 +80,21 @@ def plan(
     return found
 
 
+def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mapping[bytes, Failure]) -> Plan:
+    """What it takes to have these files, as they are now, in a catalog of known videos and failures, both by path."""
+    found, unknown = Plan(), list[File]()
+    for file in files:
+        try:
+            status = os.stat(file.absolute)
+        except OSError as error:
+            found.skipped.append(_unreadable(file.absolute, error))
+            continue
+        now = File(file.root, file.path, status.st_size, status.st_mtime_ns)
+        _compare(now, known.get(file.absolute), failures.get(file.absolute), found, unknown)
+    found.embed += [(file, None) for file in unknown]
+    return found
+
+
 def _start(path: Path, videos: Sequence[Video]) -> bytes:
     """Which spelling of a path to go by: the one that the catalog has videos under, if only one has."""
     names = spellings(path)

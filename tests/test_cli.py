@@ -187,7 +187,7 @@ def test_interrupt_exits_130_and_keeps_what_was_committed(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command._Bar, "done", stop)
+    monkeypatch.setattr(command.Bar, "done", stop)
     result = run("index", colours, "--index", tmp_path / "i", "--model", "toy")
     assert result.exit_code == 130
     assert "what was committed stays" in result.stderr
@@ -583,3 +583,34 @@ def test_module_runs_as_a_program() -> None:
 
 def test_unknown_command_is_wrong_usage() -> None:
     assert run("serch").exit_code == 2
+
+
+# another model, and backups
+
+
+def test_reembed_rolls_back_and_drops(made: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(made, tmp_path / "i"))
+    changed = document(run("reembed", "--window", "4", "--index", index, "--json"))
+    assert (changed["model"], changed["previous_model"], changed["skipped"]) == ("toy", "toy", [])
+    assert document(run("stats", "--index", index, "--json"))["window_s"] == 4.0
+    assert "toy serves again" in run("reembed", "--rollback", "--index", index).stdout
+    assert document(run("stats", "--index", index, "--json"))["window_s"] == 8.0
+    assert run("reembed", "--drop-old", "--index", index).stdout.startswith("freed ")
+    assert "no older vectors" in one_error(run("reembed", "--rollback", "--index", index))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--rollback", "--drop-old"], ["--model", "toy", "--rollback"]])
+def test_reembed_needs_one_thing_to_do(arguments: list[str], made: Path) -> None:
+    assert run("reembed", *arguments, "--index", made).exit_code == 2
+
+
+def test_backup_and_restore(made: Path, tmp_path: Path) -> None:
+    assert run("backup", tmp_path / "b", "--index", made).stdout.startswith(f"backed up to {tmp_path / 'b'}, ")
+    assert "--force" in one_error(run("backup", tmp_path / "b", "--index", made))
+    assert run("restore", tmp_path / "b", "--index", tmp_path / "i").exit_code == 0
+    assert document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"]
+    assert "--force" in one_error(run("restore", tmp_path / "b", "--index", tmp_path / "i"))
+    assert run("restore", tmp_path / "b", "--index", tmp_path / "i", "--force").exit_code == 0
+    (tmp_path / "b").write_text("no backup")
+    assert "not a sound catalog" in one_error(run("restore", tmp_path / "b", "--index", tmp_path / "j"))
+    assert "No index in" in one_error(run("backup", tmp_path / "c", "--index", tmp_path / "none"))

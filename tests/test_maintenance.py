@@ -519,3 +519,30 @@ def test_a_second_writer_waits_for_one_that_is_about_to_end(index: Catalog) -> N
     with catalog.open_to_write(index.directory) as later:
         add(later, "white", 1)
     ending.join()
+
+
+def test_a_query_during_folds_and_prunes_sees_one_generation_or_the_next(index: Catalog) -> None:
+    """Each transaction hides the one red video and adds another: there is exactly one at any time."""
+    purge(index, 1)
+    newest, over, seen = add(index, "red", 1, name="red 0"), threading.Event(), list[list[str]]()
+
+    def ask() -> None:
+        with Searcher(index.directory) as searcher:
+            while not over.is_set():
+                seen.append([hit.path.name for hit in searcher.search("red") if hit.score > 0.99])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    segment, row = (Segment(0.0, 1.0),), Toy().encode_texts(["red"])
+    for number in range(1, 200):
+        with index.write() as session:
+            (catalog.purge_videos if number % 3 else catalog.hide_videos)(session, [newest])
+            file = File(b"/videos", b"red %d" % number, 1, 2)
+            newest = catalog.add_video(session, file, b"\0" * 32, Embedding(1.0, segment, (0,), row))
+        rebuild(index)
+    over.set()
+    asking.join()
+    assert len(seen) > 20
+    assert {len(names) for names in seen} == {1}
+    numbers = [int(names[0].split()[1]) for names in seen]
+    assert numbers == sorted(numbers)

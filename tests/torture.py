@@ -25,12 +25,13 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 sys.path += [str(TESTS), str(TESTS / "data")]
 
+import zoo  # noqa: E402
 from killable import PLANTS, POINTS  # noqa: E402
 from make_catalogs import CATALOGS  # noqa: E402
 from make_videos import write_video  # noqa: E402
 
 import indexer  # noqa: E402
-from cezsar import catalog, maintenance  # noqa: E402
+from cezsar import catalog, maintenance, vectors  # noqa: E402
 from cezsar.encoders.toy import COLOURS  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
@@ -256,8 +257,9 @@ def _remove(file: Path, draw: random.Random) -> None:
 def _restamp(name: str, value: object) -> Callable[[Path, random.Random], None]:
     def change(file: Path, draw: random.Random) -> None:
         stamp = file.with_name("vectors.json")
-        said = json.loads(stamp.read_text())
-        stamp.write_text(json.dumps(said | {name: value}))
+        said = json.loads(stamp.read_text()) | {name: value}
+        del said["seal"]
+        stamp.write_text(json.dumps(said | {"seal": vectors._seal(vectors.Stamp(**said))}))  # by one who knows how
 
     return change
 
@@ -388,6 +390,27 @@ def at_once(ground: Ground, rounds: int) -> Outcome:
     return outcome
 
 
+# Odd inputs
+
+
+def inputs(work: Path) -> Outcome:
+    """The whole zoo in one run: each ends as it is written down beside it."""
+    outcome, ends = Outcome(), Counter[str]()
+    made = zoo.make(work / "zoo")
+    settings = load(environ={}, index=work / "of-the-zoo", model="toy")
+    report = indexer.index([work / "zoo"], settings)
+    found: dict[bytes, int | str] = {os.fsencode(skip.path): skip.reason for skip in report.skipped}
+    found |= {path: len(parts) for path, (_, _, parts) in contents(settings.index).items()}
+    for path, specimen in made.items():
+        end, expected = found.get(os.fsencode(path)), specimen.expected
+        is_so = isinstance(end, str) and end.startswith(expected) if isinstance(expected, str) else end == expected
+        outcome.add(ascii(specimen.name), [] if is_so else [f"{end!r} and not {expected!r}"])
+        ends["embedded" if isinstance(end, int) else "refused by name" if end else "no videos"] += 1
+    outcome.add("verify", wrong(settings.index, ()))
+    outcome.notes = [f"{count} {end}" for end, count in ends.items()]
+    return outcome
+
+
 # Load
 
 _STAND_IN = """
@@ -485,6 +508,7 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "bugs planted", plants(ground)
     yield "cache damaged", corruptions(ground, 2 if short else 20)
     yield "disk full", full_disk(ground, 6 if short else 60)
+    yield "odd inputs", inputs(work)
     yield "writers at once", at_once(ground, 2 if short else 20)
     yield "load", load_of(work, 2_000 if short else 20_000)
 

@@ -2,6 +2,8 @@
 
 from sqlalchemy.orm import Session
 
+from cezsar.catalog import homes
+from cezsar.catalog.homes import FILE
 from cezsar.catalog.lock import was_interrupted
 from cezsar.catalog.reading import (
     Counts,
@@ -26,14 +28,16 @@ from cezsar.catalog.reading import (
     videos,
 )
 from cezsar.catalog.store import (
-    FILE,
     Catalog,
     Info,
+    backup,
+    check,
     check_creatable,
     create,
     current,
     exists,
     locked,
+    open_previous,
     open_to_read,
     open_to_write,
     upgrade,
@@ -63,6 +67,8 @@ __all__ = [
     "Session",
     "Video",
     "add_video",
+    "backup",
+    "check",
     "check_creatable",
     "counts",
     "create",
@@ -73,12 +79,14 @@ __all__ = [
     "forget_failures",
     "generation",
     "hide_videos",
+    "homes",
     "inconsistencies",
     "last_segment_id",
     "locked",
     "masked",
     "note_failure",
     "num_segments_after",
+    "open_previous",
     "open_to_read",
     "open_to_write",
     "place_video",

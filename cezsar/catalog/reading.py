@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import and_, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, RootRow, SegmentRow, VideoRow, chunks
@@ -17,6 +17,7 @@ from cezsar.types import Ids, Segment, Vectors
 
 _FOREIGN_KEYS = text("PRAGMA foreign_key_check")
 _CHUNK = 10_000  # vectors that are read at once
+_LONGEST_S = 1e12  # no video is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class File:
     @property
     def absolute(self) -> bytes:
         """The whole path."""
-        return os.path.join(self.root, self.path)
+        return _joined(self.root, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def segments(session: Session, video_id: int, *, dimension: int) -> tuple[tuple[
         .where(SegmentRow.video_id == video_id)
         .order_by(SegmentRow.id)
     ).all()
-    return tuple(Segment(row[0], row[1]) for row in rows), _matrix([row[2] for row in rows], dimension)
+    return tuple(_segment(row[0], row[1]) for row in rows), _matrix([row[2] for row in rows], dimension)
 
 
 def places(session: Session, ids: Sequence[int]) -> dict[int, Place]:
@@ -226,8 +227,8 @@ def places(session: Session, ids: Sequence[int]) -> dict[int, Place]:
             .where(SegmentRow.id.in_(some))
         )
         for row in rows:
-            path = Path(os.fsdecode(os.path.join(row[2], row[3])))
-            found[row[0]] = Place(row[0], row[1], path, Segment(row[4], row[5]), row[6], Segment(row[7], row[8]))
+            path = Path(os.fsdecode(_joined(row[2], row[3])))
+            found[row[0]] = Place(row[0], row[1], path, _segment(row[4], row[5]), row[6], _segment(row[7], row[8]))
     return found
 
 
@@ -237,13 +238,37 @@ def inconsistencies(session: Session) -> list[str]:
     problems += [f"the catalog: a row of {row[0]} refers to nothing" for row in session.execute(_FOREIGN_KEYS)]
     empty = select(func.count()).select_from(VideoRow).where(~VideoRow.id.in_(select(SegmentRow.video_id)))
     backward = select(func.count()).select_from(SegmentRow).where(SegmentRow.start_s >= SegmentRow.end_s)
-    for query, what in ((empty, "videos have no segments"), (backward, "segments end before they start")):
+    no_time = or_(
+        func.typeof(SegmentRow.start_s) != "real", func.typeof(SegmentRow.end_s) != "real",
+        SegmentRow.start_s < 0, SegmentRow.end_s > _LONGEST_S,
+    )  # fmt: skip
+    timeless = select(func.count()).select_from(SegmentRow).where(no_time)
+    nameless = select(func.count()).select_from(VideoRow).where(func.typeof(VideoRow.path) != "blob")
+    for query, what in (
+        (empty, "videos have no segments"),
+        (backward, "segments end before they start"),
+        (timeless, "segments have times that cannot be"),
+        (nameless, "videos have paths that cannot be"),
+    ):
         if count := session.scalars(query).one():
             problems.append(f"{count} {what}")
     return problems
 
 
+def _joined(root: object, path: object) -> bytes:
+    if not (isinstance(root, bytes) and isinstance(path, bytes)):
+        raise IndexDamaged("Some paths in the catalog are none: `cezsar verify` says more.")
+    return os.path.join(root, path)
+
+
+def _segment(start_s: object, end_s: object) -> Segment:
+    """A stretch, as it can be: SQLite would keep anything in any column."""
+    if isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= _LONGEST_S:
+        return Segment(start_s, end_s)
+    raise IndexDamaged("Some segments in the catalog have times that cannot be: `cezsar verify` says more.")
+
+
 def _matrix(blobs: list[bytes], dimension: int) -> Vectors:
-    if any(len(blob) != 4 * dimension for blob in blobs):
+    if any(not isinstance(blob, bytes) or len(blob) != 4 * dimension for blob in blobs):
         raise IndexDamaged("Some vectors in the catalog do not have the index's dimension.")
     return np.frombuffer(b"".join(blobs), "<f4").astype(np.float32).reshape(len(blobs), dimension)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select, te
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from cezsar.catalog.homes import FILE, home, previous, sync
 from cezsar.catalog.lock import WriterLock
 from cezsar.catalog.tables import REVISION, InfoRow
-from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
+from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
 from cezsar.types import EncoderIdentity, Sampling
 
-FILE = "catalog.sqlite"
 _BUSY_MS = 30_000
 
 
@@ -44,16 +45,12 @@ class Catalog:
         self._lock = lock
         self.directory = directory
         self.follows_interruption = lock is not None and lock.was_interrupted
-        with self.read() as session:
-            row = session.scalars(select(InfoRow)).one_or_none()
-        if row is None:
+        try:
+            with self.read() as session:
+                self.info = _info(session.scalars(select(InfoRow).limit(2)).all(), directory)
+        except BaseException:
             engine.dispose()
-            raise IndexDamaged(f"The catalog in {directory} says nothing of its encoder; it was not made whole.")
-        self.info = Info(
-            index_id=row.index_id,
-            encoder=EncoderIdentity(row.encoder, row.weights_sha256, row.dimension, row.streams),
-            sampling=Sampling(row.fps, row.window_s, row.stride_s),
-        )
+            raise
 
     def __enter__(self) -> Catalog:
         return self
@@ -78,10 +75,30 @@ class Catalog:
             yield session
 
 
+def _info(rows: Sequence[InfoRow], directory: Path) -> Info:
+    damaged = IndexDamaged(
+        f"The catalog in {directory} does not say what made it; it was not made whole, or is damaged."
+    )
+    if len(rows) != 1:
+        raise damaged
+    row = rows[0]
+    texts = (row.index_id, row.encoder, row.weights_sha256, row.streams)
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(number, int) and 0 <= number - least < 1 << 62
+        for number, least in ((row.dimension, 1), (row.generation, 0))
+    ):
+        raise damaged
+    try:
+        sampling = Sampling(row.fps, row.window_s, row.stride_s)
+    except (SettingsError, TypeError):
+        raise damaged from None
+    return Info(row.index_id, EncoderIdentity(row.encoder, row.weights_sha256, row.dimension, row.streams), sampling)
+
+
 def exists(directory: Path) -> bool:
     """Whether there is a catalog in this folder. Raises IndexDamaged where the folder may not be looked into."""
     try:
-        (directory / FILE).stat()
+        (home(directory) / FILE).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -131,8 +148,21 @@ def open_to_read(directory: Path) -> Catalog:
 
     Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
-    _check_revision(directory)
-    return Catalog(_engine(_reading_url(directory)), directory)
+    current(directory)
+    return _opened_to_read(home(directory))
+
+
+def open_previous(directory: Path) -> Catalog:
+    """Open the catalog that served before the last switch, to read. Raises IndexMissing where there is none."""
+    place = previous(directory)
+    if place is None:
+        raise IndexMissing(f"The index in {directory} has no older vectors to go back to.")
+    return _opened_to_read(place)
+
+
+def _opened_to_read(place: Path) -> Catalog:
+    _check_revision(place)
+    return Catalog(_engine(_reading_url(place)), place)
 
 
 def open_to_write(directory: Path) -> Catalog:
@@ -140,10 +170,16 @@ def open_to_write(directory: Path) -> Catalog:
 
     Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
     """
-    _check_revision(directory)
-    lock = locked(directory)
+    current(directory)
+    while True:
+        place = home(directory)
+        _check_revision(place)
+        lock = locked(place)
+        if home(directory) == place:
+            break
+        lock.release()  # another catalog has begun to serve meanwhile
     try:
-        return Catalog(_engine(_url(directory / FILE), wal=True), directory, lock)
+        return Catalog(_engine(_url(place / FILE), wal=True), place, lock)
     except BaseException:
         lock.release()
         raise
@@ -164,9 +200,13 @@ def check_creatable(directory: Path) -> None:
 
 
 def current(directory: Path) -> str:
-    """The schema revision of the catalog in this folder. Raises IndexMissing, IndexDamaged."""
+    """The schema revision of an index's catalog. Raises IndexMissing, IndexDamaged."""
     if not exists(directory):
         raise IndexMissing(f"No index in {directory} yet: `cezsar index PATH...` makes one there.")
+    return _revision(home(directory))
+
+
+def _revision(directory: Path) -> str:
     engine = _engine(_reading_url(directory))
     try:
         with _translated(directory), engine.connect() as connection:
@@ -186,9 +226,52 @@ def upgrade(directory: Path) -> str:
     if before > REVISION:
         raise _newer(directory, before)
     if before < REVISION:
-        with locked(directory), _translated(directory):
-            migrate(_url(directory / FILE))
+        place = home(directory)
+        with locked(place), _translated(place):
+            migrate(_url(place / FILE))
     return before
+
+
+def backup(directory: Path, target: Path) -> None:
+    """Write a consistent copy of the catalog to target, while others read and write; whole or not at all.
+
+    Raises IndexMissing, BadIndex where target cannot be written, IndexDamaged where the copy is not sound.
+    """
+    current(directory)
+    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
+    engine = _engine(_reading_url(home(directory)))
+    try:
+        with _translated(target.parent), engine.connect() as connection, closing(sqlite3.connect(draft)) as copy:
+            connection.connection.dbapi_connection.backup(copy)  # type: ignore[union-attr]
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+        check(draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+        sync(target.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise BadIndex(f"The backup {target} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+    finally:
+        engine.dispose()
+        draft.unlink(missing_ok=True)
+
+
+def check(file: Path) -> str:
+    """The schema revision of a catalog in a file of any name. Raises IndexDamaged where it is none, or not sound."""
+    url = URL.create("sqlite", database="file:" + quote(str(file)), query={"mode": "ro", "uri": "true"})
+    engine = _engine(url)
+    try:
+        with engine.connect() as connection:
+            revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
+            told = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
+            count = connection.execute(text("SELECT count(*) FROM index_info")).scalar_one()
+    except (DatabaseError, OperationalError) as error:
+        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error.orig}.") from None
+    finally:
+        engine.dispose()
+    if told != "ok" or count != 1:
+        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {told}.")
+    return str(revision)
 
 
 def _place(draft: Path, target: Path) -> None:
@@ -217,7 +300,8 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _check_revision(directory: Path) -> None:
-    revision = current(directory)
+    """That the catalog in this very folder has a schema that serves."""
+    revision = _revision(directory)
     if revision < REVISION:
         raise IndexOutdated(
             f"The index in {directory} has schema {revision}, this CEZSAR needs {REVISION}: "

@@ -15,7 +15,10 @@ from cezsar import __version__
 from cezsar.errors import CezsarError, SettingsError
 from cezsar.paths import readable
 
-_COMMANDS = ("index", "query", "classify", "models", "train", "benchmark", "stats", "remove", "verify", "rebuild", "db")
+_COMMANDS = (
+    "index", "query", "classify", "models", "train", "benchmark", "stats", "remove",
+    "verify", "rebuild", "reembed", "backup", "restore", "doctor", "db",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

@@ -102,11 +102,11 @@ def run_index(
     import indexer
 
     with ExitStack() as stack:
-        bar = stack.enter_context(_Bar(shown=not quiet))
+        bar = stack.enter_context(Bar(shown=not quiet))
         return indexer.index(paths, settings, prune=prune, exclude=exclude, retry=retry, progress=bar)
 
 
-class _Bar:
+class Bar:
     """Progress on stderr: videos done, megabytes a second, time left."""
 
     def __init__(self, *, shown: bool) -> None:
@@ -127,7 +127,7 @@ class _Bar:
         self._task: Any = None
         self._num_done = 0
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._progress.__enter__()
         return self
 

@@ -1,6 +1,21 @@
 """Keeping rows and vectors in step: build the FAISS cache from the catalog, and prove that the two agree."""
 
+from cezsar.maintenance.backup import back_up, restore
 from cezsar.maintenance.rebuild import cache_state, fold_if_due, open_cache, open_to_write, rebuild
+from cezsar.maintenance.spaces import drop_older, roll_back, switch
 from cezsar.maintenance.verify import Verification, verify
 
-__all__ = ["Verification", "cache_state", "fold_if_due", "open_cache", "open_to_write", "rebuild", "verify"]
+__all__ = [
+    "Verification",
+    "back_up",
+    "cache_state",
+    "drop_older",
+    "fold_if_due",
+    "open_cache",
+    "open_to_write",
+    "rebuild",
+    "restore",
+    "roll_back",
+    "switch",
+    "verify",
+]

@@ -2,6 +2,6 @@
 
 from cezsar.video.cut import cut
 from cezsar.video.decoder import Decoder
-from cezsar.video.frames import DECODER, FrameBatch, Video
+from cezsar.video.frames import DECODER, FrameBatch, Video, can_decode
 
-__all__ = ["DECODER", "Decoder", "FrameBatch", "Video", "cut"]
+__all__ = ["DECODER", "Decoder", "FrameBatch", "Video", "can_decode", "cut"]

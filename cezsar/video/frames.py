@@ -36,6 +36,15 @@ _TICK = Fraction(1, av.time_base)  # of a container's own times
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
 
 
+def can_decode(codec: str) -> bool:
+    """Whether this FFmpeg knows how to decode a codec, as 'h264'."""
+    try:
+        av.codec.Codec(codec, "r")
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
     """Consecutive distinct frames of one video.

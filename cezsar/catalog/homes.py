@@ -1,0 +1,83 @@
+"""Which of an index's catalogs serves: the one in its folder, or in a sub-folder that a pointer names.
+
+The pointer is replaced atomically, so that a switch from one catalog to another happens at once or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from cezsar.errors import IndexDamaged
+
+FILE = "catalog.sqlite"
+POINTER = "current.json"
+_NAME = re.compile(r"space-([1-9]\d{0,8})")
+
+
+def home(directory: Path) -> Path:
+    """The folder of the catalog that serves an index. Raises IndexDamaged where the pointer leads nowhere."""
+    return directory / _read(directory)["current"]
+
+
+def previous(directory: Path) -> Path | None:
+    """The folder of the catalog that served before the last switch; None where there is none any more."""
+    name = _read(directory)["previous"]
+    return directory / name if name and (directory / name / FILE).is_file() else None
+
+
+def others(directory: Path) -> list[Path]:
+    """The folders of this index's catalogs that do not serve, by number."""
+    numbered = sorted((int(found[1]), path) for path in directory.iterdir() if (found := _NAME.fullmatch(path.name)))
+    places = [directory, *(path for _, path in numbered)]
+    return [place for place in places if (place / FILE).is_file() and place != home(directory)]
+
+
+def fresh(directory: Path) -> Path:
+    """A folder for a new catalog, which is not there yet."""
+    taken = [int(found[1]) for path in directory.iterdir() if (found := _NAME.fullmatch(path.name))]
+    return directory / f"space-{max(taken, default=1) + 1}"
+
+
+def switch(directory: Path, place: Path) -> None:
+    """Let the catalog in place, directory or a sub-folder of it, serve from now on. Raises OSError."""
+    said = {"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]}
+    draft = directory / f"{POINTER}.{os.getpid()}.new"
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(said, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, directory / POINTER)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync(directory)
+
+
+def sync(directory: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can say so."""
+    if os.name == "nt":
+        return
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _read(directory: Path) -> dict[str, str]:
+    try:
+        said = json.loads((directory / POINTER).read_text(encoding="utf-8"))
+        current, before = said["current"], said["previous"]
+        is_sound = all(name == "." or _NAME.fullmatch(name) for name in (current, before))
+    except (FileNotFoundError, NotADirectoryError):
+        return {"current": ".", "previous": ""}
+    except OSError as error:
+        raise IndexDamaged(f"The index in {directory} cannot be opened: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_sound = False
+    if not is_sound or not (directory / current / FILE).is_file():
+        raise IndexDamaged(f"{directory / POINTER} does not name a catalog in {directory}.")
+    return {"current": current, "previous": before}

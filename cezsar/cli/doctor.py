@@ -1,0 +1,51 @@
+"""cezsar doctor"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from cezsar.cli.console import device_option, index_option, json_option, print_json
+from cezsar.paths import readable
+
+
+@click.command(name="doctor")
+@index_option
+@click.option("--model", metavar="NAME|HUB_ID|DIR", help="The encoder to try.  [default: the index's, or lite]")
+@device_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, index: Path | None, model: str | None, device: str | None, as_json: bool) -> None:
+    """Say what is wrong with this machine, installation and index, and the command that mends each. Exit 1 if any is.
+
+    Nothing is changed. `cezsar verify` compares every vector, which this does not.
+    """
+    from cezsar import catalog
+    from cezsar.errors import BadIndex
+    from cezsar.maintenance.doctor import diagnose
+    from cezsar.settings import DEFAULT_MODEL, load
+
+    settings = load(index=index, model=model, device=device)
+    tried = settings.model
+    if tried is None:
+        try:
+            with catalog.open_to_read(settings.index) as store:
+                tried = store.info.encoder.name
+        except BadIndex:
+            tried = DEFAULT_MODEL
+    findings = list(diagnose(settings.index, model=tried, device=settings.device))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = "ok " if finding.is_well else "NO "
+            lines = textwrap.wrap(readable(finding.found), 60, break_on_hyphens=False) or [""]
+            click.echo(f"{mark} {finding.what:<14} {lines[0]}")
+            for line in lines[1:]:
+                click.echo(f"{'':<18} {line}")
+            if not finding.is_well:
+                click.echo(f"{'':<18} mend: {readable(finding.mend)}")
+    ctx.exit(0 if all(finding.is_well for finding in findings) else 1)

@@ -1,0 +1,91 @@
+"""cezsar reembed"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from cezsar.cli.console import counted, device_option, index_option, json_option, print_json
+from cezsar.paths import path_fields, readable
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(name="reembed")
+@index_option
+@click.option("--model", metavar="NAME|HUB_ID|DIR", help="The encoder to change to.")
+@click.option("--streams", type=click.Choice(["visual", "object", "visual_object"]), help="Of a trained model, which.")
+@click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: the index's]")
+@click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment.  [default: the index's]")
+@click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: the index's]")
+@click.option("--allow-missing", is_flag=True, help="Change over without videos that cannot be embedded now.")
+@click.option("--rollback", is_flag=True, help="Let the vectors before the last change serve again.")
+@click.option("--drop-old", is_flag=True, help="Delete all vectors that do not serve.")
+@device_option
+@click.option("--workers", type=click.IntRange(min=1), help="Videos decoded at once.  [default: 2]")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
+@json_option
+def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, **chosen: Any) -> None:
+    """Change an index's encoder or sampling, and lose nothing.
+
+    New vectors are made beside the old ones; queries go on with the old ones, and change over at once when every video
+    has been embedded. An interrupted run goes on where it was. The old vectors stay until --drop-old.
+
+    \b
+    cezsar reembed --model google/siglip2-base-patch16-224
+    cezsar reembed --rollback
+    cezsar reembed --drop-old
+    """
+    from cezsar import maintenance
+    from cezsar.settings import load
+
+    changes = [name for name in ("model", "streams", "fps", "window_s", "stride_s") if chosen[name] is not None]
+    if (bool(changes) + rollback + drop_old) != 1:
+        raise click.UsageError("One of --model (or another sampling), --rollback and --drop-old is needed.")
+    settings = load(**chosen)
+    if rollback:
+        info = maintenance.roll_back(settings.index)
+        if as_json:
+            print_json({"index": os.fspath(settings.index), "model": info.encoder.name})
+        else:
+            click.echo(readable(f"{info.encoder.name} serves again; `cezsar index PATH...` adds what came since"))
+    elif drop_old:
+        freed = maintenance.drop_older(settings.index)
+        if as_json:
+            print_json({"index": os.fspath(settings.index), "bytes": freed})
+        else:
+            click.echo(f"freed {freed / 1e6:,.1f} MB")
+    else:
+        _reembed(settings, allow_missing, as_json)
+
+
+def _reembed(settings: Any, allow_missing: bool, as_json: bool) -> None:
+    import indexer
+    from cezsar.cli.index import Bar
+
+    with ExitStack() as stack:
+        bar = stack.enter_context(Bar(shown=not as_json))
+        report = indexer.reembed(settings, allow_missing=allow_missing, progress=bar)
+    if as_json:
+        print_json(
+            {
+                "index": os.fspath(report.index),
+                "model": report.model,
+                "previous_model": report.previous_model,
+                "videos": report.videos,
+                "segments": report.segments,
+                "seconds": round(report.seconds, 3),
+                "skipped": [{**path_fields(skip.path), "reason": skip.reason} for skip in report.skipped],
+            }
+        )
+        return
+    click.echo(
+        readable(
+            f"{counted(report.videos, 'video')} of {report.previous_model} now of {report.model}; "
+            f"{counted(report.segments, 'new segment')} in {report.seconds:.1f} s"
+        )
+    )
+    click.echo("`cezsar reembed --rollback` returns to the old vectors, --drop-old deletes them.")

@@ -1,0 +1,32 @@
+"""cezsar restore"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cezsar.cli.console import PathType, index_option, json_option, print_json
+from cezsar.paths import readable
+
+
+@click.command(name="restore")
+@click.argument("file", type=PathType(path_type=Path, exists=True, dir_okay=False))
+@index_option
+@click.option("--force", is_flag=True, help="Put it in the place of an index that is there, which is kept beside it.")
+@json_option
+def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
+    """Make an index of a FILE that `cezsar backup` wrote.
+
+    With --force, an index that is there is kept beside it: `cezsar reembed --rollback` returns to it, --drop-old
+    deletes it.
+    """
+    from cezsar import maintenance
+    from cezsar.settings import load
+
+    directory = load(index=index).index
+    maintenance.restore(file, directory, replace=force)
+    if as_json:
+        print_json({"index": str(directory)})
+    else:
+        click.echo(readable(f"restored to {directory}"))

@@ -1,0 +1,127 @@
+"""What is wrong with this machine, this installation and this index, and the command that mends each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+from cezsar import __version__, catalog, encoders, video
+from cezsar.catalog import homes
+from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated
+from cezsar.maintenance.rebuild import cache_state, open_cache
+from cezsar.paths import is_gone
+
+_PACKAGES = ("torch", "torchvision", "transformers", "timm", "faiss-gpu", "faiss-cpu", "av", "SQLAlchemy", "alembic")
+_LEAST_FREE = 1 << 30  # bytes
+_CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was found, and, where it is not well, the command that mends it."""
+
+    what: str
+    is_well: bool
+    found: str
+    mend: str = ""
+
+
+def diagnose(directory: Path, *, model: str, device: str) -> Iterator[Finding]:
+    """Look at the machine, the installation, and the index in directory; nothing is changed."""
+    yield from _machine(directory, device)
+    yield from _installation(model, device)
+    yield from _index(directory)
+
+
+def _machine(directory: Path, device: str) -> Iterator[Finding]:
+    from cezsar.encoders.devices import device_name
+
+    yield Finding("system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    try:
+        yield Finding("device", True, device_name(device))
+    except CezsarError as error:
+        yield Finding("device", False, str(error), "cezsar index PATH --device auto")
+    above = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
+    free = shutil.disk_usage(above).free
+    yield Finding(
+        "disk",
+        free > _LEAST_FREE,
+        f"{free / 1e9:,.1f} GB free at {above}",
+        "make room there, or choose another --index",
+    )
+
+
+def _installation(model: str, device: str) -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("CEZSAR", True, f"{__version__}, Python {python}")
+    installed = {one.name.lower(): one.version for one in distributions() if one.name}
+    found = {name: installed[name.lower()] for name in _PACKAGES if name.lower() in installed}
+    lacking = [name for name in _PACKAGES if name not in found and not name.startswith("faiss")]
+    lacking += [] if any(name.startswith("faiss") for name in found) else ["faiss"]
+    told = ", ".join(f"{name} {number}" for name, number in found.items())
+    yield Finding(
+        "packages", not lacking, f"lacking {', '.join(lacking)}" if lacking else told, "pip install --upgrade cezsar"
+    )
+    unknown = [codec for codec in _CODECS if not video.can_decode(codec)]
+    told = f"cannot decode {', '.join(unknown)}" if unknown else f"{video.DECODER}: {', '.join(_CODECS)}"
+    yield Finding("video", not unknown, told, "pip install --upgrade av")
+    try:
+        encoder = encoders.load(model, device=device)
+        encoder.encode_texts(["a test"])
+        yield Finding("model", True, f"{model}, {encoder.identity.dimension}-d, loads")
+    except CezsarError as error:
+        yield Finding("model", False, str(error), "cezsar models")
+
+
+def _index(directory: Path) -> Iterator[Finding]:
+    at = f"--index {directory}"
+    try:
+        revision = catalog.current(directory)
+        with catalog.open_to_read(directory) as store:
+            yield Finding("index", True, f"{store.directory}, of {store.info.encoder.name}, schema {revision}")
+            yield from _contents(store, directory)
+    except IndexMissing:
+        yield Finding("index", False, f"there is none in {directory} yet", f"cezsar index PATH... {at}")
+    except IndexOutdated as error:
+        yield Finding("index", False, str(error), f"cezsar db upgrade {at}")
+    except BadIndex as error:
+        yield Finding("index", False, str(error), f"cezsar restore BACKUP --force {at}")
+
+
+def _contents(store: catalog.Catalog, directory: Path) -> Iterator[Finding]:
+    at = f"--index {directory}"
+    with store.read() as session:
+        try:
+            open_cache(store, session)
+            is_fit = True
+        except BadIndex:
+            is_fit = False
+        counts, problems = catalog.counts(session), catalog.inconsistencies(session)
+        roots, failures = catalog.roots(session), catalog.failures(session)
+    told = "; ".join(problems) or f"{counts.videos:,} videos, {counts.segments:,} segments, sound"
+    yield Finding("catalog", not problems, told, f"cezsar restore BACKUP --force {at}")
+    yield Finding("cache", is_fit or not counts.segments, cache_state(store), f"cezsar rebuild {at}")
+    interrupted = catalog.was_interrupted(store.directory)
+    yield Finding(
+        "last writer", not interrupted, "was killed: its cache's checksum is compared" if interrupted else "ended well",
+        f"cezsar rebuild {at}",
+    )  # fmt: skip
+    writable = os.access(store.directory, os.W_OK)
+    yield Finding(
+        "writable", writable, "yes" if writable else "no: it can be searched, not changed", f"chmod u+w {directory}"
+    )
+    for root in roots:
+        gone = is_gone(root)
+        mend = f"mount it again, or cezsar remove {os.fsdecode(root)} {at}"
+        yield Finding("folder", not gone, os.fsdecode(root) + (" is not there" if gone else ""), mend)
+    if failures:
+        told = f"{len(failures):,} could not be decoded, as {os.fsdecode(failures[0].path)}: {failures[0].reason}"
+        yield Finding("files", False, told, f"cezsar index PATH... --retry {at}")
+    if others := homes.others(directory):
+        yield Finding("older vectors", True, f"{len(others)} kept; cezsar reembed --drop-old deletes them")

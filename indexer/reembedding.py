@@ -1,0 +1,124 @@
+"""Another encoder for an index: its vectors are made beside the old ones, and then serve in their place, at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cezsar import catalog, encoders, maintenance
+from cezsar.catalog import homes
+from cezsar.errors import BadIndex
+from cezsar.settings import Settings
+from cezsar.types import Skipped
+from indexer import scan
+from indexer.pipeline import Progress, embed_and_commit
+
+
+@dataclass(frozen=True, slots=True)
+class ReembedReport:
+    """What was done: videos that the new vectors are of, segments made in this run, and what could not be embedded."""
+
+    index: Path
+    model: str
+    previous_model: str
+    videos: int
+    segments: int
+    seconds: float
+    skipped: tuple[Skipped, ...]
+
+
+def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progress | None = None) -> ReembedReport:
+    """Embed every video of an index anew with settings.model, and then let that serve.
+
+    Queries go on with the old vectors until the last moment, and nobody else writes. What is interrupted goes on where
+    it was. The sampling is the index's where the settings choose none. Raises BadIndex, and nothing is switched, where
+    a visible video cannot be embedded, unless allow_missing; EncoderError.
+    """
+    began = time.monotonic()
+    directory = settings.index
+    with maintenance.open_to_write(directory) as old:
+        with old.read() as session:
+            known = [video for video in catalog.videos(session) if not video.hidden]
+        info = old.info
+        sampling = settings.sampling_over(info.sampling)
+        chosen = replace(settings, fps=sampling.fps, window_s=sampling.window_s, stride_s=sampling.stride_s)
+        identity = encoders.load(
+            encoders.canonical(settings.model or info.encoder.name), device=settings.device, streams=settings.streams
+        ).identity
+        if (identity, sampling) == (info.encoder, info.sampling):
+            raise BadIndex(f"The index in {directory} has vectors of {identity.name!r} with this sampling already.")
+        place = _unfinished(directory, identity, sampling) or homes.fresh(directory)
+        done, plan = _embed(known, place, identity.name, replace(chosen, index=place), progress)
+        missing = _missing(known, place, plan)
+        if missing and not allow_missing:
+            raise BadIndex(
+                f"{len(missing):,} of {len(known):,} videos could not be embedded anew (first {missing[0].path}: "
+                f"{missing[0].reason}): nothing was switched. Bring them back, `cezsar remove` them, or give "
+                "--allow-missing; what was embedded is kept for the next try."
+            )
+        if not catalog.exists(place):
+            raise BadIndex("There is no video to embed anew: nothing was switched.")
+        maintenance.switch(directory, place)
+    return ReembedReport(
+        index=directory,
+        model=identity.name,
+        previous_model=info.encoder.name,
+        videos=len(known) - len(missing),
+        segments=done,
+        seconds=time.monotonic() - began,
+        skipped=tuple(missing),
+    )
+
+
+def _embed(
+    known: list[catalog.Video], place: Path, model: str, settings: Settings, progress: Progress | None
+) -> tuple[int, scan.Plan]:
+    """Bring the new catalog up to the known videos: embed what it lacks, hide what it has too much."""
+    there: dict[bytes, catalog.Video] = {}
+    failures: dict[bytes, catalog.Failure] = {}
+    if catalog.exists(place):
+        with catalog.open_to_read(place) as reader, reader.read() as session:
+            there = {video.file.absolute: video for video in catalog.videos(session)}
+            failures = {failure.path: failure for failure in catalog.failures(session)}
+    plan = scan.compare([video.file for video in known], there, failures)
+    wanted = {video.file.absolute for video in known}
+    plan.hide = [video for path, video in there.items() if path not in wanted and not video.hidden]
+    store = maintenance.open_to_write(place) if there else None
+    try:
+        if store and (plan.hide or plan.place):
+            with store.write() as session:
+                catalog.hide_videos(session, [video.id for video in plan.hide])
+                for file, video in plan.place:
+                    catalog.place_video(session, video.id, file)
+        done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else None
+    finally:
+        if store:
+            store.__exit__()
+    plan.skipped += done.skipped if done else []
+    return done.segments if done else 0, plan
+
+
+def _missing(known: list[catalog.Video], place: Path, plan: scan.Plan) -> list[Skipped]:
+    """The known videos that the new catalog does not show, and why."""
+    shown: set[bytes] = set()
+    if catalog.exists(place):
+        with catalog.open_to_read(place) as store, store.read() as session:
+            shown = {video.file.absolute for video in catalog.videos(session) if not video.hidden}
+    reasons = {os.fsencode(skip.path): skip.reason for skip in plan.skipped}
+    return [
+        Skipped(Path(os.fsdecode(path)), reasons.get(path, "no such file"))
+        for path in (video.file.absolute for video in known)
+        if path not in shown
+    ]
+
+
+def _unfinished(directory: Path, identity: object, sampling: object) -> Path | None:
+    """A catalog in a sub-folder, of this encoder and sampling, that has been begun or served before."""
+    for place in reversed([place for place in homes.others(directory) if place != directory]):
+        with suppress(BadIndex), catalog.open_to_read(place) as store:
+            if (store.info.encoder, store.info.sampling) == (identity, sampling):
+                return place
+    return None

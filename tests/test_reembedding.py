@@ -1,0 +1,299 @@
+"""Changing an index's encoder, going back, letting go; backups and what is made of them."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_videos import write_video
+
+import indexer
+from cezsar import catalog, maintenance
+from cezsar.catalog import homes
+from cezsar.encoders.toy import Toy
+from cezsar.errors import BadIndex, IndexDamaged, IndexMissing
+from cezsar.settings import Settings
+from cezsar.types import IndexReport
+from query import Searcher, search
+
+SHADES = ("red", "green", "blue")
+
+
+class Other(Toy):
+    """Toy with other weights: its vectors are Toy's, the other way round."""
+
+    identity = replace(Toy.identity, name="other", weights_sha256="f" * 64)
+
+    def encode_segments(self, *arguments: object) -> np.ndarray:
+        return np.ascontiguousarray(super().encode_segments(*arguments)[:, ::-1])  # type: ignore[arg-type]
+
+    def encode_texts(self, *arguments: object) -> np.ndarray:
+        return np.ascontiguousarray(super().encode_texts(*arguments)[:, ::-1])  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """'other' is an encoder like any other."""
+    from cezsar import encoders
+
+    monkeypatch.setitem(encoders._EMBEDDED, "other", lambda *_: Other())
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    (tmp_path / "videos").mkdir()
+    for colour in SHADES:
+        write_video(tmp_path / "videos" / f"{colour}.mp4", [(colour, 0.5)])
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def made(videos: Path, toy: Settings, index_toy: Callable[..., IndexReport]) -> Settings:
+    """The settings of an index of three colours, for a change to 'other'."""
+    index_toy(videos)
+    return replace(toy, model="other")
+
+
+def model(index: Path) -> str:
+    with catalog.open_to_read(index) as store:
+        assert maintenance.verify(store).ok
+        return store.info.encoder.name
+
+
+def found(index: Path) -> list[str]:
+    """The video that each colour finds first."""
+    return [search(colour, index)[0].path.stem for colour in SHADES]
+
+
+def test_every_video_is_found_by_the_new_vectors(made: Settings) -> None:
+    report = indexer.reembed(made)
+    assert (report.model, report.previous_model, report.videos, report.segments) == ("other", "toy", 3, 3)
+    assert model(made.index) == "other"
+    assert found(made.index) == list(SHADES)
+
+
+def test_queries_go_on_with_the_old_vectors_until_the_end(made: Settings) -> None:
+    class Watch:
+        def start(self, num_videos: int, num_bytes: int) -> None: ...
+        def skipped(self, path: Path, num_bytes: int, reason: str) -> None: ...
+        def notice(self, line: str) -> None: ...
+
+        def done(self, path: Path, num_bytes: int) -> None:
+            assert model(made.index) == "toy"
+            assert found(made.index) == list(SHADES)
+
+    with Searcher(made.index) as before:
+        indexer.reembed(made, progress=Watch())
+        assert before.search("red")[0].path.stem == "red"  # as it was opened
+        assert before.store.info.encoder.name == "toy"
+
+
+def test_the_old_vectors_serve_again_after_a_rollback(made: Settings) -> None:
+    indexer.reembed(made)
+    assert maintenance.roll_back(made.index).encoder.name == "toy"
+    assert model(made.index) == "toy"
+    assert found(made.index) == list(SHADES)
+    assert maintenance.roll_back(made.index).encoder.name == "other"
+    assert model(made.index) == "other"
+
+
+def test_what_came_since_is_embedded_after_a_rollback(made: Settings, toy: Settings, videos: Path) -> None:
+    indexer.reembed(made)
+    write_video(videos / "white.mp4", [("white", 0.5)])
+    (videos / "red.mp4").rename(videos / "crimson.mp4")
+    assert indexer.index([videos], replace(toy, model=None)).added == 1
+    maintenance.roll_back(made.index)
+    report = indexer.index([videos], toy)
+    assert (report.added, report.moved, report.unchanged) == (1, 1, 2)
+    assert search("white", made.index)[0].path.stem == "white"
+
+
+def test_old_vectors_go_only_when_they_are_dropped(made: Settings) -> None:
+    indexer.reembed(made)
+    assert (made.index / catalog.FILE).is_file()
+    assert maintenance.drop_older(made.index) > 0
+    assert not (made.index / catalog.FILE).exists()
+    assert model(made.index) == "other"
+    with pytest.raises(IndexMissing, match="no older vectors"):
+        maintenance.roll_back(made.index)
+    assert maintenance.drop_older(made.index) == 0
+
+
+def test_coming_back_to_an_encoder_embeds_only_what_is_new(made: Settings, videos: Path, toy: Settings) -> None:
+    indexer.reembed(made)
+    indexer.reembed(replace(made, model="toy"))
+    write_video(videos / "white.mp4", [("white", 0.5)])
+    indexer.index([videos], replace(toy, model=None))
+    assert indexer.reembed(made).segments == 1
+    assert found(made.index) == list(SHADES)
+
+
+def test_another_sampling_is_a_change_too(made: Settings) -> None:
+    indexer.reembed(replace(made, model=None, window_s=0.25, stride_s=0.25))
+    with catalog.open_to_read(made.index) as store, store.read() as session:
+        assert store.info.sampling.window_s == 0.25
+        assert catalog.counts(session).segments == 6
+
+
+def test_the_same_again_is_refused(made: Settings) -> None:
+    with pytest.raises(BadIndex, match="already"):
+        indexer.reembed(replace(made, model="toy"))
+
+
+def test_a_video_that_is_not_there_stops_the_change_unless_that_is_allowed(made: Settings, videos: Path) -> None:
+    away = videos.rename(videos.with_name("away"))
+    with pytest.raises(BadIndex, match="3 of 3 videos could not be embedded anew"):
+        indexer.reembed(made)
+    away.rename(videos)
+    (videos / "green.mp4").unlink()
+    with pytest.raises(BadIndex, match=r"1 of 3 .*green\.mp4: no such file or directory.* nothing was switched"):
+        indexer.reembed(made)
+    assert model(made.index) == "toy"
+    report = indexer.reembed(made, allow_missing=True)
+    assert (report.videos, report.segments, len(report.skipped)) == (2, 0, 1)
+    assert model(made.index) == "other"
+
+
+def test_what_was_removed_meanwhile_does_not_come_back(made: Settings, videos: Path) -> None:
+    (videos / "green.mp4").rename(videos / "green.hidden")
+    with pytest.raises(BadIndex):
+        indexer.reembed(made)
+    (videos / "green.hidden").rename(videos / "green.mp4")
+    indexer.remove(made.index, [videos / "red.mp4"])
+    indexer.reembed(made)
+    with Searcher(made.index) as searcher:
+        assert {hit.path.stem for hit in searcher.search("red")} == {"green", "blue"}
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import indexer
+from cezsar import encoders
+from cezsar.encoders.toy import Toy
+from cezsar.settings import load
+class Other(Toy):
+    identity = replace(Toy.identity, name="other", weights_sha256="f" * 64)
+    def encode_segments(self, *arguments):
+        return super().encode_segments(*arguments)[:, ::-1].copy()
+encoders._EMBEDDED["other"] = lambda *_: Other()
+replaced = os.replace
+moment = sys.argv[2]
+def replacing(source, target):
+    if moment == "before the switch" and Path(target).name == "current.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replaced(source, target)
+    if moment == "after the switch" and Path(target).name == "current.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replacing
+class Watch:
+    def start(self, *_): pass
+    def done(self, *_):
+        if moment == "after a video":
+            os.kill(os.getpid(), signal.SIGKILL)
+indexer.reembed(load(environ={}, index=sys.argv[1], model="other"), progress=Watch())
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "serving", "num_left"),
+    [("after a video", "toy", 2), ("before the switch", "toy", 0), ("after the switch", "other", None)],
+)
+def test_a_change_that_was_killed_goes_on_where_it_was(
+    made: Settings, moment: str, serving: str, num_left: int | None
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(made.index), moment], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert model(made.index) == serving
+    assert found(made.index) == list(SHADES)
+    if num_left is not None:
+        assert indexer.reembed(made).segments == num_left
+    assert model(made.index) == "other"
+    assert found(made.index) == list(SHADES)
+
+
+@pytest.mark.parametrize(
+    "said", ["{", "[]", '{"current": "space-9", "previous": "."}', '{"current": "..", "previous": "."}']
+)
+def test_a_pointer_that_leads_nowhere_is_damage(made: Settings, said: str) -> None:
+    (made.index / homes.POINTER).write_text(said)
+    with pytest.raises(IndexDamaged, match=r"current\.json"):
+        catalog.open_to_read(made.index)
+
+
+def test_a_writer_that_waited_for_the_change_writes_to_the_new_vectors(made: Settings, videos: Path) -> None:
+    indexer.reembed(made)
+    with catalog.open_to_write(made.index) as store:
+        assert store.info.encoder.name == "other"
+        assert store.directory == made.index / "space-2"
+
+
+# backups
+
+
+def test_a_backup_is_taken_while_others_write_and_is_one_file(made: Settings, tmp_path: Path) -> None:
+    with catalog.open_to_write(made.index) as store, store.write() as session:
+        catalog.hide_videos(session, [1])
+        maintenance.back_up(made.index, tmp_path / "b.sqlite")
+    assert sorted(path.name for path in tmp_path.glob("b.sqlite*")) == ["b.sqlite"]
+    maintenance.restore(tmp_path / "b.sqlite", tmp_path / "again")
+    assert found(tmp_path / "again") == list(SHADES)  # what was not committed is not in it
+    assert model(tmp_path / "again") == "toy"
+
+
+def test_a_backup_replaces_a_file_only_when_asked(made: Settings, tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(BadIndex, match="there already"):
+        maintenance.back_up(made.index, tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "mine"
+    assert maintenance.back_up(made.index, tmp_path / "b", replace=True) == (tmp_path / "b").stat().st_size
+    with pytest.raises(BadIndex, match="cannot be"):
+        maintenance.back_up(made.index, tmp_path / "none" / "b")
+
+
+def test_restoring_keeps_the_index_that_was_there(made: Settings, videos: Path, toy: Settings, tmp_path: Path) -> None:
+    maintenance.back_up(made.index, tmp_path / "b")
+    write_video(videos / "white.mp4", [("white", 0.5)])
+    indexer.index([videos], toy)
+    with pytest.raises(BadIndex, match="already"):
+        maintenance.restore(tmp_path / "b", made.index)
+    maintenance.restore(tmp_path / "b", made.index, replace=True)
+    assert model(made.index) == "toy"
+    assert search("white", made.index)[0].score < 0.5
+    maintenance.roll_back(made.index)
+    assert search("white", made.index)[0].path.stem == "white"
+
+
+def test_a_backup_of_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
+    maintenance.restore(golden, tmp_path / "index")
+    assert catalog.current(tmp_path / "index") == catalog.REVISION
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "empty", "text"])
+def test_what_is_no_sound_backup_is_refused_and_changes_nothing(made: Settings, tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "b"
+    maintenance.back_up(made.index, file)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "other":
+        file.unlink()
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("CREATE TABLE a (b)")
+    else:
+        file.write_bytes({"empty": b"", "text": b"no database" * 1000}[damage])
+    with pytest.raises(IndexDamaged, match="not a sound catalog"):
+        maintenance.restore(file, made.index, replace=True)
+    with pytest.raises(IndexDamaged):
+        maintenance.restore(file, tmp_path / "new")
+    assert found(made.index) == list(SHADES)
+    assert not (tmp_path / "new").exists()
