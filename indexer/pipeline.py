@@ -78,7 +78,7 @@ def index(
     known, plan = look()
     with ExitStack() as stack:
         store = None
-        if known.info and plan.changes_anything:
+        if known.info and (plan.changes_anything or catalog.needs_a_writer(settings.index)):
             store = stack.enter_context(maintenance.open_to_write(settings.index))
             with store.read() as session:
                 is_outdated = catalog.generation(session) != known.generation

@@ -44,7 +44,7 @@ def fresh(directory: Path) -> Path:
 def switch(directory: Path, place: Path) -> None:
     """Let the catalog in place, directory or a sub-folder of it, serve from now on. Raises OSError."""
     said = {"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]}
-    draft = directory / f"{POINTER}.{os.getpid()}.new"
+    draft = directory / f"{POINTER}.new"
     try:
         with draft.open("w", encoding="utf-8") as file:
             json.dump(said, file)

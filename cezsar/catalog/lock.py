@@ -50,6 +50,9 @@ class WriterLock:
                 f"The file system of {directory} cannot lock files; an index needs one that can."
             ) from None
         self.was_interrupted = self._note.exists()
+        if self.was_interrupted:
+            for draft in directory.glob("*.new"):  # what it had half written
+                draft.unlink(missing_ok=True)
         holder = _Holder(os.getpid(), socket.gethostname(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
         try:
             with self._note.open("w", encoding="utf-8") as file:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from cezsar.catalog.homes import FILE, home, previous, sync
-from cezsar.catalog.lock import WriterLock
+from cezsar.catalog.lock import WriterLock, was_interrupted
 from cezsar.catalog.tables import REVISION, InfoRow
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
 from cezsar.types import EncoderIdentity, Sampling
@@ -190,6 +190,12 @@ def locked(directory: Path) -> WriterLock:
     _check_writable(directory)
     with _translated(directory):
         return WriterLock(directory)
+
+
+def needs_a_writer(directory: Path) -> bool:
+    """Whether the last writer was killed, and what it left behind could be cleared up."""
+    place = home(directory)
+    return was_interrupted(place) and _is_writable(place)
 
 
 def check_creatable(directory: Path) -> None:
