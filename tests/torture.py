@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -525,7 +526,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cezsar-torture-") as work:
         print(f"{'':<16} {'tried':>6} {'nothing lost':>13}  notes", flush=True)
         for name, outcome in run(Path(work), short=short):
-            print(f"{name:<16} {outcome.tried:>6} {outcome.survived:>13}  {'; '.join(outcome.notes)}", flush=True)
+            notes = textwrap.wrap("; ".join(outcome.notes), 40) or [""]
+            print(f"{name:<16} {outcome.tried:>6} {outcome.survived:>13}  {notes[0]}".rstrip(), flush=True)
+            for line in notes[1:]:
+                print(f"{'':<38} {line}", flush=True)
             for line in outcome.lost:
                 print(f"  LOST {line}", flush=True)
             is_lost = is_lost or bool(outcome.lost)
