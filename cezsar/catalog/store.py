@@ -271,8 +271,10 @@ def check(file: Path) -> str:
             revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
             told = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
             count = connection.execute(text("SELECT count(*) FROM index_info")).scalar_one()
-    except (DatabaseError, OperationalError) as error:
+    except DatabaseError as error:
         raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error.orig}.") from None
+    except UnicodeDecodeError as error:
+        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error}.") from None
     finally:
         engine.dispose()
     if told != "ok" or count != 1:
@@ -374,3 +376,5 @@ def _translated(directory: Path) -> Iterator[None]:
         raise BadIndex(f"Another command changed the index in {directory} just now: run this one again.") from None
     except DatabaseError as error:
         raise IndexDamaged(f"The catalog in {directory} is damaged: {error.orig}.") from None
+    except UnicodeDecodeError as error:  # in a name or text, or in what SQLite says of one
+        raise IndexDamaged(f"The catalog in {directory} is damaged: {error}.") from None
