@@ -65,9 +65,9 @@ class Cache:
         bits = np.ones(self.stamp.last_segment_id + 1, bool)
         if allowed is not None:
             bits[:] = False
-            bits[allowed[allowed <= self.stamp.last_segment_id]] = True
+            bits[self._own(allowed)] = True
         if masked is not None:
-            bits[masked[masked <= self.stamp.last_segment_id]] = False
+            bits[self._own(masked)] = False
         selector = _faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
         parameters = _faiss.SearchParametersIVF(nprobe=1, sel=selector)
         row = np.ascontiguousarray(query[None], np.float32)
@@ -80,6 +80,10 @@ class Cache:
         there = ids >= 0
         ids, scores = _ranked(ids[there], scores[there])
         return ids[:k], scores[:k]
+
+    def _own(self, ids: Ids) -> Ids:
+        """Those of these ids that can be in it."""
+        return ids[(ids >= 0) & (ids <= self.stamp.last_segment_id)]
 
     def rows(self) -> tuple[Ids, Vectors]:
         """All (N,) ids, ascending, and their (N, D) vectors."""

@@ -243,11 +243,13 @@ def inconsistencies(session: Session) -> list[str]:
         SegmentRow.start_s < 0, SegmentRow.end_s > _LONGEST_S,
     )  # fmt: skip
     timeless = select(func.count()).select_from(SegmentRow).where(no_time)
+    numberless = select(func.count()).select_from(SegmentRow).where(SegmentRow.id < 1)
     nameless = select(func.count()).select_from(VideoRow).where(func.typeof(VideoRow.path) != "blob")
     for query, what in (
         (empty, "videos have no segments"),
         (backward, "segments end before they start"),
         (timeless, "segments have times that cannot be"),
+        (numberless, "segments have ids that cannot be"),
         (nameless, "videos have paths that cannot be"),
     ):
         if count := session.scalars(query).one():
