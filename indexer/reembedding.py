@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,17 +86,14 @@ def _embed(
     plan = scan.compare([video.file for video in known], there, failures)
     wanted = {video.file.absolute for video in known}
     plan.hide = [video for path, video in there.items() if path not in wanted and not video.hidden]
-    store = maintenance.open_to_write(place) if there else None
-    try:
+    with ExitStack() as stack:
+        store = stack.enter_context(maintenance.open_to_write(place)) if catalog.exists(place) else None
         if store and (plan.hide or plan.place):
             with store.write() as session:
                 catalog.hide_videos(session, [video.id for video in plan.hide])
                 for file, video in plan.place:
                     catalog.place_video(session, video.id, file)
         done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else None
-    finally:
-        if store:
-            store.__exit__()
     plan.skipped += done.skipped if done else []
     return done.segments if done else 0, plan
 

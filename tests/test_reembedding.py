@@ -195,6 +195,12 @@ def replacing(source, target):
     if moment == "after the switch" and Path(target).name == "current.json":
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = replacing
+linked = os.link
+def linking(source, target):
+    linked(source, target)
+    if moment == "before its first video":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.link = linking
 class Watch:
     def start(self, *_): pass
     def done(self, *_):
@@ -206,7 +212,12 @@ indexer.reembed(load(environ={}, index=sys.argv[1], model="other"), progress=Wat
 
 @pytest.mark.parametrize(
     ("moment", "serving", "num_left"),
-    [("after a video", "toy", 2), ("before the switch", "toy", 0), ("after the switch", "other", None)],
+    [
+        ("before its first video", "toy", 3),
+        ("after a video", "toy", 2),
+        ("before the switch", "toy", 0),
+        ("after the switch", "other", None),
+    ],
 )
 def test_a_change_that_was_killed_goes_on_where_it_was(
     made: Settings, moment: str, serving: str, num_left: int | None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cezsar.cli.console import counted, device_option, index_option, json_option, print_json
 from cezsar.paths import path_fields, readable
+
+if TYPE_CHECKING:
+    from cezsar.settings import Settings
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -62,7 +65,7 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
         _reembed(settings, allow_missing, as_json)
 
 
-def _reembed(settings: Any, allow_missing: bool, as_json: bool) -> None:
+def _reembed(settings: Settings, allow_missing: bool, as_json: bool) -> None:
     import indexer
     from cezsar.cli.index import Bar
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from cezsar import catalog, vectors
@@ -46,14 +47,12 @@ def open_to_write(directory: Path) -> catalog.Catalog:
     That comes before anything new: a cache of a later state, which was lost, must go first. After a writer that was
     killed its whole checksum is compared. Errors as catalog.open_to_write's.
     """
-    store = catalog.open_to_write(directory)
-    try:
+    with ExitStack() as stack:
+        store = stack.enter_context(catalog.open_to_write(directory))
         if store.follows_interruption and _is_damaged(store):
             rebuild(store)
         fold_if_due(store)
-    except BaseException:
-        store.__exit__()
-        raise
+        stack.pop_all()  # it stays open
     return store
 
 
