@@ -148,8 +148,7 @@ def open_to_read(directory: Path) -> Catalog:
 
     Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
-    current(directory)
-    return _opened_to_read(home(directory))
+    return _opened_to_read(_served(directory))
 
 
 def open_previous(directory: Path) -> Catalog:
@@ -170,9 +169,8 @@ def open_to_write(directory: Path) -> Catalog:
 
     Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
     """
-    current(directory)
     while True:
-        place = home(directory)
+        place = _served(directory)
         _check_revision(place)
         lock = locked(place)
         if home(directory) == place:
@@ -207,9 +205,14 @@ def check_creatable(directory: Path) -> None:
 
 def current(directory: Path) -> str:
     """The schema revision of an index's catalog. Raises IndexMissing, IndexDamaged."""
+    return _revision(_served(directory))
+
+
+def _served(directory: Path) -> Path:
+    """The folder of the catalog that serves an index. Raises IndexMissing, IndexDamaged."""
     if not exists(directory):
         raise IndexMissing(f"No index in {directory} yet: `cezsar index PATH...` makes one there.")
-    return _revision(home(directory))
+    return home(directory)
 
 
 def _revision(directory: Path) -> str:
