@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.encoder import Encoder
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity
@@ -114,6 +116,8 @@ def canonical(name: str) -> str:
 
 
 def _load(name: str, device: str, streams: str | None) -> Encoder:
+    if device == "cuda" and name != "toy":
+        runs_on_gpu(device)  # or it says that there is none
     return _EMBEDDED.get(name, _load_saved)(name, device, streams)
 
 
@@ -124,22 +128,26 @@ def _load_toy(_name: str, _device: str, _streams: str | None) -> Encoder:
 
 
 def _load_lite_objects(_name: str, device: str, _streams: str | None) -> Encoder:
-    from cezsar.encoders.devices import torch_device
     from cezsar.encoders.lite_objects import LiteObjects
 
-    return LiteObjects(torch_device(device))
+    return LiteObjects(device)
 
 
 def _load_lite(name: str, device: str, streams: str | None) -> Encoder:
-    from cezsar.encoders.devices import torch_device
-    from cezsar.encoders.joint import LITE, Joint
+    from cezsar.encoders import lean
 
-    return Joint(str(LITE), torch_device(device), name=name, streams=streams)
+    folder = Path(__file__).with_name("lite")
+    if (loaded := lean.load(folder, device, name=name, streams=streams)) is None:
+        raise EncoderError(f"{folder} is damaged: `pip install --force-reinstall cezsar` mends it.")
+    return loaded
 
 
 def _load_saved(name: str, device: str, streams: str | None) -> Encoder:
+    from cezsar.encoders import lean
+
+    if loaded := lean.load(Path(name), device, name=name, streams=streams):
+        return loaded
     from cezsar.encoders import dual, joint
-    from cezsar.encoders.devices import torch_device
 
     if joint.is_saved(name):
         return joint.Joint(name, torch_device(device), streams=streams)

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-import torch
+import ctypes
+import os
+from typing import TYPE_CHECKING
 
 from cezsar.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+
+
+def runs_on_gpu(name: str) -> bool:
+    """Whether the device of this name is a GPU; 'auto' is one where there is one.
+
+    Torch is asked only where there is a driver that it could use. Raises EncoderError where 'cuda' is not there.
+    """
+    if name == "cpu" or (name == "auto" and not _has_driver()):
+        return False
+    return torch_device(name).type == "cuda"
 
 
 def torch_device(name: str) -> torch.device:
     """The device of this name; 'auto' is a GPU where there is one. Raises EncoderError where it is not there."""
+    import torch
+
     if name == "cuda" and not torch.cuda.is_available():
         raise EncoderError("There is no GPU that torch can use here: --device cpu or auto works without one.")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
@@ -16,5 +35,15 @@ def torch_device(name: str) -> torch.device:
 
 def device_name(name: str) -> str:
     """What a device is called: a GPU's model, or 'cpu'."""
+    import torch
+
     device = torch_device(name)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True

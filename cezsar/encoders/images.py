@@ -19,10 +19,8 @@ from torchvision.transforms import v2
 from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
-from cezsar.encoders.weights import IMAGE_WEIGHTS
+from cezsar.encoders.weights import EMBEDDED_IMAGES, IMAGE_WEIGHTS
 from cezsar.errors import EncoderError
-
-EMBEDDED_IMAGES = "efficientnet-lite2"
 
 
 class Backbone(Protocol):

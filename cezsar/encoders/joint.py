@@ -6,8 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +15,10 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
+from cezsar.encoders.lean import NOT_OF_THE_SPACE, Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.errors import EncoderError
 from cezsar.model import OWN_FIELDS, CezsarConfig, CezsarModel, pad
 from cezsar.types import EncoderIdentity, Vectors, unit
-
-if TYPE_CHECKING:
-    from cezsar.encoders.images import Backbone
-    from cezsar.encoders.sentences import SentenceEncoder
-
-LITE = Path(__file__).with_name("lite")
-_NOT_OF_THE_SPACE = ("backbone", "sentence_encoder", "fps")  # their weights have fingerprints
 
 
 class Joint:
@@ -42,7 +35,7 @@ class Joint:
         if streams is not None and (streams == "visual" or model.objects is not None):
             model.config.streams = streams  # where there is no object stream, its own stay, for the caller to see
         self._config: CezsarConfig = model.config
-        said = {key: getattr(self._config, key) for key in OWN_FIELDS if key not in _NOT_OF_THE_SPACE}
+        said = {key: getattr(self._config, key) for key in OWN_FIELDS if key not in NOT_OF_THE_SPACE}
         parts = json.dumps(said, sort_keys=True) + fingerprint(model.state_dict())
         self.identity = EncoderIdentity(
             name=name or source,
@@ -72,26 +65,16 @@ class Joint:
         return unit(self._model.encode_sentences(embeddings).cpu().numpy())
 
     @cached_property
-    def _backbone(self) -> Backbone:  # a query needs only the words, indexing only the frames: each loads when asked
-        from cezsar.encoders.images import load_backbone
-
-        backbone = load_backbone(self._config.backbone, self._device)
-        self._check(backbone.fingerprint, self._config.backbone_sha256, f"image backbone {backbone.name!r}")
-        return backbone
+    def _backbone(self) -> Frames:  # a query needs only the words, indexing only the frames: each loads when asked
+        found = frames(self._config.backbone, self._device.type)
+        check_fingerprint(self, found.fingerprint, self._config.backbone_sha256, f"image backbone {found.name!r}")
+        return found
 
     @cached_property
-    def _sentences(self) -> SentenceEncoder:
-        from cezsar.encoders.sentences import SentenceEncoder
-
-        sentences = SentenceEncoder(self._device, self._config.sentence_encoder)
-        self._check(sentences.fingerprint, self._config.sentence_encoder_sha256, f"encoder {sentences.name!r}")
-        return sentences
-
-    def _check(self, found: str, recorded: str, what: str) -> None:
-        if found != recorded:
-            raise EncoderError(
-                f"{self.identity.name!r} was trained on other weights of its {what} than there are here."
-            )
+    def _sentences(self) -> Sentences:
+        found = sentences(self._config.sentence_encoder, self._device.type)
+        check_fingerprint(self, found.fingerprint, self._config.sentence_encoder_sha256, f"encoder {found.name!r}")
+        return found
 
 
 def is_saved(name: str) -> bool:

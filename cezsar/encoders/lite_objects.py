@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from cezsar.digest import sha256
-from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS
+from cezsar.encoders.devices import runs_on_gpu, torch_device
+from cezsar.encoders.lean import Sentences, sentences
+from cezsar.encoders.weights import EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 if TYPE_CHECKING:
-    import torch
-
+    from cezsar.encoders.embedded import EfficientNet
     from cezsar.encoders.images import ImageBackbone
-    from cezsar.encoders.sentences import SentenceEncoder
 
 _OBJECTS = Path(__file__).with_name("lite_objects.safetensors")
 # Chosen by retrieval on MSR-VTT videos, both ways; the paper takes the top 3 of 21,843 objects at temperature 1.
@@ -38,7 +38,7 @@ class LiteObjects:
 
     short_side = 260
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         self._device = device
 
     @cached_property
@@ -68,34 +68,35 @@ class LiteObjects:
         return self._sentences.encode(texts)
 
     @cached_property
-    def _frames(self) -> ImageBackbone:  # a query needs only the words, indexing only the frames: each loads when asked
-        from cezsar.encoders.images import ImageBackbone
+    def _frames(self) -> EfficientNet | ImageBackbone:  # a query needs only the words: each loads when asked
+        if runs_on_gpu(self._device):
+            from cezsar.encoders.images import ImageBackbone
 
-        return ImageBackbone(self._device)
+            return ImageBackbone(torch_device(self._device))
+        from cezsar.encoders.embedded import EfficientNet
+
+        return EfficientNet()
 
     @cached_property
-    def _sentences(self) -> SentenceEncoder:
-        from cezsar.encoders.sentences import SentenceEncoder
-
-        return SentenceEncoder(self._device)
+    def _sentences(self) -> Sentences:
+        return sentences(EMBEDDED_SENTENCES, self._device)
 
     @cached_property
     def _objects(self) -> Vectors:
         return np.asarray(load_file(_OBJECTS)["objects"], np.float32)
 
 
-def object_vectors(sentences: SentenceEncoder) -> Vectors:
+def object_vectors(encoder: Sentences) -> Vectors:
     """(1000, 384): the embedding of 'names: definition' of each ImageNet-1k object less their mean, by class number."""
     from timm.data import ImageNetInfo
 
     objects = ImageNetInfo("imagenet-1k")
     said = [objects.index_to_description(i, detailed=True) for i in range(objects.num_classes())]
-    rows = sentences.encode(said)
+    rows = encoder.encode(said)
     return np.asarray(rows - rows.mean(axis=0), np.float32)
 
 
 if __name__ == "__main__":  # python -m cezsar.encoders.lite_objects makes the shipped file again
-    from cezsar.encoders.devices import torch_device
     from cezsar.encoders.sentences import SentenceEncoder
 
     made = object_vectors(SentenceEncoder(torch_device("cpu")))

@@ -13,11 +13,10 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
-from cezsar.encoders.weights import SENTENCE_WEIGHTS
+from cezsar.encoders.weights import EMBEDDED_SENTENCES, SENTENCE_WEIGHTS
 from cezsar.errors import EncoderError
 from cezsar.types import Vectors, unit
 
-EMBEDDED_SENTENCES = "all-MiniLM-L6-v2"
 _UNUSED = "pooler."  # often left out of what is published, and then random; the mean is taken in its place
 
 

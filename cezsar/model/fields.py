@@ -1,0 +1,29 @@
+"""The fields of a CEZSAR model's config.json: their kinds and least values, for who reads one without transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STREAMS = ("visual", "object", "visual_object")
+KINDS: dict[str, type] = {  # what is ours; transformers adds its own, other ones in each version
+    "backbone": str, "backbone_sha256": str, "sentence_encoder": str, "sentence_encoder_sha256": str,
+    "feature_dim": int, "sentence_dim": int, "image_size": int, "fps": float, "num_frames": int, "joint_dim": int,
+    "d_model": int, "num_heads": int, "feedforward_dim": int, "dropout": float, "text_dropout": float,
+    "num_memories": int, "memory_dim": int, "num_objects": int, "top_objects": int, "object_temperature": float,
+    "streams": str, "visual_weight": float,
+}  # fmt: skip
+OWN_FIELDS = tuple(KINDS)
+_MOST = 1e9
+_LEAST = {  # of the whole numbers; the others may be 0
+    "feature_dim": 1, "sentence_dim": 1, "image_size": 1, "num_frames": 1, "joint_dim": 1, "num_heads": 1,
+    "feedforward_dim": 1, "memory_dim": 1, "top_objects": 1,
+}  # fmt: skip
+
+
+def check(values: Mapping[str, object]) -> None:
+    """Raise ValueError on a field of ours that has another type than it should, or is too small."""
+    for name, kind in KINDS.items():
+        value = values[name]
+        is_kind = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not is_kind or (kind is not str and not _LEAST.get(name, 0) <= float(str(value)) < _MOST):
+            raise ValueError(f"{name} cannot be {value!r}")
