@@ -128,7 +128,7 @@ class Searcher:
         against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
         return np.asarray(unit((wanted - against)[None])[0])
 
-    def _cache(self, session: catalog.Session) -> vectors.Cache | None:
+    def _cache(self, session: catalog.Snapshot) -> vectors.Cache | None:
         try:
             cache = maintenance.open_cache(self.store, session)
         except CacheUnusable as error:
@@ -141,7 +141,7 @@ class Searcher:
 class _Seek:
     """Nearest segments in one snapshot: the cache's, less what is masked, and the catalog's tail."""
 
-    def __init__(self, session: catalog.Session, cache: vectors.Cache | None, dimension: int, filters: Filters) -> None:
+    def __init__(self, session: catalog.Snapshot, cache: vectors.Cache | None, dimension: int, filters: Filters) -> None:
         chosen: frozenset[int] | None = None
         if filters.path is not None:
             chosen = frozenset(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cezsar import catalog
-from cezsar.catalog import Catalog, Counts, Embedding, File
+from cezsar.catalog import Catalog, Counts, Embedding, File, reading
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
 from cezsar.types import EncoderIdentity, Sampling, Segment
@@ -348,9 +348,9 @@ def test_outdated_catalog_in_a_read_only_folder_says_that_it_cannot_be_written(
 def test_each_write_is_one_generation(index: Path) -> None:
     with catalog.open_to_write(index) as store:
         for number in (1, 2, 3):
-            with store.write() as session:
-                assert catalog.generation(session) == number
-        assert generation(store) == 3
+            with store.write():
+                assert generation(store) == number - 1
+            assert generation(store) == number
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -516,7 +516,7 @@ def test_no_segment_id_is_ever_used_twice(index: Path) -> None:
             used += [i for i, _ in tail(store)]
             with store.write() as session:
                 catalog.purge_videos(session, [video_id])
-                assert catalog.last_segment_id(session) == 0
+            assert tail(store) == []
     assert used == [1, 2, 3, 4, 5, 6]
     assert add(index, "a.mp4", "red") == 4
 
@@ -524,13 +524,18 @@ def test_no_segment_id_is_ever_used_twice(index: Path) -> None:
 def test_changes_take_more_videos_than_a_statement_does(index: Path) -> None:
     add(index, "a.mp4", "red")
     many = list(range(40_000, 0, -1))
-    with catalog.open_to_write(index) as store, store.write() as session:
-        catalog.hide_videos(session, many)
-        assert catalog.counts(session).hidden_videos == 1
-        assert catalog.segment_ids(session, many).tolist() == [1]
-        assert list(catalog.places(session, many)) == [1]
-        catalog.purge_videos(session, many)
-        assert catalog.videos(session) == []
+    with catalog.open_to_write(index) as store:
+        with store.write() as session:
+            catalog.hide_videos(session, many)
+        with store.read() as snapshot:
+            assert catalog.counts(snapshot).hidden_videos == 1
+            assert catalog.segment_ids(snapshot, many).tolist() == [1]
+            assert list(catalog.places(snapshot, many)) == [1]
+            assert catalog.vectors_of(snapshot, np.array(many), dimension=8)[0].tolist() == [1]
+        with store.write() as session:
+            catalog.purge_videos(session, many)
+        with store.read() as snapshot:
+            assert catalog.videos(snapshot) == []
 
 
 # questions
@@ -550,7 +555,6 @@ def test_tail_is_what_is_newer_visible_and_of_the_chosen_videos(index: Path) -> 
         assert tail(store, after=2) == [(3, "green")]
         with store.read() as session:
             assert [catalog.num_segments_after(session, after) for after in (0, 3, 5)] == [5, 2, 0]
-            assert catalog.last_segment_id(session) == 5
 
 
 def test_segment_ids_are_those_of_the_videos_ascending(index: Path) -> None:
@@ -564,18 +568,60 @@ def test_segment_ids_are_those_of_the_videos_ascending(index: Path) -> None:
 def test_all_vectors_come_by_id_however_many_there_are(index: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(10_001, 8)).astype(np.float32)
     segments = tuple(Segment(float(i), i + 1.0) for i in range(len(rows)))
-    with catalog.open_to_write(index) as store, store.write() as session:
-        catalog.add_video(session, at("long.mp4"), HASH, Embedding(1.0, segments, (0,) * len(rows), rows))
-        ids, vectors = zip(*catalog.vectors(session, dimension=8), strict=True)
+    with catalog.open_to_write(index) as store:
+        with store.write() as session:
+            catalog.add_video(session, at("long.mp4"), HASH, Embedding(1.0, segments, (0,) * len(rows), rows))
+        with store.read() as snapshot:
+            ids, vectors = zip(*catalog.vectors(snapshot, dimension=8), strict=True)
+            late = [ids.tolist() for ids, _ in catalog.vectors(snapshot, dimension=8, after=9_999)]
     assert np.concatenate(ids).tolist() == list(range(1, 10_002))
     np.testing.assert_array_equal(np.concatenate(vectors), rows)
+    assert late == [[10_000, 10_001]]
+
+
+def test_vectors_of_segments_come_by_id_and_only_those_that_are_there(index: Path) -> None:
+    add(index, "a.mp4", "red", "blue", "green")
+    with catalog.open_to_read(index) as store, store.read() as snapshot:
+        ids, vectors = catalog.vectors_of(snapshot, np.array([3, 99, 1]), dimension=8)
+        none, no_vectors = catalog.vectors_of(snapshot, np.array([99]), dimension=8)
+    assert ids.tolist() == [1, 3]
+    np.testing.assert_array_equal(vectors, shows("red", "green").vectors)
+    assert (none.shape, no_vectors.shape) == ((0,), (0, 8))
+
+
+@pytest.mark.parametrize(
+    ("query", "plan"),
+    [
+        (
+            reading.PLACES.format("?"),
+            ["segments USING INTEGER PRIMARY KEY", "COVERING INDEX ix_segments_run"],
+        ),
+        (reading.HIDDEN, ["INDEX ix_videos_hidden", "segments USING COVERING INDEX"]),
+        (reading.DELETED, ["INDEX ix_deleted_segments_generation"]),
+        (reading.TAIL, ["segments USING INTEGER PRIMARY KEY", "videos USING INTEGER PRIMARY KEY"]),
+        (reading.OF_VIDEOS.format("?"), ["segments USING COVERING INDEX"]),
+        (reading.VECTORS_OF.format("?"), ["segments USING INTEGER PRIMARY KEY"]),
+    ],
+    ids=["places", "hidden", "deleted", "tail", "of videos", "vectors"],
+)
+def test_what_a_query_asks_of_the_catalog_is_answered_from_its_indices(
+    query: str, plan: list[str], index: Path
+) -> None:
+    add(index, "a.mp4", "red")
+    with catalog.open_to_read(index) as store, store.read() as snapshot:
+        steps = [row[3] for row in snapshot.execute(f"EXPLAIN QUERY PLAN {query}", (1,) * query.count("?"))]
+
+    assert all(any(wanted in step for step in steps) for wanted in plan), steps
+    assert not [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
 
 
 def test_places_know_their_run_and_its_range(index: Path) -> None:
-    with catalog.open_to_write(index) as store, store.write() as session:
-        for name in ("a.mp4", "b.mp4"):
-            catalog.add_video(session, at(name), HASH, shows("red", "red", "red", "blue", runs=(0, 0, 0, 1)))
-        places = catalog.places(session, [2, 4, 8, 99])
+    with catalog.open_to_write(index) as store:
+        with store.write() as session:
+            for name in ("a.mp4", "b.mp4"):
+                catalog.add_video(session, at(name), HASH, shows("red", "red", "red", "blue", runs=(0, 0, 0, 1)))
+        with store.read() as snapshot:
+            places = catalog.places(snapshot, [2, 4, 8, 99])
     a, b = Path("/videos/a.mp4"), Path("/videos/b.mp4")
     assert places == {
         2: catalog.Place(2, 1, a, Segment(1.0, 2.0), 0, Segment(0.0, 3.0)),

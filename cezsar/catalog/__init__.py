@@ -1,12 +1,21 @@
-"""The catalog: videos, segments and vectors in one SQLite database; the truth, and the only door to SQLAlchemy."""
+"""The catalog: videos, segments and vectors in one SQLite database; the truth, and the only door to SQLAlchemy.
 
-from sqlalchemy.orm import Session
+SQLAlchemy writes and Alembic migrates. Both take longer to load than a query takes: reading does without them, and what
+writes is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from cezsar.catalog import homes
+from cezsar.catalog.backup import backup, check
+from cezsar.catalog.connection import REVISION, Snapshot
 from cezsar.catalog.homes import FILE
 from cezsar.catalog.lock import was_interrupted
 from cezsar.catalog.reading import (
     Counts,
+    Embedding,
     Failure,
     File,
     Place,
@@ -16,7 +25,6 @@ from cezsar.catalog.reading import (
     failures,
     generation,
     inconsistencies,
-    last_segment_id,
     masked,
     num_segments_after,
     places,
@@ -25,13 +33,12 @@ from cezsar.catalog.reading import (
     segments,
     tail,
     vectors,
+    vectors_of,
     videos,
 )
 from cezsar.catalog.store import (
     Catalog,
     Info,
-    backup,
-    check,
     check_creatable,
     create,
     current,
@@ -43,17 +50,19 @@ from cezsar.catalog.store import (
     open_to_write,
     upgrade,
 )
-from cezsar.catalog.tables import REVISION
-from cezsar.catalog.writing import (
-    Embedding,
-    add_video,
-    forget_failures,
-    hide_videos,
-    note_failure,
-    place_video,
-    purge_videos,
-    replace_video,
-)
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from cezsar.catalog.writing import (
+        add_video,
+        forget_failures,
+        hide_videos,
+        note_failure,
+        place_video,
+        purge_videos,
+        replace_video,
+    )
 
 __all__ = [
     "FILE",
@@ -66,6 +75,7 @@ __all__ = [
     "Info",
     "Place",
     "Session",
+    "Snapshot",
     "Video",
     "add_video",
     "backup",
@@ -82,7 +92,6 @@ __all__ = [
     "hide_videos",
     "homes",
     "inconsistencies",
-    "last_segment_id",
     "locked",
     "masked",
     "needs_a_writer",
@@ -101,6 +110,19 @@ __all__ = [
     "tail",
     "upgrade",
     "vectors",
+    "vectors_of",
     "videos",
     "was_interrupted",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Session":
+        from sqlalchemy.orm import Session
+
+        return Session
+    if name in __all__:
+        from cezsar.catalog import writing
+
+        return getattr(writing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What can be asked of the catalog, each inside a Catalog.read() or write()."""
+"""What can be asked of the catalog, each of a snapshot that Catalog.read() gives: plain SQL on SQLite."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, func, or_, select, text
-from sqlalchemy.orm import Session
 
-from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, RootRow, SegmentRow, VideoRow, chunks
+from cezsar.catalog.connection import Snapshot, chunks
 from cezsar.errors import IndexDamaged
 from cezsar.types import Ids, Segment, Vectors
 
-_FOREIGN_KEYS = text("PRAGMA foreign_key_check")
 _CHUNK = 10_000  # vectors that are read at once
 _LONGEST_S = 1e12  # no video is longer
+
+
+# What a query asks; a test holds that indices answer it
+HIDDEN = "SELECT segments.id FROM videos JOIN segments ON video_id = videos.id WHERE hidden = 1"
+DELETED = "SELECT segment_id FROM deleted_segments WHERE generation > ?"
+TAIL = """
+SELECT segments.id, video_id, vector FROM segments JOIN videos ON videos.id = video_id
+WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
+"""
+OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
+VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
+PLACES = """
+SELECT segments.id, video_id, roots.path, videos.path, start_s, end_s, run,
+    (SELECT min(start_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run),
+    (SELECT max(end_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run)
+FROM segments JOIN videos ON videos.id = video_id JOIN roots ON roots.id = root_id WHERE segments.id IN ({})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,182 +94,159 @@ class Counts:
     hidden_videos: int
 
 
-def generation(session: Session) -> int:
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours."""
+
+    duration_s: float
+    segments: tuple[Segment, ...]
+    runs: tuple[int, ...]
+    vectors: Vectors
+
+
+def generation(snapshot: Snapshot) -> int:
     """How many changes the catalog has seen."""
-    return session.scalars(select(InfoRow.generation)).one()
+    (found,) = snapshot.execute("SELECT generation FROM index_info").fetchone()
+    return int(found)
 
 
-def videos(session: Session) -> list[Video]:
+def videos(snapshot: Snapshot) -> list[Video]:
     """Every video, hidden ones too, in the order in which they came."""
-    rows = session.execute(
-        select(
-            VideoRow.id,
-            RootRow.path,
-            VideoRow.path,
-            VideoRow.size,
-            VideoRow.mtime_ns,
-            VideoRow.content_sha256,
-            VideoRow.duration_s,
-            VideoRow.hidden,
-        )
-        .join(RootRow)
-        .order_by(VideoRow.id)
+    rows = snapshot.execute(
+        "SELECT videos.id, roots.path, videos.path, size, mtime_ns, content_sha256, duration_s, hidden"
+        " FROM videos JOIN roots ON roots.id = root_id ORDER BY videos.id"
     )
-    return [Video(row[0], File(*row[1:5]), *row[5:]) for row in rows]
+    return [Video(row[0], File(*row[1:5]), row[5], row[6], bool(row[7])) for row in rows]
 
 
-def failures(session: Session) -> list[Failure]:
+def failures(snapshot: Snapshot) -> list[Failure]:
     """The files that could not be decoded, by path."""
-    columns = (FailureRow.path, FailureRow.size, FailureRow.mtime_ns, FailureRow.decoder, FailureRow.reason)
-    return [Failure(*row) for row in session.execute(select(*columns).order_by(FailureRow.path))]
+    rows = snapshot.execute("SELECT path, size, mtime_ns, decoder, reason FROM failures ORDER BY path")
+    return [Failure(*row) for row in rows]
 
 
-def roots(session: Session) -> list[bytes]:
+def roots(snapshot: Snapshot) -> list[bytes]:
     """The folders that videos, hidden ones too, are kept relative to."""
-    return list(session.scalars(select(RootRow.path).where(RootRow.id.in_(select(VideoRow.root_id)))))
+    rows = snapshot.execute("SELECT path FROM roots WHERE id IN (SELECT root_id FROM videos)")
+    return [path for (path,) in rows]
 
 
-def counts(session: Session) -> Counts:
+def counts(snapshot: Snapshot) -> Counts:
     """What there is to search."""
-    shown = select(func.count(), func.coalesce(func.sum(VideoRow.duration_s), 0.0)).where(~VideoRow.hidden)
-    num_videos, duration_s = session.execute(shown).one()
-    num_segments = session.scalars(select(func.count()).select_from(SegmentRow).join(VideoRow).where(~VideoRow.hidden))
-    num_hidden = session.scalars(select(func.count()).select_from(VideoRow).where(VideoRow.hidden))
-    return Counts(num_videos, num_segments.one(), duration_s, num_hidden.one())
+    shown = "SELECT count(*), coalesce(sum(duration_s), 0.0) FROM videos WHERE hidden = 0"
+    num_videos, duration_s = snapshot.execute(shown).fetchone()
+    segments_shown = "SELECT count(*) FROM segments JOIN videos ON videos.id = video_id WHERE hidden = 0"
+    (num_segments,) = snapshot.execute(segments_shown).fetchone()
+    (num_hidden,) = snapshot.execute("SELECT count(*) FROM videos WHERE hidden = 1").fetchone()
+    return Counts(num_videos, num_segments, duration_s, num_hidden)
 
 
-def last_segment_id(session: Session) -> int:
-    """The highest id given to a segment that is still there; 0 when there is none."""
-    return session.scalars(select(func.coalesce(func.max(SegmentRow.id), 0))).one()
-
-
-def num_segments_after(session: Session, segment_id: int) -> int:
+def num_segments_after(snapshot: Snapshot, segment_id: int) -> int:
     """How many segments, hidden ones too, have a higher id."""
-    return session.scalars(select(func.count()).select_from(SegmentRow).where(SegmentRow.id > segment_id)).one()
+    (found,) = snapshot.execute("SELECT count(*) FROM segments WHERE id > ?", (segment_id,)).fetchone()
+    return int(found)
 
 
-def vectors(session: Session, *, dimension: int) -> Iterator[tuple[Ids, Vectors]]:
-    """All segments' ids and vectors, hidden ones too, by id, in bounded chunks."""
-    last = 0
+def vectors(snapshot: Snapshot, *, dimension: int, after: int = 0) -> Iterator[tuple[Ids, Vectors]]:
+    """The ids above after and vectors of all segments, hidden ones too, by id, in bounded chunks."""
     while True:
-        query = select(SegmentRow.id, SegmentRow.vector).where(SegmentRow.id > last).order_by(SegmentRow.id)
-        rows = session.execute(query.limit(_CHUNK)).all()
+        query = f"SELECT id, vector FROM segments WHERE id > ? ORDER BY id LIMIT {_CHUNK}"
+        rows = snapshot.execute(query, (after,)).fetchall()
         if not rows:
             return
-        last = rows[-1][0]
-        yield np.array([row[0] for row in rows], np.int64), _matrix([row[1] for row in rows], dimension)
+        after = rows[-1][0]
+        yield _ids(rows), _matrix([row[1] for row in rows], dimension)
+
+
+def vectors_of(snapshot: Snapshot, ids: Ids, *, dimension: int) -> tuple[Ids, Vectors]:
+    """The vectors of these segments, by ascending id: (N,) ids and (N, D); those that are not there are left out."""
+    rows: list[tuple[int, bytes]] = []
+    for some in chunks(np.sort(ids).tolist()):
+        rows += snapshot.execute(VECTORS_OF.format(_marks(some)), some)
+    return _ids(rows), _matrix([row[1] for row in rows], dimension)
 
 
 def tail(
-    session: Session, *, after: int, dimension: int, video_ids: frozenset[int] | None = None
+    snapshot: Snapshot, *, after: int, dimension: int, video_ids: frozenset[int] | None = None
 ) -> tuple[Ids, Vectors]:
     """Visible segments with an id above after, of the given videos or of all: (N,) ids and (N, D) vectors."""
-    query = (
-        select(SegmentRow.id, SegmentRow.video_id, SegmentRow.vector)
-        .join(VideoRow)
-        .where(SegmentRow.id > after, ~VideoRow.hidden)
-        .order_by(SegmentRow.id)
-    )
-    rows = [row for row in session.execute(query) if video_ids is None or row[1] in video_ids]
-    return np.array([row[0] for row in rows], np.int64), _matrix([row[2] for row in rows], dimension)
+    rows = [row for row in snapshot.execute(TAIL, (after,)) if video_ids is None or row[1] in video_ids]
+    return _ids(rows), _matrix([row[2] for row in rows], dimension)
 
 
-def hidden(session: Session) -> Ids:
+def hidden(snapshot: Snapshot) -> Ids:
     """The segments of hidden videos."""
-    return np.array(session.scalars(select(SegmentRow.id).join(VideoRow).where(VideoRow.hidden)).all(), np.int64)
+    return _ids(snapshot.execute(HIDDEN).fetchall())
 
 
-def deleted(session: Session, *, since: int) -> Ids:
+def deleted(snapshot: Snapshot, *, since: int) -> Ids:
     """The segments that were deleted after a generation."""
-    query = select(DeletedSegmentRow.segment_id).where(DeletedSegmentRow.generation > since)
-    return np.array(session.scalars(query).all(), np.int64)
+    return _ids(snapshot.execute(DELETED, (since,)).fetchall())
 
 
-def masked(session: Session, *, since: int) -> Ids:
+def masked(snapshot: Snapshot, *, since: int) -> Ids:
     """Segments that a cache of generation since holds and that must not be found: of hidden videos, or deleted."""
-    return np.concatenate([hidden(session), deleted(session, since=since)])
+    return np.concatenate([hidden(snapshot), deleted(snapshot, since=since)])
 
 
-def segment_ids(session: Session, video_ids: Iterable[int]) -> Ids:
+def segment_ids(snapshot: Snapshot, video_ids: Iterable[int]) -> Ids:
     """The ids of these videos' segments, ascending."""
-    found: list[int] = []
+    found: list[tuple[int]] = []
     for some in chunks(sorted(video_ids)):
-        found += session.scalars(select(SegmentRow.id).where(SegmentRow.video_id.in_(some)))
-    return np.sort(np.array(found, np.int64))
+        found += snapshot.execute(OF_VIDEOS.format(_marks(some)), some)
+    return np.sort(_ids(found))
 
 
-def segments(session: Session, video_id: int, *, dimension: int) -> tuple[tuple[Segment, ...], Vectors]:
+def segments(snapshot: Snapshot, video_id: int, *, dimension: int) -> tuple[tuple[Segment, ...], Vectors]:
     """A video's segments in order, and their (N, D) vectors."""
-    rows = session.execute(
-        select(SegmentRow.start_s, SegmentRow.end_s, SegmentRow.vector)
-        .where(SegmentRow.video_id == video_id)
-        .order_by(SegmentRow.id)
-    ).all()
+    query = "SELECT start_s, end_s, vector FROM segments WHERE video_id = ? ORDER BY id"
+    rows = snapshot.execute(query, (video_id,)).fetchall()
     return tuple(_segment(row[0], row[1]) for row in rows), _matrix([row[2] for row in rows], dimension)
 
 
-def places(session: Session, ids: Sequence[int]) -> dict[int, Place]:
+def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
     """Where these segments are; ids that are not there are left out."""
     found: dict[int, Place] = {}
+    paths: dict[tuple[bytes, bytes], Path] = {}
     for some in chunks(ids):
-        of_videos = select(SegmentRow.video_id).where(SegmentRow.id.in_(some))
-        whole = (
-            select(
-                SegmentRow.video_id,
-                SegmentRow.run,
-                func.min(SegmentRow.start_s).label("start_s"),
-                func.max(SegmentRow.end_s).label("end_s"),
-            )
-            .where(SegmentRow.video_id.in_(of_videos))
-            .group_by(SegmentRow.video_id, SegmentRow.run)
-            .subquery()
-        )
-        rows = session.execute(
-            select(
-                SegmentRow.id,
-                SegmentRow.video_id,
-                RootRow.path,
-                VideoRow.path,
-                SegmentRow.start_s,
-                SegmentRow.end_s,
-                SegmentRow.run,
-                whole.c.start_s,
-                whole.c.end_s,
-            )
-            .join(VideoRow, VideoRow.id == SegmentRow.video_id)
-            .join(RootRow, RootRow.id == VideoRow.root_id)
-            .join(whole, and_(whole.c.video_id == SegmentRow.video_id, whole.c.run == SegmentRow.run))
-            .where(SegmentRow.id.in_(some))
-        )
-        for row in rows:
-            path = Path(os.fsdecode(_joined(row[2], row[3])))
+        for row in snapshot.execute(PLACES.format(_marks(some)), some):
+            if (path := paths.get(row[2:4])) is None:
+                path = paths[row[2:4]] = Path(os.fsdecode(_joined(row[2], row[3])))
             found[row[0]] = Place(row[0], row[1], path, _segment(row[4], row[5]), row[6], _segment(row[7], row[8]))
     return found
 
 
-def inconsistencies(session: Session) -> list[str]:
+def inconsistencies(snapshot: Snapshot) -> list[str]:
     """What the database itself finds wrong, and videos and segments that make no sense; empty where all is well."""
-    problems = [f"the catalog: {row}" for row in session.scalars(text("PRAGMA integrity_check(20)")) if row != "ok"]
-    problems += [f"the catalog: a row of {row[0]} refers to nothing" for row in session.execute(_FOREIGN_KEYS)]
-    empty = select(func.count()).select_from(VideoRow).where(~VideoRow.id.in_(select(SegmentRow.video_id)))
-    backward = select(func.count()).select_from(SegmentRow).where(SegmentRow.start_s >= SegmentRow.end_s)
-    no_time = or_(
-        func.typeof(SegmentRow.start_s) != "real", func.typeof(SegmentRow.end_s) != "real",
-        SegmentRow.start_s < 0, SegmentRow.end_s > _LONGEST_S,
-    )  # fmt: skip
-    timeless = select(func.count()).select_from(SegmentRow).where(no_time)
-    numberless = select(func.count()).select_from(SegmentRow).where(SegmentRow.id < 1)
-    nameless = select(func.count()).select_from(VideoRow).where(func.typeof(VideoRow.path) != "blob")
-    for query, what in (
-        (empty, "videos have no segments"),
-        (backward, "segments end before they start"),
-        (timeless, "segments have times that cannot be"),
-        (numberless, "segments have ids that cannot be"),
-        (nameless, "videos have paths that cannot be"),
+    problems = [f"the catalog: {told}" for (told,) in snapshot.execute("PRAGMA integrity_check(20)") if told != "ok"]
+    problems += [
+        f"the catalog: a row of {row[0]} refers to nothing" for row in snapshot.execute("PRAGMA foreign_key_check")
+    ]
+    for rows, what in (
+        ("videos WHERE id NOT IN (SELECT video_id FROM segments)", "videos have no segments"),
+        ("segments WHERE start_s >= end_s", "segments end before they start"),
+        (
+            "segments WHERE typeof(start_s) != 'real' OR typeof(end_s) != 'real' OR start_s < 0"
+            f" OR end_s > {_LONGEST_S}",
+            "segments have times that cannot be",
+        ),
+        ("segments WHERE id < 1", "segments have ids that cannot be"),
+        ("videos WHERE typeof(path) != 'blob'", "videos have paths that cannot be"),
     ):
-        if count := session.scalars(query).one():
+        (count,) = snapshot.execute(f"SELECT count(*) FROM {rows}").fetchone()
+        if count:
             problems.append(f"{count} {what}")
     return problems
+
+
+def _marks(values: Sequence[int]) -> str:
+    """The places of so many values in a statement."""
+    return ",".join("?" * len(values))
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:
+    """The first column."""
+    return np.array([row[0] for row in rows], np.int64)
 
 
 def _joined(root: object, path: object) -> bytes:

@@ -6,23 +6,23 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text, update
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
-from sqlalchemy.orm import Session
-
-from cezsar.catalog.homes import FILE, home, previous, sync
+from cezsar.catalog.connection import BUSY_MS, REVISION, Snapshot, connect, is_writable, revision, translated
+from cezsar.catalog.homes import FILE, home, previous
 from cezsar.catalog.lock import WriterLock, was_interrupted
-from cezsar.catalog.tables import REVISION, InfoRow
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
 from cezsar.types import EncoderIdentity, Sampling
 
-_BUSY_MS = 30_000
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.orm import Session
+
+_INFO = "SELECT index_id, encoder, weights_sha256, streams, dimension, generation, fps, window_s, stride_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,62 +37,81 @@ class Info:
 class Catalog:
     """An open catalog. read() gives a consistent snapshot; write() one transaction, all or nothing.
 
-    follows_interruption says that the writer before this one was killed.
+    follows_interruption says that the writer before this one was killed. Reading needs no SQLAlchemy, which takes
+    longer to load than a query takes.
     """
 
-    def __init__(self, engine: Engine, directory: Path, lock: WriterLock | None = None) -> None:
-        self._engine = engine
+    def __init__(self, directory: Path, lock: WriterLock | None = None) -> None:
+        self._idle: list[sqlite3.Connection] = []
         self._lock = lock
         self.directory = directory
         self.follows_interruption = lock is not None and lock.was_interrupted
-        try:
-            with self.read() as session:
-                self.info = _info(session.scalars(select(InfoRow).limit(2)).all(), directory)
-        except BaseException:
-            engine.dispose()
-            raise
+        with self.read() as snapshot:
+            self.info = _info(snapshot.execute(f"{_INFO} FROM index_info LIMIT 2").fetchall(), directory)
 
     def __enter__(self) -> Catalog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
+        while self._idle:
+            self._idle.pop().close()
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session in which every query sees the same state."""
-        with _translated(self.directory), Session(self._engine, expire_on_commit=False) as session:
-            yield session
+    def read(self) -> Iterator[Snapshot]:
+        """A snapshot: everything that is asked of it has the same state."""
+        with translated(self.directory):
+            connection = self._idle.pop() if self._idle else connect(self.directory)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("ROLLBACK")
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in one transaction with a generation of its own; committed at the end, or else undone."""
-        engine = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        with _translated(self.directory), Session(engine) as session, session.begin():
-            session.execute(update(InfoRow).values(generation=InfoRow.generation + 1))
+        """A session in one transaction with a generation of its own; committed at the end, or else undone.
+
+        Raises IndexReadOnly where the catalog was opened to read.
+        """
+        if self._lock is None:
+            raise IndexReadOnly(f"The index in {self.directory} was opened to read, and cannot be written.")
+        from sqlalchemy.orm import Session
+
+        from cezsar.catalog.writing import next_generation
+
+        with _raised(self.directory), Session(self._engine) as session, session.begin():
+            next_generation(session)
             yield session
 
+    @cached_property
+    def _engine(self) -> Engine:
+        engine = _engine(_url(self.directory / FILE), wal=True)
+        return engine.execution_options(begin="BEGIN IMMEDIATE")
 
-def _info(rows: Sequence[InfoRow], directory: Path) -> Info:
+
+def _info(rows: Sequence[tuple[Any, ...]], directory: Path) -> Info:
     damaged = IndexDamaged(
         f"The catalog in {directory} does not say what made it; it was not made whole, or is damaged."
     )
     if len(rows) != 1:
         raise damaged
-    row = rows[0]
-    texts = (row.index_id, row.encoder, row.weights_sha256, row.streams)
-    if not all(isinstance(text, str) for text in texts) or not all(
-        isinstance(number, int) and 0 <= number - least < 1 << 62
-        for number, least in ((row.dimension, 1), (row.generation, 0))
+    index_id, encoder, weights_sha256, streams, dimension, generation, *times = rows[0]
+    if not all(isinstance(text, str) for text in (index_id, encoder, weights_sha256, streams)) or not all(
+        isinstance(number, int) and 0 <= number - least < 1 << 62 for number, least in ((dimension, 1), (generation, 0))
     ):
         raise damaged
     try:
-        sampling = Sampling(row.fps, row.window_s, row.stride_s)
+        sampling = Sampling(*times)
     except (SettingsError, TypeError):
         raise damaged from None
-    return Info(row.index_id, EncoderIdentity(row.encoder, row.weights_sha256, row.dimension, row.streams), sampling)
+    return Info(index_id, EncoderIdentity(encoder, weights_sha256, dimension, streams), sampling)
 
 
 def exists(directory: Path) -> bool:
@@ -108,10 +127,14 @@ def exists(directory: Path) -> bool:
 
 def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
     """Make an empty catalog, open for writing; it appears whole or not at all. Raises IndexReadOnly, IndexLocked."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import Session
+
+    from cezsar.catalog.tables import InfoRow
     from cezsar.migrations import upgrade as migrate
 
     draft = directory / f"{FILE}.{os.getpid()}.new"
-    with _translated(directory):
+    with _raised(directory):
         directory.mkdir(parents=True, exist_ok=True)
         _check_writable(directory)
         lock = WriterLock(directory)
@@ -135,7 +158,7 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
                 )
             engine.dispose()
             _place(draft, directory / FILE)
-            return Catalog(_engine(_url(directory / FILE), wal=True), directory, lock)
+            return Catalog(directory, lock)
         except BaseException:
             lock.release()
             raise
@@ -161,7 +184,7 @@ def open_previous(directory: Path) -> Catalog:
 
 def _opened_to_read(place: Path) -> Catalog:
     _check_revision(place)
-    return Catalog(_engine(_reading_url(place)), place)
+    return Catalog(place)
 
 
 def open_to_write(directory: Path) -> Catalog:
@@ -177,7 +200,7 @@ def open_to_write(directory: Path) -> Catalog:
             break
         lock.release()  # another catalog has begun to serve meanwhile
     try:
-        return Catalog(_engine(_url(place / FILE), wal=True), place, lock)
+        return Catalog(place, lock)
     except BaseException:
         lock.release()
         raise
@@ -186,26 +209,26 @@ def open_to_write(directory: Path) -> Catalog:
 def locked(directory: Path) -> WriterLock:
     """The right to write to an index, without opening it. Raises IndexReadOnly, IndexLocked."""
     _check_writable(directory)
-    with _translated(directory):
+    with translated(directory):
         return WriterLock(directory)
 
 
 def needs_a_writer(directory: Path) -> bool:
     """Whether the last writer was killed, and what it left behind could be cleared up."""
     place = home(directory)
-    return was_interrupted(place) and _is_writable(place)
+    return was_interrupted(place) and is_writable(place)
 
 
 def check_creatable(directory: Path) -> None:
     """Raise IndexReadOnly where no index could be made in this folder; makes nothing."""
     above = next((path for path in (directory, *directory.parents) if path.exists()), directory)
-    if not above.is_dir() or not _is_writable(above):
+    if not above.is_dir() or not is_writable(above):
         raise IndexReadOnly(f"The index folder {directory} cannot be made: {above} cannot be written.")
 
 
 def current(directory: Path) -> str:
     """The schema revision of an index's catalog. Raises IndexMissing, IndexDamaged."""
-    return _revision(_served(directory))
+    return revision(_served(directory))
 
 
 def _served(directory: Path) -> Path:
@@ -213,18 +236,6 @@ def _served(directory: Path) -> Path:
     if not exists(directory):
         raise IndexMissing(f"No index in {directory} yet: `cezsar index PATH...` makes one there.")
     return home(directory)
-
-
-def _revision(directory: Path) -> str:
-    engine = _engine(_reading_url(directory))
-    try:
-        with _translated(directory), engine.connect() as connection:
-            revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one_or_none()
-    finally:
-        engine.dispose()
-    if revision is None:
-        raise IndexDamaged(f"{directory / FILE} is not a catalog of CEZSAR.")
-    return str(revision)
 
 
 def upgrade(directory: Path) -> str:
@@ -236,53 +247,9 @@ def upgrade(directory: Path) -> str:
         raise _newer(directory, before)
     if before < REVISION:
         place = home(directory)
-        with locked(place), _translated(place):
+        with locked(place), _raised(place):
             migrate(_url(place / FILE))
     return before
-
-
-def backup(directory: Path, target: Path) -> None:
-    """Write a consistent copy of the catalog to target, while others read and write; whole or not at all.
-
-    Raises IndexMissing, BadIndex where target cannot be written, IndexDamaged where the copy is not sound.
-    """
-    current(directory)
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
-    engine = _engine(_reading_url(home(directory)))
-    try:
-        with _translated(target.parent), engine.connect() as connection, closing(sqlite3.connect(draft)) as copy:
-            connection.connection.dbapi_connection.backup(copy)  # type: ignore[union-attr]
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
-        check(draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-        sync(target.parent)
-    except (sqlite3.Error, OSError) as error:
-        raise BadIndex(f"The backup {target} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
-    finally:
-        engine.dispose()
-        draft.unlink(missing_ok=True)
-
-
-def check(file: Path) -> str:
-    """The schema revision of a catalog in a file of any name. Raises IndexDamaged where it is none, or not sound."""
-    url = URL.create("sqlite", database="file:" + quote(str(file)), query={"mode": "ro", "uri": "true"})
-    engine = _engine(url)
-    try:
-        with engine.connect() as connection:
-            revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
-            told = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
-            count = connection.execute(text("SELECT count(*) FROM index_info")).scalar_one()
-    except DatabaseError as error:
-        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error.orig}.") from None
-    except UnicodeDecodeError as error:
-        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error}.") from None
-    finally:
-        engine.dispose()
-    if told != "ok" or count != 1:
-        raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {told}.")
-    return str(revision)
 
 
 def _place(draft: Path, target: Path) -> None:
@@ -302,53 +269,43 @@ def _place(draft: Path, target: Path) -> None:
 
 
 def _check_writable(directory: Path) -> None:
-    if not _is_writable(directory):
+    if not is_writable(directory):
         raise IndexReadOnly(f"The index folder {directory} cannot be written.")
-
-
-def _is_writable(directory: Path) -> bool:
-    return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _check_revision(directory: Path) -> None:
     """That the catalog in this very folder has a schema that serves."""
-    revision = _revision(directory)
-    if revision < REVISION:
+    found = revision(directory)
+    if found < REVISION:
         raise IndexOutdated(
-            f"The index in {directory} has schema {revision}, this CEZSAR needs {REVISION}: "
+            f"The index in {directory} has schema {found}, this CEZSAR needs {REVISION}: "
             f"`cezsar db upgrade --index {directory}` brings it up to date and keeps everything."
         )
-    if revision > REVISION:
-        raise _newer(directory, revision)
+    if found > REVISION:
+        raise _newer(directory, found)
 
 
-def _newer(directory: Path, revision: str) -> IndexOutdated:
+def _newer(directory: Path, found: str) -> IndexOutdated:
     return IndexOutdated(
-        f"The index in {directory} has schema {revision}, newer than this CEZSAR's {REVISION}: "
+        f"The index in {directory} has schema {found}, newer than this CEZSAR's {REVISION}: "
         "`pip install --upgrade cezsar` updates the package."
     )
 
 
 def _url(path: Path) -> URL:
+    from sqlalchemy import URL
+
     return URL.create("sqlite", database=str(path))
 
 
-def _reading_url(directory: Path) -> URL:
-    """Read-only; where SQLite could not keep its own files beside the catalog, as one that nobody changes."""
-    query = {"mode": "ro", "uri": "true"}
-    log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
-    is_logged = log.exists() and (log.stat().st_size > 0 or shared.exists())
-    if not is_logged and not _is_writable(directory):
-        query["immutable"] = "1"
-    return URL.create("sqlite", database="file:" + quote(str(directory / FILE)), query=query)
-
-
 def _engine(url: URL, *, wal: bool = False) -> Engine:
+    from sqlalchemy import create_engine, event
+
     engine = create_engine(url)
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: pysqlite would not before a SELECT
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
         if wal:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -364,20 +321,12 @@ def _begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _translated(directory: Path) -> Iterator[None]:
-    """The database's and the system's errors as ours."""
-    try:
-        yield
-    except (OperationalError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error)
-        if "readonly" in reason or isinstance(error, PermissionError):
-            raise IndexReadOnly(f"The index folder {directory} cannot be written ({reason}).") from None
-        if "no such table" in reason or "no such column" in reason:
-            raise IndexDamaged(f"{directory / FILE} is not a catalog of CEZSAR ({reason}).") from None
-        raise BadIndex(f"The index in {directory} cannot be used: {reason}.") from None
-    except IntegrityError:
-        raise BadIndex(f"Another command changed the index in {directory} just now: run this one again.") from None
-    except DatabaseError as error:
-        raise IndexDamaged(f"The catalog in {directory} is damaged: {error.orig}.") from None
-    except UnicodeDecodeError as error:  # in a name or text, or in what SQLite says of one
-        raise IndexDamaged(f"The catalog in {directory} is damaged: {error}.") from None
+def _raised(directory: Path) -> Iterator[None]:
+    """SQLAlchemy's errors as SQLite's own, and these as ours."""
+    from sqlalchemy.exc import DBAPIError
+
+    with translated(directory):
+        try:
+            yield
+        except DBAPIError as error:
+            raise error.orig or error from None

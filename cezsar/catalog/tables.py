@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-REVISION = "0003"  # the newest revision in migrations/versions
-_MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
 
 
 class Base(DeclarativeBase):
@@ -40,7 +36,11 @@ class RootRow(Base):
 
 class VideoRow(Base):
     __tablename__ = "videos"
-    __table_args__ = (UniqueConstraint("root_id", "path"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("root_id", "path"),
+        Index("ix_videos_hidden", "id", sqlite_where=text("hidden = 1")),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     root_id: Mapped[int] = mapped_column(ForeignKey("roots.id"))
     path: Mapped[bytes] = mapped_column(LargeBinary)
@@ -55,7 +55,11 @@ class SegmentRow(Base):
     """run numbers the stretches of near-identical neighbours within a video; ids are never used twice."""
 
     __tablename__ = "segments"
-    __table_args__ = (Index("ix_segments_place", "video_id", "start_s", unique=True), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index("ix_segments_place", "video_id", "start_s", unique=True),
+        Index("ix_segments_run", "video_id", "run", "start_s", "end_s"),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
     start_s: Mapped[float]
@@ -81,9 +85,3 @@ class FailureRow(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     decoder: Mapped[str]
     reason: Mapped[str]
-
-
-def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Runs of values, each short enough for one statement."""
-    for start in range(0, len(values), _MANY):
-        yield values[start : start + _MANY]

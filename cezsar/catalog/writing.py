@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from cezsar.catalog.reading import Failure, File, generation
-from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, RootRow, SegmentRow, VideoRow, chunks
-from cezsar.types import Segment, Vectors
+from cezsar.catalog.connection import chunks
+from cezsar.catalog.reading import Embedding, Failure, File
+from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, RootRow, SegmentRow, VideoRow
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours."""
-
-    duration_s: float
-    segments: tuple[Segment, ...]
-    runs: tuple[int, ...]
-    vectors: Vectors
+def next_generation(session: Session) -> None:
+    """Count one more change."""
+    session.execute(update(InfoRow).values(generation=InfoRow.generation + 1))
 
 
 def add_video(session: Session, file: File, content_sha256: bytes, embedding: Embedding) -> int:
@@ -110,7 +105,7 @@ def _add_segments(session: Session, video_id: int, embedding: Embedding) -> None
 
 
 def _delete_segments(session: Session, video_ids: Sequence[int]) -> None:
-    now = generation(session)
+    now = session.scalars(select(InfoRow.generation)).one()
     for some in chunks(video_ids):
         gone = select(SegmentRow.id, literal(now)).where(SegmentRow.video_id.in_(some))
         session.execute(insert(DeletedSegmentRow).from_select(["segment_id", "generation"], gone))

@@ -26,7 +26,7 @@ def rebuild(index: catalog.Catalog) -> vectors.Stamp:
         )
 
 
-def open_cache(index: catalog.Catalog, session: catalog.Session) -> vectors.Cache:
+def open_cache(index: catalog.Catalog, session: catalog.Snapshot) -> vectors.Cache:
     """The cache for a session that has asked nothing yet: opened first, it is never newer than what is asked then.
 
     Raises CacheUnusable with the reason; one that is newer than the catalog belongs to a later state of it, which was

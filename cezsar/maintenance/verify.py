@@ -47,7 +47,7 @@ def verify(index: catalog.Catalog) -> Verification:
     return Verification(num_videos, num_segments, tuple(problems))
 
 
-def _differences(session: catalog.Session, cache: vectors.Cache | None, *, dimension: int) -> list[str]:
+def _differences(session: catalog.Snapshot, cache: vectors.Cache | None, *, dimension: int) -> list[str]:
     """Vectors that are not unit, and what the cache has too much, too little or otherwise."""
     num_bad = num_missing = num_other = 0
     known = [np.empty(0, np.int64)]

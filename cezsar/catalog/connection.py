@@ -1,0 +1,77 @@
+"""SQLite itself: connections to read with, and what it and the system complain of as errors of ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote
+
+from cezsar.catalog.homes import FILE
+from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
+
+REVISION = "0004"  # the newest revision in migrations/versions
+BUSY_MS = 30_000
+_MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
+
+Snapshot: TypeAlias = sqlite3.Connection  # in a transaction: everything that is asked of it has the same state
+
+
+def connect(directory: Path) -> sqlite3.Connection:
+    """A connection that can only read; where SQLite could not keep its own files beside the catalog, as one that
+    nobody changes."""
+    log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
+    is_logged = log.exists() and (log.stat().st_size > 0 or shared.exists())
+    return open_file(directory / FILE, immutable=not is_logged and not is_writable(directory))
+
+
+def open_file(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """A connection that can only read a database of any name."""
+    uri = f"file:{quote(os.fspath(path))}?mode=ro" + ("&immutable=1" if immutable else "")
+    # we say BEGIN ourselves: the module would not before a SELECT
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return connection
+
+
+def revision(directory: Path) -> str:
+    """The schema revision of the catalog in this very folder. Raises IndexDamaged."""
+    with translated(directory), closing(connect(directory)) as connection:
+        (found,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
+    if found is None:
+        raise IndexDamaged(f"{directory / FILE} is not a catalog of CEZSAR.")
+    return str(found)
+
+
+def is_writable(directory: Path) -> bool:
+    """Whether files can be made in a folder."""
+    return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Runs of values, each short enough for one statement."""
+    for start in range(0, len(values), _MANY):
+        yield values[start : start + _MANY]
+
+
+@contextmanager
+def translated(directory: Path) -> Iterator[None]:
+    """The database's and the system's errors as ours."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+        if "readonly" in reason or isinstance(error, PermissionError):
+            raise IndexReadOnly(f"The index folder {directory} cannot be written ({reason}).") from None
+        if "no such table" in reason or "no such column" in reason:
+            raise IndexDamaged(f"{directory / FILE} is not a catalog of CEZSAR ({reason}).") from None
+        raise BadIndex(f"The index in {directory} cannot be used: {reason}.") from None
+    except sqlite3.IntegrityError:
+        raise BadIndex(f"Another command changed the index in {directory} just now: run this one again.") from None
+    except sqlite3.DatabaseError as error:
+        raise IndexDamaged(f"The catalog in {directory} is damaged: {error}.") from None
+    except UnicodeDecodeError as error:  # in a name or text, or in what SQLite says of one
+        raise IndexDamaged(f"The catalog in {directory} is damaged: {error}.") from None
