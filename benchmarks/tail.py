@@ -38,7 +38,7 @@ def main() -> None:
             query = unit(random.normal(size=(1, _DIMENSION)))[0]
             cached, read = [], []
             for _ in range(_ROUNDS):
-                cached.append(_seconds(lambda: cache.search(query, 10)))
+                cached.append(_seconds(lambda: cache.search(query, 10, lambda ids: (ids, query[None]))))
                 with store.read() as session:
                     read.append(
                         _seconds(

@@ -55,6 +55,7 @@ class Searcher:
         self._open = ExitStack()
         self.store = self._open.enter_context(catalog.open_to_read(directory))
         self.notice: str | None = None
+        self._seen: _Seen | None = None
 
     def __enter__(self) -> Searcher:
         return self
@@ -74,8 +75,11 @@ class Searcher:
         without: Sequence[str] = (),
         like: Sequence[Vectors] = (),
         filters: Filters | None = None,
+        exact: bool = False,
     ) -> list[Hit]:
         """The moments that show text, or look like the given vectors (D,), and do not show without; best first.
+
+        A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
         their whole range and their best score. Equal scores come in the order of segment ids. Raises QueryError on an
@@ -84,9 +88,8 @@ class Searcher:
         filters = filters or Filters()
         direction = self._direction(text, without, like)
         with self.store.read() as session:
-            cache = self._cache(session)
-            seek = _Seek(session, cache, self.store.info.encoder.dimension, filters)
-            num_found = 2 * filters.top_k + 8
+            seek = _Seek(session, self._look(session), self.store.info.encoder.dimension, filters, exact=exact)
+            num_found = filters.top_k + min(filters.top_k, 64) + 8
             while True:
                 ids, scores = seek.nearest(direction, num_found)
                 hits = _hits(catalog.places(session, ids.tolist()), ids, scores, filters)
@@ -128,39 +131,87 @@ class Searcher:
         against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
         return np.asarray(unit((wanted - against)[None])[0])
 
-    def _cache(self, session: catalog.Snapshot) -> vectors.Cache | None:
-        try:
-            cache = maintenance.open_cache(self.store, session)
-        except CacheUnusable as error:
-            self.notice = f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
-            return None
-        self.notice = None
-        return cache
+    def _look(self, session: catalog.Snapshot) -> _Seen:
+        """What is asked of the catalog and the cache before a search; kept until one of them changes."""
+        files = vectors.on_disk(self.store.directory)
+        cache: vectors.Cache | None = None
+        if self._seen is None or self._seen.files != files:
+            try:  # before anything is asked of the snapshot: no cache is newer than it
+                cache = maintenance.open_cache(self.store, session)
+                self.notice = None
+            except CacheUnusable as error:
+                self.notice = f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
+        else:
+            cache = self._seen.cache
+        generation = catalog.generation(session)
+        if self._seen is None or (self._seen.files, self._seen.generation) != (files, generation):
+            self._seen = _Seen.of(session, cache, files, generation, self.store.info.encoder.dimension)
+        return self._seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One state of an index: its cache, what the cache lacks, and what it holds and must not be found."""
+
+    files: tuple[tuple[object, ...], ...]
+    generation: int
+    cache: vectors.Cache | None
+    tail: tuple[Ids, Vectors]
+    masked: Ids
+
+    @classmethod
+    def of(
+        cls,
+        session: catalog.Snapshot,
+        cache: vectors.Cache | None,
+        files: tuple[tuple[object, ...], ...],
+        generation: int,
+        dimension: int,
+    ) -> _Seen:
+        """With a cache, the visible segments after it; without one nothing is read ahead."""
+        after, since = (cache.stamp.last_segment_id, cache.stamp.generation) if cache else (1 << 62, generation)
+        tail = catalog.tail(session, after=after, dimension=dimension)
+        return cls(files, generation, cache, tail, catalog.masked(session, since=since))
 
 
 class _Seek:
     """Nearest segments in one snapshot: the cache's, less what is masked, and the catalog's tail."""
 
-    def __init__(self, session: catalog.Snapshot, cache: vectors.Cache | None, dimension: int, filters: Filters) -> None:
-        chosen: frozenset[int] | None = None
+    def __init__(
+        self, session: catalog.Snapshot, seen: _Seen, dimension: int, filters: Filters, *, exact: bool
+    ) -> None:
+        self._session, self._seen, self._dimension = session, seen, dimension
+        self._cache = seen.cache if seen.cache and (seen.cache.stamp.lists == 1 or not exact) else None
+        self._allowed: Ids | None = None
         if filters.path is not None:
-            chosen = frozenset(
-                video.id
-                for video in catalog.videos(session)
-                if matches(video.file.absolute, video.file.root, filters.path)
-            )
-        self._cache = cache
-        after = cache.stamp.last_segment_id if cache else 0
-        self._tail = catalog.tail(session, after=after, dimension=dimension, video_ids=chosen)
-        self._allowed = None if chosen is None or cache is None else catalog.segment_ids(session, chosen)
-        self._masked = catalog.masked(session, since=cache.stamp.generation) if cache else None
+            chosen = [v.id for v in catalog.videos(session) if matches(v.file.absolute, v.file.root, filters.path)]
+            self._allowed = catalog.segment_ids(session, chosen)
 
     def nearest(self, direction: Vectors, k: int) -> tuple[Ids, Scores]:
         """The k nearest visible segments' ids and scores, best first; fewer where there are fewer."""
-        fresh = vectors.nearest(direction, *self._tail, k)
         if self._cache is None:
-            return fresh
-        return vectors.merged(self._cache.search(direction, k, allowed=self._allowed, masked=self._masked), fresh, k)
+            return self._by_the_catalog(direction, k)
+        fresh = vectors.nearest(direction, *self._shown(*self._seen.tail), k)
+        found = self._cache.search(direction, k, self._fetch, allowed=self._allowed, masked=self._seen.masked)
+        return vectors.merged(found, fresh, k)
+
+    def _by_the_catalog(self, direction: Vectors, k: int) -> tuple[Ids, Scores]:
+        """Every vector, a part at a time: where there is no cache, or none that is exact."""
+        found = vectors.nearest(direction, np.empty(0, np.int64), np.empty((0, self._dimension), np.float32), k)
+        for ids, rows in catalog.vectors(self._session, dimension=self._dimension):
+            shown = ~np.isin(ids, self._seen.masked)
+            found = vectors.merged(found, vectors.nearest(direction, *self._shown(ids[shown], rows[shown]), k), k)
+        return found
+
+    def _shown(self, ids: Ids, rows: Vectors) -> tuple[Ids, Vectors]:
+        """Those that the filters allow."""
+        if self._allowed is None:
+            return ids, rows
+        there = np.isin(ids, self._allowed)
+        return ids[there], rows[there]
+
+    def _fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return catalog.vectors_of(self._session, ids, dimension=self._dimension)
 
 
 def search(text: str, index: Path, *, filters: Filters | None = None, device: str = "auto") -> list[Hit]:

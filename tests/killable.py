@@ -86,9 +86,10 @@ def install(switch: _Switch) -> None:
 
     os.replace, os.link = replacing, linking  # type: ignore[assignment]
 
-    from cezsar import vectors
+    import faiss
 
-    writer = vectors._faiss.PyCallbackIOWriter
+    python: Any = faiss
+    writer = python.PyCallbackIOWriter
 
     def writing(write: Callable[[Any], int], size: int) -> Any:
         def once(data: Any) -> int:
@@ -98,7 +99,7 @@ def install(switch: _Switch) -> None:
 
         return writer(once, size)
 
-    vectors._faiss.PyCallbackIOWriter = writing
+    python.PyCallbackIOWriter = writing
 
 
 def _executed(switch: _Switch, statement: str) -> None:
@@ -134,9 +135,12 @@ def plant(bug: str) -> None:
                 catalog.replace_video(session, row.id, file, result.content_sha256, result.embedding)
             else:
                 catalog.add_video(session, file, result.content_sha256, result.embedding)
-            rows = catalog.vectors(session, dimension=info.encoder.dimension)
-            place = {"index_id": info.index_id, "generation": catalog.generation(session)}
-            vectors.build(store.directory, rows, dimension=info.encoder.dimension, **place)
+            dimension = info.encoder.dimension
+            changed: Any = session.connection().connection.driver_connection
+            rows = list(catalog.vectors(changed, dimension=dimension))
+            place = {"index_id": info.index_id, "generation": catalog.generation(changed)}
+            count = sum(len(ids) for ids, _ in rows)
+            vectors.build(store.directory, lambda: rows, dimension=dimension, count=count, **place)
 
     def lost_delete(session: Any, video_ids: Any) -> None:
         """Segments go, and no cache hears of it."""

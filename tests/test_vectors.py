@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 
 from cezsar import vectors
 from cezsar.errors import BadIndex, CacheUnusable
-from cezsar.types import Ids, Vectors, unit
+from cezsar.types import Ids, Scores, Vectors, unit
 from cezsar.vectors import STAMP, Cache, Stamp
 
 X, Y, Z = np.eye(3, dtype=np.float32)
@@ -27,7 +27,9 @@ XY = unit((X + Y)[None])[0]
 
 
 def build(folder: Path, rows: dict[int, Vectors], *, generation: int = 7) -> Stamp:
-    return vectors.build(folder, chunks(rows), index_id="mine", generation=generation, dimension=3)
+    return vectors.build(
+        folder, lambda: chunks(rows), index_id="mine", generation=generation, dimension=3, count=len(rows)
+    )
 
 
 def chunks(rows: dict[int, Vectors]) -> Iterable[tuple[Ids, Vectors]]:
@@ -40,6 +42,15 @@ def chunks(rows: dict[int, Vectors]) -> Iterable[tuple[Ids, Vectors]]:
 
 def load(folder: Path) -> Cache:
     return vectors.load(folder, index_id="mine", dimension=3)
+
+
+def search(cache: Cache, query: Vectors, k: int, **filters: Ids) -> tuple[Ids, Scores]:
+    """A search that is exact by itself, and asks the catalog nothing."""
+
+    def never(ids: Ids) -> tuple[Ids, Vectors]:
+        raise AssertionError
+
+    return cache.search(query, k, never, **filters)
 
 
 def found(answer: tuple[Ids, Vectors]) -> list[tuple[int, float]]:
@@ -55,7 +66,7 @@ def ids_of(*ids: int) -> Ids:
 
 def test_search_gives_ids_and_scores_best_first(tmp_path: Path) -> None:
     build(tmp_path, {5: X, 6: Y, 90: XY, 91: -X})
-    assert found(load(tmp_path).search(X, 3)) == [(5, 1.0), (90, 0.7071), (6, 0.0)]
+    assert found(search(load(tmp_path), X, 3)) == [(5, 1.0), (90, 0.7071), (6, 0.0)]
 
 
 def test_stamp_says_what_the_file_holds(tmp_path: Path) -> None:
@@ -70,54 +81,56 @@ def test_stamp_says_what_the_file_holds(tmp_path: Path) -> None:
 def test_filters_apply_before_top_k(tmp_path: Path) -> None:
     build(tmp_path, {1: X, 2: X, 3: X, 4: Y, 5: Z})
     cache = load(tmp_path)
-    assert found(cache.search(X, 2, allowed=ids_of(4, 5))) == [(4, 0.0), (5, 0.0)]
-    assert found(cache.search(X, 2, masked=ids_of(1, 2, 3))) == [(4, 0.0), (5, 0.0)]
-    assert found(cache.search(X, 2, allowed=ids_of(2, 3, 5), masked=ids_of(2))) == [(3, 1.0), (5, 0.0)]
+    assert found(search(cache, X, 2, allowed=ids_of(4, 5))) == [(4, 0.0), (5, 0.0)]
+    assert found(search(cache, X, 2, masked=ids_of(1, 2, 3))) == [(4, 0.0), (5, 0.0)]
+    assert found(search(cache, X, 2, allowed=ids_of(2, 3, 5), masked=ids_of(2))) == [(3, 1.0), (5, 0.0)]
 
 
 def test_filters_may_name_ids_that_are_not_there(tmp_path: Path) -> None:
     build(tmp_path, {1: X, 8: Y})
     cache = load(tmp_path)
-    assert found(cache.search(X, 5, allowed=ids_of(3, 8, 9, 10**12))) == [(8, 0.0)]
-    assert found(cache.search(X, 5, masked=ids_of(3, 8, 9, 10**12))) == [(1, 1.0)]
-    assert found(cache.search(X, 5, allowed=ids_of())) == []
-    assert found(cache.search(X, 5, masked=ids_of(1, 8))) == []
+    assert found(search(cache, X, 5, allowed=ids_of(3, 8, 9, 10**12))) == [(8, 0.0)]
+    assert found(search(cache, X, 5, masked=ids_of(3, 8, 9, 10**12))) == [(1, 1.0)]
+    assert found(search(cache, X, 5, allowed=ids_of())) == []
+    assert found(search(cache, X, 5, masked=ids_of(1, 8))) == []
 
 
 def test_more_is_asked_for_than_there_is(tmp_path: Path) -> None:
     build(tmp_path, {1: X, 2: Y})
-    assert found(load(tmp_path).search(Y, 1000)) == [(2, 1.0), (1, 0.0)]
+    assert found(search(load(tmp_path), Y, 1000)) == [(2, 1.0), (1, 0.0)]
 
 
 def test_ids_may_lie_far_apart(tmp_path: Path) -> None:
     build(tmp_path, {1: Y, 3_000_000: X, 20_000_000: XY})
     cache = load(tmp_path)
-    assert found(cache.search(X, 2)) == [(3_000_000, 1.0), (20_000_000, 0.7071)]
-    assert found(cache.search(X, 2, masked=ids_of(3_000_000))) == [(20_000_000, 0.7071), (1, 0.0)]
-    assert cache.rows()[0].tolist() == [1, 3_000_000, 20_000_000]
+    assert found(search(cache, X, 2)) == [(3_000_000, 1.0), (20_000_000, 0.7071)]
+    assert found(search(cache, X, 2, masked=ids_of(3_000_000))) == [(20_000_000, 0.7071), (1, 0.0)]
+    assert cache.ids().tolist() == [1, 3_000_000, 20_000_000]
 
 
 def test_empty_cache_finds_nothing(tmp_path: Path) -> None:
     stamp = build(tmp_path, {})
     cache = load(tmp_path)
     assert (stamp.count, stamp.last_segment_id) == (0, 0)
-    assert found(cache.search(X, 3)) == found(cache.search(X, 3, masked=ids_of(1))) == []
-    ids, rows = cache.rows()
-    assert (ids.shape, rows.shape) == ((0,), (0, 3))
+    assert found(search(cache, X, 3)) == found(search(cache, X, 3, masked=ids_of(1))) == []
+    assert cache.ids().shape == (0,)
 
 
-def test_rows_are_the_vectors_bit_by_bit_and_by_id(tmp_path: Path) -> None:
+def test_a_cache_agrees_with_its_vectors_bit_by_bit(tmp_path: Path) -> None:
     rows = unit(np.random.default_rng(0).normal(size=(20, 3)))
     build(tmp_path, {100 - i: row for i, row in enumerate(rows)})
-    ids, kept = load(tmp_path).rows()
-    assert ids.tolist() == list(range(81, 101))
-    np.testing.assert_array_equal(kept, rows[::-1])
-    assert kept.dtype == np.float32
+    cache = load(tmp_path)
+    assert cache.ids().tolist() == list(range(81, 101))
+    other = np.ascontiguousarray(rows[::-1])
+    assert cache.agrees(cache.ids(), other).all()
+    other[3, 1] = np.nextafter(other[3, 1], 2)
+    assert np.flatnonzero(~cache.agrees(cache.ids(), other)).tolist() == [3]
+    assert cache.agrees(ids_of(90, 85), rows[[10, 15]]).all()
 
 
 def test_equal_scores_come_by_id(tmp_path: Path) -> None:
     build(tmp_path, {1: Y, 2: X, 3: Z, 4: X, 5: X})
-    assert found(load(tmp_path).search(X, 5)) == [(2, 1.0), (4, 1.0), (5, 1.0), (1, 0.0), (3, 0.0)]
+    assert found(search(load(tmp_path), X, 5)) == [(2, 1.0), (4, 1.0), (5, 1.0), (1, 0.0), (3, 0.0)]
 
 
 def test_equal_scores_at_the_last_place_go_to_the_lowest_ids(tmp_path: Path) -> None:
@@ -125,7 +138,7 @@ def test_equal_scores_at_the_last_place_go_to_the_lowest_ids(tmp_path: Path) -> 
     build(tmp_path, rows)
     expected = [(4, 1.0), (6, 1.0), (1, 0.0), (2, 0.0)]
     assert found(vectors.nearest(X, ids_of(*rows), np.array(list(rows.values())), 4)) == expected
-    assert found(load(tmp_path).search(X, 4)) == expected
+    assert found(search(load(tmp_path), X, 4)) == expected
 
 
 def test_nearest_takes_the_lowest_ids_among_equals_in_any_order() -> None:
@@ -166,7 +179,8 @@ def test_every_search_agrees_with_a_slow_one(data: st.DataObject) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), held)
-        answer = load(Path(folder)).search(
+        answer = search(
+            load(Path(folder)),
             query,
             k,
             allowed=None if allowed is None else ids_of(*allowed),
@@ -285,7 +299,7 @@ def test_cache_that_does_not_fit_is_unusable_and_says_why(
 
 def found_after_rebuild(folder: Path) -> list[tuple[int, float]]:
     build(folder, {2: Y}, generation=8)
-    return found(load(folder).search(Y, 3))
+    return found(search(load(folder), Y, 3))
 
 
 def test_stamp_that_may_not_be_read_is_unusable(
@@ -319,9 +333,9 @@ def test_open_cache_answers_as_before_after_a_rebuild(tmp_path: Path) -> None:
     old = build(tmp_path, {1: X, 2: Y})
     reader = load(tmp_path)
     new = build(tmp_path, {3: X}, generation=8)
-    assert found(reader.search(X, 2)) == [(1, 1.0), (2, 0.0)]
-    assert reader.rows()[0].tolist() == [1, 2]
-    assert found(load(tmp_path).search(X, 2)) == [(3, 1.0)]
+    assert found(search(reader, X, 2)) == [(1, 1.0), (2, 0.0)]
+    assert reader.ids().tolist() == [1, 2]
+    assert found(search(load(tmp_path), X, 2)) == [(3, 1.0)]
     assert old.file != new.file
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new.file, STAMP])
 
@@ -330,7 +344,7 @@ def test_rebuild_of_the_same_vectors_serves_old_and_new_readers(tmp_path: Path) 
     old = build(tmp_path, {1: X, 2: Y})
     reader = load(tmp_path)
     assert build(tmp_path, {1: X, 2: Y}) == old
-    assert found(reader.search(X, 1)) == found(load(tmp_path).search(X, 1)) == [(1, 1.0)]
+    assert found(search(reader, X, 1)) == found(search(load(tmp_path), X, 1)) == [(1, 1.0)]
 
 
 def test_vectors_that_cannot_be_had_leave_the_old_cache(tmp_path: Path) -> None:
@@ -341,9 +355,9 @@ def test_vectors_that_cannot_be_had_leave_the_old_cache(tmp_path: Path) -> None:
     build(tmp_path, {1: X})
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(BadIndex, match="the catalog is damaged"):
-        vectors.build(tmp_path, broken(), index_id="mine", generation=8, dimension=3)
+        vectors.build(tmp_path, broken, index_id="mine", generation=8, dimension=3, count=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
-    assert found(load(tmp_path).search(X, 9)) == [(1, 1.0)]
+    assert found(search(load(tmp_path), X, 9)) == [(1, 1.0)]
 
 
 def test_read_only_folder_keeps_its_cache(
@@ -356,7 +370,7 @@ def test_read_only_folder_keeps_its_cache(
     with unprivileged():
         with pytest.raises(BadIndex, match=f"The FAISS cache in {tmp_path} cannot be written"):
             build(tmp_path, {2: Y}, generation=8)
-        assert found(load(tmp_path).search(X, 9)) == [(1, 1.0)]
+        assert found(search(load(tmp_path), X, 9)) == [(1, 1.0)]
     tmp_path.chmod(0o755)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -377,7 +391,7 @@ def test_disk_that_is_full_keeps_the_old_cache(missing: int, tmp_path: Path) -> 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == before
-    assert found(load(tmp_path / "full").search(X, 9)) == [(1, 1.0)]
+    assert found(search(load(tmp_path / "full"), X, 9)) == [(1, 1.0)]
 
 
 def open_the_way(folder: Path) -> None:

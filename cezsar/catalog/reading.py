@@ -22,7 +22,7 @@ _LONGEST_S = 1e12  # no video is longer
 HIDDEN = "SELECT segments.id FROM videos JOIN segments ON video_id = videos.id WHERE hidden = 1"
 DELETED = "SELECT segment_id FROM deleted_segments WHERE generation > ?"
 TAIL = """
-SELECT segments.id, video_id, vector FROM segments JOIN videos ON videos.id = video_id
+SELECT segments.id, vector FROM segments JOIN videos ON videos.id = video_id
 WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 """
 OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
@@ -166,12 +166,10 @@ def vectors_of(snapshot: Snapshot, ids: Ids, *, dimension: int) -> tuple[Ids, Ve
     return _ids(rows), _matrix([row[1] for row in rows], dimension)
 
 
-def tail(
-    snapshot: Snapshot, *, after: int, dimension: int, video_ids: frozenset[int] | None = None
-) -> tuple[Ids, Vectors]:
-    """Visible segments with an id above after, of the given videos or of all: (N,) ids and (N, D) vectors."""
-    rows = [row for row in snapshot.execute(TAIL, (after,)) if video_ids is None or row[1] in video_ids]
-    return _ids(rows), _matrix([row[2] for row in rows], dimension)
+def tail(snapshot: Snapshot, *, after: int, dimension: int) -> tuple[Ids, Vectors]:
+    """Visible segments with an id above after: (N,) ids and (N, D) vectors."""
+    rows = snapshot.execute(TAIL, (after,)).fetchall()
+    return _ids(rows), _matrix([row[1] for row in rows], dimension)
 
 
 def hidden(snapshot: Snapshot) -> Ids:

@@ -49,6 +49,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Away from what shows this. Repeatable.")
 @click.option("--like", metavar="VIDEO[@START-END]", help="What looks like this, instead of TEXT or with it.")
+@click.option("--exact", is_flag=True, help="Compare every vector; a very large index else may miss a few hits.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
 )
@@ -69,6 +70,7 @@ def command(
     glob: str | None,
     without: tuple[str, ...],
     like: str | None,
+    exact: bool,
     form: str,
     as_json: bool,
     export: Path | None,
@@ -95,7 +97,7 @@ def command(
         if form == "csv":
             click.echo(_csv_line(("query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes")))
         for number, line in enumerate(texts, start=1):
-            hits = searcher.search(line, without=without, like=examples, filters=filters)
+            hits = searcher.search(line, without=without, like=examples, filters=filters, exact=exact)
             if number == 1 and searcher.notice:
                 notice(searcher.notice)
             _print(line, searcher, hits, form, is_batch=text == "-")

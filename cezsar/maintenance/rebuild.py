@@ -19,10 +19,11 @@ def rebuild(index: catalog.Catalog) -> vectors.Stamp:
     with index.read() as session:
         return vectors.build(
             index.directory,
-            catalog.vectors(session, dimension=info.encoder.dimension),
+            lambda: catalog.vectors(session, dimension=info.encoder.dimension),
             index_id=info.index_id,
             generation=catalog.generation(session),
             dimension=info.encoder.dimension,
+            count=catalog.num_segments_after(session, 0),
         )
 
 
@@ -88,4 +89,7 @@ def cache_state(index: catalog.Catalog) -> str:
             behind = catalog.num_segments_after(session, stamp.last_segment_id)
     except CacheUnusable as error:
         return f"not used: {error}; `cezsar rebuild` makes it anew"
-    return f"{stamp.count:,} vectors, exact; {behind:,} newer ones read from the catalog"
+    how = "exact"
+    if stamp.lists > 1:
+        how = f"8-bit codes, {stamp.probes} of {stamp.lists:,} lists looked at, recall@10 {stamp.recall:.3f}"
+    return f"{stamp.count:,} vectors, {how}; {behind:,} newer ones read from the catalog"

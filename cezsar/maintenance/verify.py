@@ -51,7 +51,7 @@ def _differences(session: catalog.Snapshot, cache: vectors.Cache | None, *, dime
     """Vectors that are not unit, and what the cache has too much, too little or otherwise."""
     num_bad = num_missing = num_other = 0
     known = [np.empty(0, np.int64)]
-    cached_ids, cached = cache.rows() if cache else (np.empty(0, np.int64), np.empty((0, dimension), np.float32))
+    cached_ids = cache.ids() if cache else np.empty(0, np.int64)
     last = cache.stamp.last_segment_id if cache else 0
     for ids, rows in catalog.vectors(session, dimension=dimension):
         num_bad += int((~(np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-3)).sum())
@@ -60,7 +60,8 @@ def _differences(session: catalog.Snapshot, cache: vectors.Cache | None, *, dime
         there = at < len(cached_ids)
         there[there] = cached_ids[at[there]] == ids[there]
         num_missing += int((~there).sum())
-        num_other += int((cached[at[there]] != rows[there]).any(axis=1).sum())
+        if cache and there.any():
+            num_other += int((~cache.agrees(ids[there], rows[there])).sum())
         known.append(ids)
     unknown = np.setdiff1d(cached_ids, np.concatenate(known))
     if cache:

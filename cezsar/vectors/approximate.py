@@ -1,0 +1,150 @@
+"""Large caches: 8-bit codes in inverted lists (FAISS IVF-SQ8), of which a query looks at a few; ranked exactly then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar.errors import CacheUnusable
+from cezsar.types import Ids, Scores, Vectors, unit
+from cezsar.vectors import Built, Chunks, Fetch, Stamp, allowed_bits, nearest
+
+_PYTHON: Any = faiss  # its type stubs know the C++ signatures, not those of the Python wrappers
+_SPARE = 48  # candidates more than are asked for: codes rank a little otherwise than vectors do
+_FEW = 20_000  # allowed ids; so many are compared one by one, exactly
+_SAMPLE_PER_LIST = 48  # vectors that a list's centre is learnt from
+_QUERIES = 256  # that probes are chosen by
+_K, _RECALL = 10, 0.995  # their nearest, and the share of them that must be found
+_SEED = 0
+
+
+class Approximate:
+    """Codes in lists, memory-mapped."""
+
+    def __init__(self, stamp: Stamp, path: Path) -> None:
+        self.stamp = stamp
+        self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        shape = (self._index.ntotal, self._index.d, getattr(self._index, "nlist", 0))
+        if shape != (stamp.count, stamp.dimension, stamp.lists) or not self._index.is_trained:
+            raise CacheUnusable("its header is not what its stamp says")
+
+    def search(
+        self, query: Vectors, k: int, fetch: Fetch, *, allowed: Ids | None = None, masked: Ids | None = None
+    ) -> tuple[Ids, Scores]:
+        """As Cache.search. Few allowed ids are compared exactly; for many hits, and by filters, more lists are read."""
+        wanted = allowed_bits(self.stamp, allowed, masked)
+        share = 1.0
+        if wanted is not None:
+            num_wanted = int(wanted.sum())
+            if num_wanted <= _FEW:
+                return nearest(query, *fetch(np.flatnonzero(wanted)), k)
+            share = num_wanted / self.stamp.count
+        most = min(k + k // 8 + _SPARE, self.stamp.count)
+        # as many lists more as hits lie farther apart: ten times the hits, twice the lists
+        probes = self.stamp.probes * max(1.0, (k / _K) ** 0.3) / share
+        while True:
+            ids = _candidates(self._index, query[None], most, int(probes), wanted)[0]
+            ids = ids[ids >= 0]
+            if len(ids) == most or probes >= self.stamp.lists:
+                return nearest(query, *fetch(ids), k)
+            probes *= 4
+
+    def ids(self) -> Ids:
+        """As Cache.ids."""
+        return np.sort(np.concatenate([self._list(number)[0] for number in range(self.stamp.lists)]))
+
+    def agrees(self, ids: Ids, vectors: Vectors) -> NDArray[np.bool_]:
+        """As Cache.agrees: whether it holds the codes that these vectors have."""
+        lists = self._index.quantizer.assign(np.ascontiguousarray(vectors), 1)[:, 0]
+        same = np.zeros(len(ids), bool)
+        for number in np.unique(lists):
+            there = np.flatnonzero(lists == number)
+            held, codes = self._list(int(number))
+            order = np.argsort(held)
+            at = np.searchsorted(held, ids[there], sorter=order)
+            found = at < len(held)
+            found[found] = held[order[at[found]]] == ids[there[found]]
+            there, at = there[found], order[at[found]]
+            made = self._index.sa_encode(np.ascontiguousarray(vectors[there]))[:, -self.stamp.dimension :]
+            same[there] = (codes[at] == made).all(axis=1)
+        return same
+
+    def _list(self, number: int) -> tuple[Ids, NDArray[np.uint8]]:
+        """The ids and codes of one list."""
+        lists = self._index.invlists
+        size = lists.list_size(number)
+        if size == 0:
+            return np.empty(0, np.int64), np.empty((0, self.stamp.dimension), np.uint8)
+        ids = faiss.rev_swig_ptr(lists.get_ids(number), size)
+        codes = faiss.rev_swig_ptr(lists.get_codes(number), size * self.stamp.dimension)
+        return np.array(ids), codes.reshape(size, self.stamp.dimension)
+
+
+def build(chunks: Chunks, dimension: int, count: int) -> Built:
+    """Lists of about the square root of count vectors; probes chosen by what they find of a sample's nearest."""
+    lists = 1 << round(np.log2(count) / 2)
+    sample, queries = _sample(chunks(), lists * _SAMPLE_PER_LIST, count)
+    index = _PYTHON.IndexIVFScalarQuantizer(
+        _PYTHON.IndexFlatIP(dimension), dimension, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.seed, index.cp.spherical = _SEED, True
+    index.train(sample)
+    last, exact = 0, _Best(queries)
+    for ids, vectors in chunks():
+        index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
+        exact.add(ids, vectors)
+        last = int(ids.max(initial=last))
+    probes, recall = 1, 0.0
+    while True:
+        found = _candidates(index, queries, _K + _SPARE, probes, None)
+        recall = float(np.mean([np.isin(right, some).mean() for right, some in zip(exact.ids, found, strict=True)]))
+        if recall >= _RECALL or probes >= lists:
+            return Built(index, last, min(probes, lists), round(recall, 4))
+        probes *= 2
+
+
+class _Best:
+    """The nearest of each query among all vectors that were added, exactly."""
+
+    def __init__(self, queries: Vectors) -> None:
+        self._queries = queries
+        self.ids = np.full((len(queries), _K), -1, np.int64)
+        self._scores = np.full((len(queries), _K), -np.inf, np.float32)
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        """Compare the next vectors."""
+        scores = np.concatenate([self._scores, self._queries @ vectors.T], axis=1)
+        candidates = np.concatenate([self.ids, np.broadcast_to(ids, (len(self._queries), len(ids)))], axis=1)
+        best = np.argpartition(-scores, _K - 1, axis=1)[:, :_K]
+        self._scores = np.take_along_axis(scores, best, axis=1)
+        self.ids = np.take_along_axis(candidates, best, axis=1)
+
+
+def _candidates(
+    index: Any, queries: Vectors, most: int, probes: int, wanted: NDArray[np.bool_] | None
+) -> NDArray[np.int64]:
+    """(N, most) ids by their codes, -1 where a query's lists hold no more."""
+    selector = None if wanted is None else _PYTHON.IDSelectorBitmap(np.packbits(wanted, bitorder="little"))
+    parameters = _PYTHON.SearchParametersIVF(nprobe=min(probes, index.nlist), sel=selector)
+    _, ids = index.search(np.ascontiguousarray(queries, np.float32), most, params=parameters)
+    return np.asarray(ids, np.int64)
+
+
+def _sample(chunks: Iterable[tuple[Ids, Vectors]], most: int, count: int) -> tuple[Vectors, Vectors]:
+    """About most of the vectors, evenly spread; and as queries what lies half way between two of them.
+
+    A sentence lies beside what videos show, not on it: to be found among their own neighbours is too easy a question.
+    """
+    step = max(1, count // most)
+    parts, start = [], 0
+    for _, vectors in chunks:
+        parts.append(vectors[start::step])
+        start = (start - len(vectors)) % step
+    sample = np.ascontiguousarray(np.concatenate(parts), np.float32)
+    one, other = np.random.default_rng(_SEED).integers(len(sample), size=(2, _QUERIES))
+    return sample, unit(sample[one] + sample[other])
