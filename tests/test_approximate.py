@@ -82,10 +82,10 @@ def test_a_large_cache_holds_codes_in_lists_and_says_what_they_find(filled: Path
     cache = _cache(filled)
 
     assert isinstance(cache, Approximate)
-    assert cache.stamp.lists == 64
-    assert 1 <= cache.stamp.probes <= 64
+    assert cache.stamp.lists == 256
+    assert 1 <= cache.stamp.probes <= 256
     assert 0.995 <= cache.stamp.recall <= 1.0
-    assert cache.stamp.size < COUNT * (DIMENSION + 8) + 20_000
+    assert cache.stamp.size < COUNT * (DIMENSION + 8) + 40_000
     assert cache.ids().tolist() == list(range(1, COUNT + 1))
 
 
@@ -228,7 +228,7 @@ def test_stats_says_how_large_indexes_are_searched(filled: Path) -> None:
     told = CliRunner().invoke(cli, ["stats", "--index", str(filled)]).output
 
     assert "8-bit codes" in told
-    assert "of 64 lists looked at" in told
+    assert "of 256 lists looked at" in told
     assert "recall@10" in told
 
 
