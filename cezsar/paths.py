@@ -8,6 +8,8 @@ import os
 import unicodedata
 from pathlib import Path
 
+_SEPARATOR = os.fsencode(os.sep)
+
 
 def canonical(path: Path) -> bytes:
     """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name."""
@@ -33,9 +35,16 @@ def is_gone(path: bytes) -> bool:
     return False
 
 
+def below(folder: bytes, path: bytes) -> bytes:
+    """A path below a folder; many times faster than os.path.join."""
+    return folder + path if folder.endswith(_SEPARATOR) else folder + _SEPARATOR + path
+
+
 def is_under(path: bytes, start: bytes) -> bool:
     """Whether path is start or lies below it."""
-    return path == start or path.startswith(os.path.join(start, b""))
+    if not path.startswith(start):
+        return False
+    return len(path) == len(start) or start.endswith(_SEPARATOR) or path.startswith(_SEPARATOR, len(start))
 
 
 def matches(path: bytes, base: bytes, glob: str) -> bool:

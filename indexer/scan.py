@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
-from cezsar.paths import is_gone, is_under, matches, spellings
+from cezsar.paths import below, is_gone, is_under, matches, spellings
 from cezsar.types import Skipped
 
 EXTENSIONS = frozenset(
@@ -62,7 +62,7 @@ def plan(
     """
     found = Plan()
     by_path = {video.file.absolute: video for video in videos}
-    starts = [_start(path, videos) for path in paths]
+    starts = [_start(path, by_path) for path in paths]
     unknown: list[File] = []
     seen: set[bytes] = set()
     for start in starts:
@@ -72,10 +72,10 @@ def plan(
                 seen.add(absolute)
                 _compare(file, by_path.get(absolute), failures.get(absolute), found, unknown)
     found.forget = [path for path in failures if path not in seen and is_gone(path)]
-    missing = [v for v in videos if v.file.absolute not in seen and is_gone(v.file.absolute)]
+    missing = [video for path, video in by_path.items() if path not in seen and is_gone(path)]
     moved = _take_over(unknown, missing, found)
     for start in dict.fromkeys(starts):
-        known = [v for v in videos if not v.hidden and is_under(v.file.absolute, start)]
+        known = [video for path, video in by_path.items() if not video.hidden and is_under(path, start)]
         _prune(start, known, {video.id for video in missing} - moved, prune, found)
     return found
 
@@ -95,16 +95,17 @@ def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mappi
     return found
 
 
-def _start(path: Path, videos: Sequence[Video]) -> bytes:
+def _start(path: Path, known: Iterable[bytes]) -> bytes:
     """Which spelling of a path to go by: the one that the catalog has videos under, if only one has."""
     names = spellings(path)
-    return next((name for name in names if any(is_under(video.file.absolute, name) for video in videos)), names[0])
+    return next((name for name in names if any(is_under(absolute, name) for absolute in known)), names[0])
 
 
 def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped: list[Skipped]) -> Iterator[File]:
     """The candidate files under start, or start itself if it is a file, sorted; a folder named twice is read once."""
     is_folder = os.path.isdir(start)
     base = start if is_folder else os.path.dirname(start)
+    folder, root, length = b"", base, 0
     for absolute in _walk(start, skipped) if is_folder else [start]:
         if any(matches(absolute, base, glob) for glob in exclude):
             continue
@@ -114,10 +115,11 @@ def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped
             if not is_gone(absolute):
                 skipped.append(_unreadable(absolute, error))
             continue
-        holding = [root for root in roots if is_under(absolute, root)]
-        root = max(holding, key=len) if holding else base
-        path = absolute[len(os.path.join(root, b"")) :]
-        yield File(root, path, status.st_size, status.st_mtime_ns)
+        if (above := os.path.dirname(absolute)) != folder:  # whose files have one root
+            folder = above
+            root = max((root for root in roots if is_under(folder, root)), key=len, default=base)
+            length = len(below(root, b""))
+        yield File(root, absolute[length:], status.st_size, status.st_mtime_ns)
 
 
 def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
@@ -144,7 +146,7 @@ def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
                 below.append(entry.path)
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 linked.append(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            elif entry.name[entry.name.rfind(b".") :].lower() in EXTENSIONS:
                 yield entry.path
         folders += reversed(below)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from cezsar.catalog.connection import Snapshot, chunks
 from cezsar.errors import IndexDamaged
+from cezsar.paths import below
 from cezsar.types import Ids, Segment, Vectors
 
 _CHUNK = 10_000  # vectors that are read at once
@@ -250,7 +251,7 @@ def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:
 def _joined(root: object, path: object) -> bytes:
     if not (isinstance(root, bytes) and isinstance(path, bytes)):
         raise IndexDamaged("Some paths in the catalog are none: `cezsar verify` says more.")
-    return os.path.join(root, path)
+    return below(root, path)
 
 
 def _segment(start_s: object, end_s: object) -> Segment:

@@ -29,7 +29,7 @@ class Approximate:
 
     def __init__(self, stamp: Stamp, path: Path) -> None:
         self.stamp = stamp
-        self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        self._index = _PYTHON.read_index(str(path), faiss.IO_FLAG_MMAP)
         self._index.parallel_mode = _ALL_CORES
         shape = (self._index.ntotal, self._index.d, getattr(self._index, "nlist", 0))
         if shape != (stamp.count, stamp.dimension, stamp.lists) or not self._index.is_trained:
