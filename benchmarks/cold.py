@@ -1,8 +1,8 @@
 """A query from the shell, everything from the start: python benchmarks/cold.py.
 
-The yardsticks answer the same question about the same vectors with the same sentence encoder, in a fresh process each, as
-tools do that load torch and a model for each query. Two are in the style of tools that people use (their way of loading
-and searching, not their code): only the engineering differs.
+The yardsticks answer the same question about the same vectors with the same sentence encoder, in a fresh process
+each, as tools do that load torch and a model for each query. Two are in the style of tools that people use (their way
+of loading and searching, not their code): only the engineering differs.
 """
 
 from __future__ import annotations

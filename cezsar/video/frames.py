@@ -18,13 +18,15 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from cezsar.errors import VideoError, VideoLost
+from cezsar.video.skipping import LONGEST_GAP_S, Skipper
 
 DECODER = f"PyAV {av.__version__}"  # another one may make more of a file
 # A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
@@ -85,15 +87,16 @@ class Video:
         """
         batch: list[tuple[NDArray[np.uint8], float, int]] = []
         size: tuple[int, int] | None = None
+        reformatter = VideoReformatter()
         step = 0  # the first grid time that no frame has been given for
-        for frame, time_s, end_s in self.spans():
+        for frame, time_s, end_s in self.spans(fps=fps):
             repeats = _grid_steps(end_s, fps) - step
             if self.duration_s is not None and step == 0:
                 repeats = max(repeats, 1)
             if repeats <= 0:
                 continue
             size = size or _scaled_size(frame, self.stream, short_side)
-            batch.append((_pixels(frame, size), time_s, repeats))
+            batch.append((_pixels(frame, size, reformatter), time_s, repeats))
             step += repeats
             if len(batch) == batch_size:
                 yield _stack(batch)
@@ -101,18 +104,22 @@ class Video:
         if batch:
             yield _stack(batch)
 
-    def spans(self, *, from_s: float = 0.0) -> Iterator[tuple[VideoFrame, float, float]]:
+    def spans(self, *, from_s: float = 0.0, fps: float | None = None) -> Iterator[tuple[VideoFrame, float, float]]:
         """Every frame with its time and the time of the next one, in seconds; the last one's is the duration.
 
         With from_s, begins at the key frame before it where the container can seek, and at the first frame where not.
+        With fps instead, frames that none of the times 0, 1/fps, 2/fps ... takes may be left out.
         Raises VideoError if no frame can be decoded.
         """
         sought = from_s > 0 and self.stream.start_time is not None and seek(self.container, from_s) is not None
         clock = _Clock(self.stream, self.container, from_start=not sought)
+        skipper = None if fps is None else _skipper(self.stream, clock, fps)
         shown: VideoFrame | None = None
         shown_s = 0.0
-        for frame in _decode(self.container, self.stream):
+        for frame in _decode(self.container, self.stream, skipper):
             time_s = clock.tick(frame)
+            if skipper is not None:
+                skipper.saw(frame)
             if sought and shown is None and time_s > from_s:
                 break  # it landed too late
             if shown is not None:
@@ -177,6 +184,10 @@ class _Clock:
         self.frame_s = min(lasts_s, _LONGEST_FRAME_S) if lasts_s else float(1 / self._rate)
         return time_s
 
+    def time_of(self, stamp_s: float) -> float:
+        """The time of a frame with this PTS, after the first tick, where all stamps are sound."""
+        return stamp_s - (self._start_s or 0.0)
+
 
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file; never wait on a FIFO or a device. Raises VideoError."""
@@ -230,28 +241,50 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return chosen
 
 
-def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Every frame that can be decoded; a damaged packet costs itself alone."""
+def _decode(container: InputContainer, stream: VideoStream, skipper: Skipper | None) -> Iterator[VideoFrame]:
+    """Every frame that can be decoded, but those that may be skipped; a damaged packet costs itself alone."""
+    packets = _packets(container, stream)
+    for packet in packets if skipper is None else skipper.passed(packets):
+        yield from _decoded(packet, skipper)
+    try:
+        yield from stream.decode(None)
+    except av.error.FFmpegError:
+        return
+
+
+def _decoded(packet: Packet[VideoStream], skipper: Skipper | None) -> list[VideoFrame]:
+    """What comes out of the decoder after one more packet; nothing where that one is damaged."""
+    try:
+        return packet.decode()
+    except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise VideoError("decoding it takes more memory than there is") from None
+        if skipper is not None:
+            skipper.give_up()
+        return []
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Every packet that can be read."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except av.error.FFmpegError:
-            break  # cut off here: what came before is good
+            return  # cut off here: what came before is good
         except OSError as error:  # of the file itself, as from a failing drive
             raise VideoLost(f"it could not be read to its end ({reason(error)})") from None
         if packet is None:
             return
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError as error:
-            if error.errno == errno.ENOMEM:
-                raise VideoError("decoding it takes more memory than there is") from None
-            continue
-    try:
-        yield from stream.decode(None)
-    except av.error.FFmpegError:
-        return
+        yield packet
+
+
+def _skipper(stream: VideoStream, clock: _Clock, fps: float) -> Skipper | None:
+    """Skips what none of 0, 1/fps, 2/fps ... takes; None where nothing can be skipped."""
+    unit_s = stream.time_base
+    if unit_s is None or fps * LONGEST_GAP_S < 1 or not Skipper.knows(stream.codec_context.name):
+        return None
+    return Skipper(stream, lambda stamp: _grid_steps(clock.time_of(float(stamp * unit_s)), fps))
 
 
 def _grid_steps(end_s: float, fps: float) -> int:
@@ -262,7 +295,7 @@ def _grid_steps(end_s: float, fps: float) -> int:
 def upright(frame: VideoFrame, stream: VideoStream) -> VideoFrame:
     """A frame as it is to be shown, with square pixels and even sides."""
     width, height = _scaled_size(frame, stream, min(frame.width, frame.height))
-    pixels = _pixels(frame, (max(2, width - width % 2), max(2, height - height % 2)))
+    pixels = _pixels(frame, (max(2, width - width % 2), max(2, height - height % 2)), VideoReformatter())
     return VideoFrame.from_ndarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), format="rgb24")
 
 
@@ -275,10 +308,13 @@ def _scaled_size(frame: VideoFrame, stream: VideoStream, short_side: int) -> tup
     return (long_side, short_side) if width >= height else (short_side, long_side)
 
 
-def _pixels(frame: VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(3, H, W) uint8, scaled to (width, height) and then turned upright."""
+def _pixels(frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    """(3, H, W) uint8, scaled to (width, height) and then turned upright.
+
+    A reformatter is quicker from its second frame on; its output does not depend on those before.
+    """
     try:
-        scaled = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation=Interpolation.BICUBIC)
+        scaled = reformatter.reformat(frame, *size, "rgb24", interpolation=Interpolation.BICUBIC)
         pixels = np.asarray(scaled.to_ndarray(), np.uint8)
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise VideoError(f"its frames cannot be converted ({reason(error)})") from None

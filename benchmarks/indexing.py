@@ -1,0 +1,86 @@
+"""Indexing real clips against its two halves alone, and the image network against eager torch.
+
+python benchmarks/indexing.py ../shared/data/ucf101
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import Row, ratios, seconds, turns
+from numpy.typing import NDArray
+
+from cezsar.encoders.embedded import EfficientNet
+from cezsar.encoders.images import ImageBackbone
+from cezsar.types import Sampling
+from cezsar.video import Video
+from indexer.scan import EXTENSIONS
+
+_ROUNDS = 3
+_BATCH = 8
+
+
+def rows(videos: Path) -> list[Row]:
+    """The whole command against decoding alone plus the network alone; and the network against torch."""
+    return [_whole(videos), *_forward(videos)]
+
+
+def _whole(videos: Path) -> Row:
+    paths, found = _videos(videos), []
+    kept = [batch for path in paths for batch in _frames(path)]
+    network = EfficientNet()
+    for number in range(_ROUNDS + 1):
+        decode_s = seconds(lambda: _decode(paths))
+        forward_s = seconds(lambda: [network.features(frames) for frames in kept])
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "cezsar", "index", str(videos), "--index", folder + "/index"]
+            whole_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True))  # noqa: B023
+        if number:
+            found.append(whole_s / (decode_s + forward_s))
+    note = f"in the last round {whole_s:.1f} s; decoding alone {decode_s:.1f} s, the network alone {forward_s:.1f} s"
+    job = f"index {len(paths)} real clips, the whole command"
+    return Row(job, "decoding alone + the network alone", tuple(found), 1.15, at_most=True, note=note)
+
+
+def _forward(videos: Path) -> list[Row]:
+    """The same batch, by the same number of threads."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    batch = next(iter(_frames(_videos(videos)[0])))
+    network, eager = EfficientNet(), ImageBackbone(torch.device("cpu"))
+    ours, theirs = turns(lambda: network.features(batch), lambda: eager.features(batch), 15)
+    one, other = network.features(batch), eager.features(batch)
+    cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    note = f"features' least cosine {cosines.min():.6f}"
+    return [
+        Row(f"image network, {len(batch)} frames", "eager torch, channels last", ratios(theirs, ours), 3, note=note)
+    ]
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if os.fsencode(path.suffix) in EXTENSIONS)
+
+
+def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """A video's frames as the index takes them."""
+    with Video(path) as video:
+        for batch in video.sample(fps=Sampling().fps, short_side=EfficientNet.short_side, batch_size=_BATCH):
+            yield batch.frames_uint8
+
+
+def _decode(paths: list[Path]) -> None:
+    """Every video, as many at once as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda path: sum(map(len, _frames(path))), paths))
+
+
+if __name__ == "__main__":
+    for row in rows(Path(sys.argv[1])):
+        print(*row.cells(), row.note, sep=" | ")
