@@ -18,7 +18,8 @@ check: .venv/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: .venv/.test  # benchmarks/precision.py needs a folder of videos and is run by hand
+bench: .venv/.test  # half an hour; writes docs/performance.md. benchmarks/precision.py and ideas.py are run by hand
+	$(BIN)/python benchmarks/run.py --data $(DATA) $(BENCH)
 	$(BIN)/python benchmarks/tail.py
 
 torture: .venv/.test  # kills, damage, full disks, crowds and load, about 20 minutes

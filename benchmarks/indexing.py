@@ -28,20 +28,24 @@ _ROUNDS = 3
 _BATCH = 8
 
 
-def rows(videos: Path) -> list[Row]:
-    """The whole command against decoding alone plus the network alone; and the network against torch."""
-    return [_whole(videos), *_forward(videos)]
+def rows(videos: Path, every: int = 1) -> list[Row]:
+    """The whole command against decoding alone plus the network alone; and the network against torch.
+
+    Of the videos in the folder, every so many-th.
+    """
+    paths = _videos(videos)[::every]
+    return [_whole(paths), *_forward(paths[0])]
 
 
-def _whole(videos: Path) -> Row:
-    paths, found = _videos(videos), []
+def _whole(paths: list[Path]) -> Row:
+    found = []
     kept = [batch for path in paths for batch in _frames(path)]
     network = EfficientNet()
     for number in range(_ROUNDS + 1):
         decode_s = seconds(lambda: _decode(paths))
         forward_s = seconds(lambda: [network.features(frames) for frames in kept])
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "cezsar", "index", str(videos), "--index", folder + "/index"]
+            command = [sys.executable, "-m", "cezsar", "index", *map(str, paths), "--index", folder + "/index"]
             whole_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True))  # noqa: B023
         if number:
             found.append(whole_s / (decode_s + forward_s))
@@ -50,10 +54,10 @@ def _whole(videos: Path) -> Row:
     return Row(job, "decoding alone + the network alone", tuple(found), 1.15, at_most=True, note=note)
 
 
-def _forward(videos: Path) -> list[Row]:
+def _forward(video: Path) -> list[Row]:
     """The same batch, by the same number of threads."""
     torch.set_num_threads(os.cpu_count() or 1)
-    batch = next(iter(_frames(_videos(videos)[0])))
+    batch = next(iter(_frames(video)))
     network, eager = EfficientNet(), ImageBackbone(torch.device("cpu"))
     ours, theirs = turns(lambda: network.features(batch), lambda: eager.features(batch), 15)
     one, other = network.features(batch), eager.features(batch)

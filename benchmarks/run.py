@@ -32,13 +32,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="a folder with ucf101/")
     parser.add_argument("--segments", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=600.0, help="of the video that is sampled")
+    parser.add_argument("--every", type=int, default=1, help="index every so many-th of the real clips")
     asked = parser.parse_args()
     videos = asked.data / "ucf101"
     parts: list[Callable[[], list[Row]]] = [
         cold.rows, lambda: search.rows(asked.segments), lambda: _sampling(asked.seconds), rescan.rows, memory.rows,
     ]  # fmt: skip
     if videos.is_dir():
-        parts.append(lambda: indexing.rows(videos))
+        parts.append(lambda: indexing.rows(videos, asked.every))
     else:
         print(f"no real videos in {videos}: their rows are left out", file=sys.stderr)
     found: list[Row] = []

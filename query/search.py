@@ -250,6 +250,5 @@ def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Scores, filters: F
             continue
         taken.add(run)
         num_of_video[place.video_id] = count + 1
-        whole = place.run_segment
-        hits.append(Hit(len(hits) + 1, score, place.path, whole.start_s, whole.end_s, segment_id))
+        hits.append(Hit(len(hits) + 1, score, place.path, place.start_s, place.end_s, segment_id))
     return hits

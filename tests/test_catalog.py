@@ -622,9 +622,9 @@ def test_places_know_their_run_and_its_range(index: Path) -> None:
             places = catalog.places(snapshot, [2, 4, 8, 99])
     a, b = Path("/videos/a.mp4"), Path("/videos/b.mp4")
     assert places == {
-        2: catalog.Place(2, 1, a, Segment(1.0, 2.0), 0, Segment(0.0, 3.0)),
-        4: catalog.Place(4, 1, a, Segment(3.0, 4.0), 1, Segment(3.0, 4.0)),
-        8: catalog.Place(8, 2, b, Segment(3.0, 4.0), 1, Segment(3.0, 4.0)),
+        2: catalog.Place(1, a, 0, 0.0, 3.0),
+        4: catalog.Place(1, a, 1, 3.0, 4.0),
+        8: catalog.Place(2, b, 1, 3.0, 4.0),
     }
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
 VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
 PLACES = """
-SELECT segments.id, video_id, roots.path, videos.path, start_s, end_s, run,
+SELECT segments.id, video_id, roots.path, videos.path, run,
     (SELECT min(start_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run),
     (SELECT max(end_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run)
 FROM segments JOIN videos ON videos.id = video_id JOIN roots ON roots.id = root_id WHERE segments.id IN ({})
@@ -73,16 +73,14 @@ class Video:
     hidden: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a segment is: its video, its run of near-identical neighbours and that run's whole range."""
+class Place(NamedTuple):
+    """Where a segment is: its video, and the range of its run of near-identical neighbours, in seconds."""
 
-    segment_id: int
     video_id: int
     path: Path
-    segment: Segment
     run: int
-    run_segment: Segment
+    start_s: float
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +202,15 @@ def segments(snapshot: Snapshot, video_id: int, *, dimension: int) -> tuple[tupl
 
 
 def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
-    """Where these segments are; ids that are not there are left out."""
+    """Where these segments are, by id; ids that are not there are left out."""
     found: dict[int, Place] = {}
     paths: dict[tuple[bytes, bytes], Path] = {}
     for some in chunks(ids):
-        for row in snapshot.execute(PLACES.format(_marks(some)), some):
-            if (path := paths.get(row[2:4])) is None:
-                path = paths[row[2:4]] = Path(os.fsdecode(_joined(row[2], row[3])))
-            found[row[0]] = Place(row[0], row[1], path, _segment(row[4], row[5]), row[6], _segment(row[7], row[8]))
+        for number, video, root, name, run, start_s, end_s in snapshot.execute(PLACES.format(_marks(some)), some):
+            _check_times(start_s, end_s)
+            if (path := paths.get((root, name))) is None:
+                path = paths[root, name] = Path(os.fsdecode(_joined(root, name)))
+            found[number] = Place(video, path, run, start_s, end_s)
     return found
 
 
@@ -255,13 +254,17 @@ def _joined(root: object, path: object) -> bytes:
 
 
 def _segment(start_s: object, end_s: object) -> Segment:
-    """A stretch, as it can be: SQLite would keep anything in any column."""
-    if isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= _LONGEST_S:
-        return Segment(start_s, end_s)
-    raise IndexDamaged("Some segments in the catalog have times that cannot be: `cezsar verify` says more.")
+    _check_times(start_s, end_s)
+    return Segment(start_s, end_s)  # type: ignore[arg-type]
+
+
+def _check_times(start_s: object, end_s: object) -> None:
+    """That a stretch is as it can be: SQLite would keep anything in any column."""
+    if not (isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= _LONGEST_S):
+        raise IndexDamaged("Some segments in the catalog have times that cannot be: `cezsar verify` says more.")
 
 
 def _matrix(blobs: list[bytes], dimension: int) -> Vectors:
-    if any(not isinstance(blob, bytes) or len(blob) != 4 * dimension for blob in blobs):
+    if set(map(type, blobs)) - {bytes} or set(map(len, blobs)) - {4 * dimension}:
         raise IndexDamaged("Some vectors in the catalog do not have the index's dimension.")
     return np.frombuffer(b"".join(blobs), "<f4").astype(np.float32).reshape(len(blobs), dimension)
