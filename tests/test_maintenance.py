@@ -491,8 +491,32 @@ def test_the_lock_of_a_dead_process_is_taken_over(killed: Path) -> None:
     with catalog.open_to_write(killed) as store:
         assert store.follows_interruption
         add(store, "green", 1)
+    with maintenance.open_to_write(killed) as store:  # nobody has compared the cache since
+        assert store.follows_interruption
     with catalog.open_to_write(killed) as store:
         assert not store.follows_interruption
+
+
+@pytest.mark.parametrize("settled", ["rebuilt", "replaced"])
+def test_a_kill_is_settled_once_the_cache_is_made_anew(settled: str, killed: Path) -> None:
+    with catalog.open_to_write(killed) as store:
+        if settled == "rebuilt":
+            rebuild(store)
+        else:
+            store.settle()
+    assert not catalog.was_interrupted(killed)
+
+
+def test_a_flipped_bit_is_noticed_after_an_upgrade_that_followed_a_kill(killed: Path) -> None:
+    flip_a_bit(killed)
+    with catalog.locked(killed):  # as `db upgrade` and others take it, which look at no cache
+        pass
+    with Searcher(killed) as searcher:
+        searcher.search("red")
+        assert "checksum" in str(searcher.notice)
+    with maintenance.open_to_write(killed) as store:
+        assert verify(store).ok
+    assert not catalog.was_interrupted(killed)
 
 
 def test_a_flipped_bit_is_noticed_by_queries_after_a_writer_was_killed(killed: Path) -> None:

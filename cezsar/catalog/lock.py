@@ -33,7 +33,8 @@ class WriterLock:
     """The right to write to an index, held from its making to release(), or to the end of a context.
 
     was_interrupted says that the writer before it never came to release it: its process was killed, or the machine
-    stopped. Raises IndexLocked where another has it.
+    stopped. The note of that stays, for the next one, unless this one says with settle() that it has looked at what
+    was left behind. Raises IndexLocked where another has it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -50,6 +51,7 @@ class WriterLock:
                 f"The file system of {directory} cannot lock files; an index needs one that can."
             ) from None
         self.was_interrupted = self._note.exists()
+        self._is_settled = not self.was_interrupted
         if self.was_interrupted:
             for draft in directory.glob("*.new"):  # what it had half written
                 draft.unlink(missing_ok=True)
@@ -69,15 +71,20 @@ class WriterLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def settle(self) -> None:
+        """What an interrupted writer left behind is in order now."""
+        self._is_settled = True
+
     def release(self) -> None:
         """Give it back."""
-        with suppress(OSError):  # of a folder that has gone, or turned read-only: the next one finds an interruption
-            self._note.unlink()
+        if self._is_settled:
+            with suppress(OSError):  # of a folder that has gone, or turned read-only: the next one finds the note
+                self._note.unlink()
         self._lock.release()
 
 
 def was_interrupted(directory: Path) -> bool:
-    """Whether the last writer was killed, and none has come since; for readers, who take no lock for long."""
+    """Whether a writer was killed, and none has settled that since; for readers, who take no lock for long."""
     if not (directory / _NOTE).exists():
         return False
     lock = FileLock(directory / LOCK, timeout=0, thread_local=False)

@@ -37,8 +37,8 @@ class Info:
 class Catalog:
     """An open catalog. read() gives a consistent snapshot; write() one transaction, all or nothing.
 
-    follows_interruption says that the writer before this one was killed. Reading needs no SQLAlchemy, which takes
-    longer to load than a query takes.
+    follows_interruption says that a writer before this one was killed, and none has settled that. Reading needs no
+    SQLAlchemy, which takes longer to load than a query takes.
     """
 
     def __init__(self, directory: Path, lock: WriterLock | None = None) -> None:
@@ -59,6 +59,11 @@ class Catalog:
             self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
+
+    def settle(self) -> None:
+        """The cache has been compared, or made anew: that a writer was killed is of no consequence any more."""
+        if self._lock is not None:
+            self._lock.settle()
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
@@ -158,6 +163,7 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
                 )
             engine.dispose()
             _place(draft, directory / FILE)
+            lock.settle()  # no cache is this catalog's yet
             return Catalog(directory, lock)
         except BaseException:
             lock.release()

@@ -17,7 +17,7 @@ def rebuild(index: catalog.Catalog) -> vectors.Stamp:
     """Write the cache anew from the catalog, which is not changed; for who holds the writer's lock. Raises BadIndex."""
     info = index.info
     with index.read() as session:
-        return vectors.build(
+        stamp = vectors.build(
             index.directory,
             lambda: catalog.vectors(session, dimension=info.encoder.dimension),
             index_id=info.index_id,
@@ -25,6 +25,8 @@ def rebuild(index: catalog.Catalog) -> vectors.Stamp:
             dimension=info.encoder.dimension,
             count=catalog.num_segments_after(session, 0),
         )
+    index.settle()
+    return stamp
 
 
 def open_cache(index: catalog.Catalog, session: catalog.Snapshot) -> vectors.Cache:
@@ -50,8 +52,10 @@ def open_to_write(directory: Path) -> catalog.Catalog:
     """
     with ExitStack() as stack:
         store = stack.enter_context(catalog.open_to_write(directory))
-        if store.follows_interruption and _is_damaged(store):
-            rebuild(store)
+        if store.follows_interruption:
+            if _is_damaged(store):
+                rebuild(store)
+            store.settle()
         fold_if_due(store)
         stack.pop_all()  # it stays open
     return store
