@@ -21,8 +21,9 @@ import pytest
 from click.testing import CliRunner, Result
 from make_videos import write_sound, write_video
 
-from cezsar import catalog
+from cezsar import catalog, encoders, maintenance
 from cezsar.cli import cli
+from cezsar.types import Sampling, Segment
 
 
 @pytest.fixture(scope="module")
@@ -574,6 +575,28 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_query_imports_nothing_that_it_could_do_without(tmp_path: Path) -> None:
+    encoder = encoders.load("lite", device="cpu")
+    rows = encoder.encode_texts(["a person plays the violin", "a dog"])
+    with catalog.create(tmp_path, encoder.identity, Sampling()) as store:
+        with store.write() as session:
+            parts = (Segment(0.0, 8.0), Segment(8.0, 16.0))
+            embedding = catalog.Embedding(16.0, parts, (0, 1), rows)
+            catalog.add_video(session, catalog.File(b"/videos", b"violin.mp4", 1, 1), b"\0" * 32, embedding)
+        maintenance.rebuild(store)
+    code = (
+        "import sys; from cezsar.cli import cli\n"
+        f"try: cli(['query', 'a person plays the violin', '--index', {str(tmp_path)!r}])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'timm', 'faiss', 'sqlalchemy', 'alembic', 'filelock', 'av'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "violin.mp4" in done.stdout
 
 
 def test_module_runs_as_a_program() -> None:

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from cezsar.errors import IndexLocked
 
 LOCK = "writer.lock"
@@ -38,6 +36,8 @@ class WriterLock:
     """
 
     def __init__(self, directory: Path) -> None:
+        from filelock import FileLock, Timeout  # which loads asyncio: readers can do without
+
         self._note = directory / _NOTE
         self._lock = FileLock(directory / LOCK, timeout=_PATIENCE_S, thread_local=False)
         try:
@@ -87,6 +87,8 @@ def was_interrupted(directory: Path) -> bool:
     """Whether a writer was killed, and none has settled that since; for readers, who take no lock for long."""
     if not (directory / _NOTE).exists():
         return False
+    from filelock import FileLock, Timeout
+
     lock = FileLock(directory / LOCK, timeout=0, thread_local=False)
     try:
         with lock:
