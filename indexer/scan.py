@@ -66,8 +66,7 @@ def plan(
     unknown: list[File] = []
     seen: set[bytes] = set()
     for start in starts:
-        for file in _files(start, roots, exclude, found.skipped):
-            absolute = file.absolute
+        for absolute, file in _files(start, roots, exclude, found.skipped):
             if absolute not in seen:
                 seen.add(absolute)
                 _compare(file, by_path.get(absolute), failures.get(absolute), found, unknown)
@@ -101,8 +100,13 @@ def _start(path: Path, known: Iterable[bytes]) -> bytes:
     return next((name for name in names if any(is_under(absolute, name) for absolute in known)), names[0])
 
 
-def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped: list[Skipped]) -> Iterator[File]:
-    """The candidate files under start, or start itself if it is a file, sorted; a folder named twice is read once."""
+def _files(
+    start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped: list[Skipped]
+) -> Iterator[tuple[bytes, File]]:
+    """The candidate files under start, or start itself if it is a file, sorted, each with its whole path.
+
+    A folder named twice is read once.
+    """
     is_folder = os.path.isdir(start)
     base = start if is_folder else os.path.dirname(start)
     folder, root, length = b"", base, 0
@@ -119,7 +123,7 @@ def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped
             folder = above
             root = max((root for root in roots if is_under(folder, root)), key=len, default=base)
             length = len(below(root, b""))
-        yield File(root, absolute[length:], status.st_size, status.st_mtime_ns)
+        yield absolute, File(root, absolute[length:], status.st_size, status.st_mtime_ns)
 
 
 def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:

@@ -29,15 +29,15 @@ WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
 VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
 PLACES = """
-SELECT segments.id, video_id, roots.path, videos.path, run,
-    (SELECT min(start_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run),
-    (SELECT max(end_s) FROM segments AS other WHERE other.video_id = segments.video_id AND other.run = segments.run)
-FROM segments JOIN videos ON videos.id = video_id JOIN roots ON roots.id = root_id WHERE segments.id IN ({})
+SELECT segments.id, segments.video_id, roots.path, videos.path, segments.run, min(same.start_s), max(same.end_s)
+FROM segments CROSS JOIN segments AS same INDEXED BY ix_segments_run
+    ON same.video_id = segments.video_id AND same.run = segments.run
+CROSS JOIN videos ON videos.id = segments.video_id JOIN roots ON roots.id = root_id
+WHERE segments.id IN ({}) GROUP BY segments.id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file as the catalog knows it: root and path below it as bytes, size in bytes, mtime in nanoseconds."""
 
     root: bytes
@@ -62,8 +62,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Video:
+class Video(NamedTuple):
     """A video in the catalog."""
 
     id: int
