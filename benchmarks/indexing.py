@@ -14,12 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
-from measuring import Row, ratios, seconds, turns
+from measuring import Row, ratios, seconds
 from numpy.typing import NDArray
 
 from cezsar.encoders.embedded import EfficientNet
-from cezsar.encoders.images import ImageBackbone
 from cezsar.types import Sampling
 from cezsar.video import Video
 from indexer.scan import EXTENSIONS
@@ -55,17 +53,42 @@ def _whole(paths: list[Path]) -> Row:
 
 
 def _forward(video: Path) -> list[Row]:
-    """The same batch, by the same number of threads."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """The same batch, by as many threads, in processes that take turns: idle threads of one slow the other."""
     batch = next(iter(_frames(video)))
-    network, eager = EfficientNet(), ImageBackbone(torch.device("cpu"))
-    ours, theirs = turns(lambda: network.features(batch), lambda: eager.features(batch), 15)
-    one, other = network.features(batch), eager.features(batch)
+    with tempfile.TemporaryDirectory() as name:
+        frames = Path(name) / "frames.npy"
+        np.save(frames, batch)
+        ours, theirs = list[float](), list[float]()
+        for _ in range(_ROUNDS + 2):
+            ours.append(_alone("ours", frames)), theirs.append(_alone("torch", frames))
+        one, other = np.load(frames.with_suffix(".ours.npy")), np.load(frames.with_suffix(".torch.npy"))
     cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
-    note = f"features' least cosine {cosines.min():.6f}"
+    each = [float(np.median(side)) * 1e3 / len(batch) for side in (ours, theirs)]
+    note = f"{each[0]:.1f} ms against {each[1]:.1f} ms a frame; features' least cosine {cosines.min():.6f}"
     return [
         Row(f"image network, {len(batch)} frames", "eager torch, channels last", ratios(theirs, ours), 3, note=note)
     ]
+
+
+def _alone(side: str, frames: Path) -> float:
+    """The median of what a batch takes in a process of its own."""
+    command = [sys.executable, __file__, "--alone", side, str(frames)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _time_alone(side: str, frames: Path) -> None:
+    batch = np.load(frames)
+    if side == "ours":
+        features = EfficientNet().features
+    else:
+        import torch
+
+        from cezsar.encoders.images import ImageBackbone
+
+        torch.set_num_threads(os.cpu_count() or 1)
+        features = ImageBackbone(torch.device("cpu")).features
+    np.save(frames.with_suffix(f".{side}.npy"), features(batch))
+    print(np.median([seconds(lambda: features(batch)) for _ in range(15)]))
 
 
 def _videos(folder: Path) -> list[Path]:
@@ -86,5 +109,8 @@ def _decode(paths: list[Path]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--alone":
+        _time_alone(sys.argv[2], Path(sys.argv[3]))
+        sys.exit()
     for row in rows(Path(sys.argv[1])):
         print(*row.cells(), row.note, sep=" | ")
