@@ -21,13 +21,23 @@ from cezsar.types import Segment
 from cezsar.video.frames import Video, opened, reason, seek, upright
 
 _CLOCK = Fraction(1, 90_000)  # the time base of what is encoded
-_COPIED_PICTURE = ("h264", "hevc", "av1", "vp9")  # what players expect in an MP4 file
-_COPIED_SOUND = ("aac", "mp3", "ac3", "eac3")
 _SOUND_RATE = 48_000
 _EARLY_S = 0.5  # a copy has to begin with a key frame; one this much before the start will do
 
 
-def cut(source: Path, segment: Segment, target: Path) -> bool:
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """What may be copied as it is: FFmpeg's names of codecs, and of pixel formats (none: any)."""
+
+    picture: tuple[str, ...]
+    sound: tuple[str, ...]
+    pixels: tuple[str, ...] = ()
+
+
+PLAYERS = Codecs(("h264", "hevc", "av1", "vp9"), ("aac", "mp3", "ac3", "eac3"))  # what players expect in an MP4 file
+
+
+def cut(source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYERS) -> bool:
     """Write [start_s, end_s) of a video to an MP4 file, with its sound; returns whether the picture was copied.
 
     The picture is copied, and then begins at most half a second early, where a key frame lies there; else it is encoded
@@ -37,12 +47,12 @@ def cut(source: Path, segment: Segment, target: Path) -> bool:
     try:
         if segment.end_s <= segment.start_s:
             raise ValueError("there are no frames in that stretch")
-        copy = _copy_plan(source, segment)
+        copy = _copy_plan(source, segment, copied)
         with draft.open("wb") as file, av.open(file, "w", format="mp4") as out:
             if copy is None:
-                _encode_picture(source, segment, out, _Sound(source))
+                _encode_picture(source, segment, out, _Sound(source, copied))
             else:
-                _copy_picture(source, copy, out, _Sound(source))
+                _copy_picture(source, copy, out, _Sound(source, copied))
         draft.replace(target)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoError(f"it cannot be cut ({reason(error)})") from None
@@ -60,10 +70,11 @@ class _Copy:
     stamps: tuple[int, ...]
 
 
-def _copy_plan(source: Path, segment: Segment) -> _Copy | None:
+def _copy_plan(source: Path, segment: Segment, copied: Codecs) -> _Copy | None:
     """The packets that show a segment and nothing else, from a key frame near enough, if codec and order allow it."""
     with Video(source) as video:
-        if video.stream.codec_context.name not in _COPIED_PICTURE:
+        codec = video.stream.codec_context
+        if codec.name not in copied.picture or (copied.pixels and codec.pix_fmt not in copied.pixels):
             return None
         frame, time_s, _ = next(video.spans(from_s=segment.start_s))
         near = segment.start_s - _EARLY_S <= time_s <= segment.start_s + 1e-3
@@ -136,8 +147,9 @@ def _encode_picture(source: Path, stretch: Segment, out: OutputContainer, sound:
 class _Sound:
     """The sound of a stretch: copied where MP4 takes its codec, else AAC; nothing where there is none."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, copied: Codecs) -> None:
         self._source = source
+        self._copied = copied.sound
         self._target: Any = None
 
     def open(self, out: OutputContainer) -> None:
@@ -146,7 +158,7 @@ class _Sound:
             if not container.streams.audio or container.streams.audio[0].codec_context is None:
                 return
             stream = container.streams.audio[0]
-            if stream.codec_context.name in _COPIED_SOUND:
+            if stream.codec_context.name in self._copied:
                 self._target = out.add_stream_from_template(stream)
             else:
                 self._target = out.add_stream("aac", rate=_SOUND_RATE, layout="stereo")
@@ -157,7 +169,7 @@ class _Sound:
             return
         with opened(self._source) as container:
             stream = container.streams.audio[0]
-            copied = stream.codec_context.name in _COPIED_SOUND
+            copied = stream.codec_context.name in self._copied
             origin_s = seek(container, stretch.start_s) or 0.0
             resampler = AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE)
             position: int | None = None  # of the next sample in what is encoded

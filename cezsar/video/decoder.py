@@ -19,7 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from cezsar.errors import VideoError, VideoLost
-from cezsar.types import Limits
+from cezsar.types import Limits, Segment
+from cezsar.video.browser import browser_part, media_type, still
 from cezsar.video.frames import FrameBatch, Video, open_regular
 
 # the child takes over the parent's import path, so that no file of the current folder is imported in its place
@@ -55,13 +56,39 @@ class Decoder:
         Raises VideoError, also where the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
         all; time in which nobody asked for the next frames does not count.
         """
+        asked = {"do": "sample", "fps": fps, "short_side": short_side, "batch_size": batch_size}
+        told = yield from self._work(path, asked)
+        self.duration_s, self.shortfall = told["duration_s"], told["shortfall"]
+
+    def media_type(self, path: Path) -> str | None:
+        """As media_type of this package. Raises VideoError, as sample does."""
+        told: str | None = self._result(path, {"do": "media_type"})
+        return told
+
+    def part(self, path: Path, segment: Segment, target: Path) -> None:
+        """As browser_part. Raises VideoError, as sample does."""
+        asked = {"do": "part", "start_s": segment.start_s, "end_s": segment.end_s, "target": _named(target)}
+        self._result(path, asked)
+
+    def still(self, path: Path, time_s: float, target: Path, *, width: int) -> None:
+        """As still of this package. Raises VideoError, as sample does."""
+        self._result(path, {"do": "still", "time_s": time_s, "target": _named(target), "width": width})
+
+    def _result(self, path: Path, asked: dict[str, Any]) -> Any:
+        work = self._work(path, asked)
+        try:
+            next(work)
+        except StopIteration as over:
+            return over.value
+        raise AssertionError("frames, which nobody asked for")
+
+    def _work(self, path: Path, asked: dict[str, Any]) -> Generator[FrameBatch, None, Any]:
+        """What the child is asked to do with a video: the frames that it gives, and in the end what it says."""
         open_regular(path).close()  # what is wrong with so little needs no process
         process = self._started()
-        named = base64.b64encode(os.fsencode(path)).decode()
-        asked = {"path": named, "fps": fps, "short_side": short_side, "batch_size": batch_size}
         left_s, is_over = self._limits.time_s, False
         try:
-            self._ask(process, asked)
+            self._ask(process, {"path": _named(path), **asked})
             while True:
                 began = time.monotonic()
                 kind, *answer = self._answer(process, min(self._limits.stall_s, left_s))
@@ -72,8 +99,7 @@ class Decoder:
                 is_over = True
                 if kind == "error":
                     raise (VideoLost if answer[1] else VideoError)(answer[0])
-                self.duration_s, self.shortfall = answer
-                return
+                return answer[0]
         finally:
             if not is_over:
                 self._stop()
@@ -134,6 +160,15 @@ class Decoder:
         raise VideoError(f"it crashed the decoder ({_death(process.wait())})")
 
 
+def _named(path: Path) -> str:
+    """A path of any bytes as JSON can say it."""
+    return base64.b64encode(os.fsencode(path)).decode()
+
+
+def _path(name: str) -> Path:
+    return Path(os.fsdecode(base64.b64decode(name)))
+
+
 def _death(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
@@ -150,11 +185,7 @@ def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
         return None
     said = json.loads(line)
     if "shape" not in said:
-        return (
-            ("error", said["error"], said["is_lost"])
-            if "error" in said
-            else ("done", said["duration_s"], said["shortfall"])
-        )
+        return ("error", said["error"], said["is_lost"]) if "error" in said else ("done", said["done"])
     num_frames = said["shape"][0]
     batch = FrameBatch(np.empty(said["shape"], np.uint8), np.empty(num_frames), np.empty(num_frames, np.int64))
     for part in (batch.frames_uint8, batch.times_s, batch.repeats):
@@ -176,12 +207,8 @@ def serve(memory_bytes: int) -> None:
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     while True:
         asked = json.loads(requests.get())
-        path = Path(os.fsdecode(base64.b64decode(asked.pop("path"))))
         try:
-            with Video(path) as video:
-                for batch in video.sample(**asked):
-                    _send(answers, {"shape": batch.frames_uint8.shape}, batch)
-                _send(answers, {"duration_s": video.duration_s, "shortfall": video.shortfall})
+            _send(answers, {"done": _done(answers, _path(asked.pop("path")), asked)})
         except VideoError as error:
             _send(answers, {"error": str(error), "is_lost": isinstance(error, VideoLost)})
         except MemoryError:
@@ -189,6 +216,21 @@ def serve(memory_bytes: int) -> None:
             return  # what was half made is not worth going on with
         except BrokenPipeError:
             return
+
+
+def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
+    """Do what was asked; what is to be said in the end."""
+    what = asked.pop("do")
+    if what == "media_type":
+        return media_type(path)
+    if what == "part":
+        return browser_part(path, Segment(asked["start_s"], asked["end_s"]), _path(asked["target"]))
+    if what == "still":
+        return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
+    with Video(path) as video:
+        for batch in video.sample(**asked):
+            _send(answers, {"shape": batch.frames_uint8.shape}, batch)
+        return {"duration_s": video.duration_s, "shortfall": video.shortfall}
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> None:
