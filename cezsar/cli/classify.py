@@ -81,7 +81,7 @@ def command(
     else:
         videos = [VideoPredictions(path, error=errors[path]) for path in sorted(errors)]
     if form == "json":
-        from cezsar.cli.documents import classify_document
+        from cezsar.documents import classify_document
 
         print_json(classify_document(report.model, list(wanted), videos, timeline=timeline))
     elif form == "csv":

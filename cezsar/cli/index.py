@@ -80,7 +80,7 @@ def command(
 
     report = run_index(paths, load(**chosen), prune=prune, exclude=exclude, retry=retry, quiet=quiet or as_json)
     if as_json:
-        from cezsar.cli.documents import index_document
+        from cezsar.documents import index_document
 
         print_json(index_document(report))
     elif not quiet and (report.num_readable or report.removed or report.skipped):

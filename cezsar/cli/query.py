@@ -119,7 +119,7 @@ def _lines() -> Iterator[str]:
 
 def _print(text: str | None, searcher: Searcher, hits: Sequence[Hit], form: str, *, is_batch: bool) -> None:
     if form == "json":
-        from cezsar.cli.documents import query_document
+        from cezsar.documents import query_document
 
         document = query_document(text, searcher.store.info.encoder.name, hits)
         print_json(document, indent=None if is_batch else 1)

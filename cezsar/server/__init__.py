@@ -1,0 +1,7 @@
+"""The HTTP API and the page over one index; the only door to FastAPI."""
+
+from cezsar.server.app import create_app
+from cezsar.server.guard import Access, is_loopback
+from cezsar.server.run import serve
+
+__all__ = ["Access", "create_app", "is_loopback", "serve"]

@@ -1,0 +1,144 @@
+"""The application: the API, the page's files, and what every request passes through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cezsar import __version__
+from cezsar.errors import CezsarError
+from cezsar.server import api, problems
+from cezsar.server.engine import THREADS, Busy, Engine, Queue
+from cezsar.server.guard import Access, Guard
+from cezsar.server.media import THREADS as DECODERS
+from cezsar.server.media import Media
+
+_PAGE = Path(__file__).with_name("page")
+_MOST_WAITING = 256
+
+
+def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: int = _MOST_WAITING) -> FastAPI:
+    """The application over an index that is open, and its media; at most so many searches, and decodings, wait."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.engine, app.state.media = engine, media
+        app.state.searches = Queue(THREADS, most_waiting, "search")
+        app.state.decodings = Queue(DECODERS, most_waiting, "media")
+        yield
+        app.state.searches.close()
+        app.state.decodings.close()
+
+    app = FastAPI(
+        title="CEZSAR",
+        version=__version__,
+        description="Search videos by what happens in them. The page at / uses nothing else.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # it would fetch scripts of others
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.include_router(api.router)
+    for address, name in (("/", "index.html"), ("/api", "api.html")):
+        app.add_api_route(address, _file(_PAGE / name), include_in_schema=False)
+    for path in sorted(_PAGE.glob("*.*")):
+        if path.suffix != ".html":
+            app.add_api_route(f"/{path.name}", _file(path), include_in_schema=False)
+    _answer_errors(app)
+    registry = CollectorRegistry()
+
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    app.add_api_route("/api/v1/metrics", metrics, summary="Counts and times of requests", response_class=Response)
+    app.add_middleware(Guard, access=access)
+    app.add_middleware(_Measured, registry=registry)
+    return app
+
+
+def _file(path: Path) -> Callable[[], Awaitable[Response]]:
+    async def send() -> Response:
+        return FileResponse(path, headers={"cache-control": "no-cache"})
+
+    return send
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Whatever goes wrong is told as problem+json."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, CezsarError)
+        return problems.of(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+        return problems.problem(422, f"{place or 'the body'}: {first['msg']}")
+
+    async def known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problems.problem(error.status_code, str(error.detail), error.headers)
+
+    async def busy(_: Request, error: Exception) -> Response:
+        return problems.problem(429, "Too much is waiting: ask again in a second.", {"retry-after": "1"})
+
+    async def unknown(_: Request, error: Exception) -> Response:
+        return problems.problem(500, "Something went wrong inside; the server's own output says what.")
+
+    for kind, handler in (
+        (CezsarError, ours),
+        (RequestValidationError, invalid),
+        (HTTPException, known),
+        (Busy, busy),
+        (Exception, unknown),
+    ):
+        app.add_exception_handler(kind, handler)
+
+
+class _Measured:
+    """Counts requests and times them, by route, so that no address that somebody makes up becomes a name."""
+
+    def __init__(self, app: ASGIApp, *, registry: CollectorRegistry) -> None:
+        self._app = app
+        names = ("route", "status")
+        self._requests = Counter("cezsar_requests", "Requests answered.", names, registry=registry)
+        self._seconds = Histogram(
+            "cezsar_request_seconds", "From a request to the end of its answer.", ("route",), registry=registry
+        )
+        self._now = Gauge("cezsar_requests_in_progress", "Requests being answered.", registry=registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        began = time.perf_counter()
+        self._now.inc()
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            self._now.dec()
+            route = scope.get("route")
+            name = route.path if isinstance(route, Route) else "none"
+            self._requests.labels(name, str(status)).inc()
+            self._seconds.labels(name).observe(time.perf_counter() - began)

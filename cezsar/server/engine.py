@@ -1,0 +1,149 @@
+"""The index behind the server: opened once, searched by several threads, opened anew when another takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from cezsar import catalog, encoders
+from cezsar.encoders import Encoder
+from cezsar.types import EncoderIdentity, Vectors
+from query import Searcher
+
+THREADS = 8  # that search at once
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """As much is waiting as may wait: ask again in a second."""
+
+
+class Queue:
+    """Work done by threads, so much at once; raises Busy where more than most would wait for it."""
+
+    def __init__(self, threads: int, most: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._most = most
+        self.waiting = 0  # or being done; known to the event loop alone
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What work gives, or raises; the event loop goes on meanwhile."""
+        if self.waiting >= self._most:
+            raise Busy
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self.waiting -= 1
+
+    def close(self) -> None:
+        """Finish what is being done, and drop the rest."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Engine:
+    """Searches one index for many at once. Use as a context manager.
+
+    The text encoder stays loaded, and encodes what several threads ask for together. Raises BadIndex at the start
+    where there is no index that can serve, and later from using() where it has gone.
+    """
+
+    def __init__(self, directory: Path, *, device: str) -> None:
+        self._directory, self._device = directory, device
+        self._lock = threading.Lock()
+        self._opened: _Opened | None = None
+        self._encoder: _Together | None = None
+
+    def __enter__(self) -> Engine:
+        with self.using() as searcher:
+            searcher.encode(["a person waves"])  # loads what the first question would wait for
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.leave()
+
+    @contextmanager
+    def using(self) -> Iterator[Searcher]:
+        """A searcher over the index that is there now. Raises BadIndex, EncoderError."""
+        opened = self._current()
+        try:
+            yield opened.searcher
+        finally:
+            with self._lock:
+                opened.leave()
+
+    def _current(self) -> _Opened:
+        with self._lock:
+            state = catalog.homes.state(self._directory)
+            if self._opened is None or self._opened.state != state:
+                searcher = Searcher(self._directory, device=self._device)
+                searcher.encoder = self._encoder_of(searcher.store.info.encoder)
+                if self._opened is not None:
+                    self._opened.leave()
+                self._opened = _Opened(searcher, state)
+            self._opened.users += 1
+            return self._opened
+
+    def _encoder_of(self, identity: EncoderIdentity) -> Encoder:
+        if self._encoder is None or self._encoder.identity != identity:
+            self._encoder = _Together(encoders.load_recorded(identity, device=self._device))
+        return self._encoder
+
+
+class _Opened:
+    """A searcher and those that use it; closed when the last one, the engine among them, has left."""
+
+    def __init__(self, searcher: Searcher, state: tuple[object, ...]) -> None:
+        self.searcher, self.state = searcher, state
+        self.users = 1
+
+    def leave(self) -> None:
+        self.users -= 1
+        if self.users == 0:
+            self.searcher.__exit__()
+
+
+class _Together:
+    """An encoder whose texts are encoded together: those of all threads that came while it was at work."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.identity, self.short_side = encoder.identity, encoder.short_side
+        self.encode_frames, self.encode_segments = encoder.encode_frames, encoder.encode_segments
+        self._asked: list[tuple[Sequence[str], Future[Vectors]]] = []
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """As Encoder.encode_texts."""
+        future: Future[Vectors] = Future()
+        with self._lock:
+            self._asked.append((texts, future))
+        with self._turn:
+            if not future.done():  # or another thread had its turn, and did this one's too
+                with self._lock:
+                    asked, self._asked = self._asked, []
+                self._answer(asked)
+        return future.result()
+
+    def _answer(self, asked: Sequence[tuple[Sequence[str], Future[Vectors]]]) -> None:
+        try:
+            rows = self._encoder.encode_texts([text for texts, _ in asked for text in texts])
+        except Exception as error:  # noqa: BLE001  # is raised where it was asked for
+            if len(asked) == 1:
+                asked[0][1].set_exception(error)
+                return
+            for one in asked:  # the others are not to blame
+                self._answer([one])
+            return
+        start = 0
+        for texts, future in asked:
+            future.set_result(rows[start : start + len(texts)])
+            start += len(texts)

@@ -1,0 +1,196 @@
+"""Who may ask: the Host header, a token where the server is open to others, and headers for every answer."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cezsar.server.problems import problem
+
+MOST_BYTES = 1 << 20  # of a request's body
+_LONGEST_QUERY = 16_384  # bytes of an address after its question mark
+_COOKIE = "cezsar_token"
+_OPEN = ("/api/v1/health",)  # says nothing of the index's content
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask: whoever knows the token (None: anybody), of a server that is called by host or one of the system's
+    own names; pages of the origins named by cors may read what it answers.
+    """
+
+    host: str
+    token: str | None = field(repr=False)
+    cors: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, host: str, token: str | None, *, no_token: bool, cors: tuple[str, ...] = ()) -> Access:
+        """On loopback a token only where one is given; on other hosts one is made, unless no_token."""
+        if token is None and not no_token and not is_loopback(host):
+            token = secrets.token_urlsafe(24)
+        return cls(host, token, cors)
+
+    def knows(self, host: str) -> bool:
+        """Whether this server may be called so: a name that is not its own may have been made to lead here."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            _ = urlsplit(f"//{host}").port
+        except ValueError:
+            return False
+        if name in {"localhost", self.host.lower()}:
+            return True
+        if is_loopback(self.host):
+            return is_loopback(name)
+        return _is_address(name) or name in {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    def admits(self, headers: Headers) -> bool:
+        """Whether the token is among the headers, as a bearer's or in the cookie."""
+        if self.token is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self.is_token(given.strip()):
+            return True
+        return self.is_token(_cookies(headers).get(_COOKIE, ""))
+
+    def is_token(self, given: str) -> bool:
+        """Compares in a time that says nothing of where they differ."""
+        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server at this host."""
+    return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+class Guard:
+    """Lets pass what may be asked; answers the rest itself."""
+
+    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        allowed = origin if origin in self._access.cors else None
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    answer.setdefault(name, value)
+                if allowed is not None:
+                    answer["access-control-allow-origin"] = allowed
+                    answer.add_vary_header("Origin")
+                    answer["cross-origin-resource-policy"] = "cross-origin"
+            await send(message)
+
+        refusal = self._refusal(scope, headers, allowed)
+        if refusal is not None:
+            await refusal(scope, receive, sent)
+            return
+        await self._app(scope, _bounded(receive), sent)
+
+    def _refusal(self, scope: Scope, headers: Headers, allowed: str | None) -> Response | None:
+        query = bytes(scope["query_string"])
+        if not self._access.knows(headers.get("host", "")):
+            return problem(421, "This server does not go by that name: call it by its address.")
+        if len(query) > _LONGEST_QUERY:
+            return problem(414, f"The address is too long: at most {_LONGEST_QUERY:,} bytes after the question mark.")
+        try:
+            unquote_to_bytes(query.replace(b"+", b" ")).decode()
+        except UnicodeDecodeError:
+            return problem(400, "The address is not UTF-8.")
+        if (
+            headers.get("sec-fetch-site") == "cross-site"
+            and headers.get("sec-fetch-mode") != "navigate"
+            and not allowed
+        ):
+            return problem(403, "Pages of other sites may not ask.")
+        if scope["method"] == "OPTIONS" and allowed:
+            return Response(
+                status_code=204,
+                headers={
+                    "access-control-allow-methods": "GET, HEAD, POST",
+                    "access-control-allow-headers": "authorization, content-type, range",
+                },
+            )
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
+            return problem(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
+        if scope["path"] in _OPEN:
+            return None
+        given = dict(parse_qsl(query.decode("ascii", "replace"))).get("token", "")
+        if self._access.is_token(given) and scope["method"] == "GET":
+            return self._welcome(scope, query)
+        if not self._access.admits(headers):
+            return problem(
+                401,
+                "This server asks for its token: open it by the address that it printed, or send "
+                "Authorization: Bearer TOKEN.",
+                {"www-authenticate": "Bearer"},
+            )
+        return None
+
+    def _welcome(self, scope: Scope, query: bytes) -> Response:
+        """To the same address without the token, which is kept in a cookie from now on."""
+        rest = [(name, value) for name, value in parse_qsl(query.decode("ascii")) if name != "token"]
+        path = "/" + scope["path"].lstrip("/")  # two slashes would name another server
+        answer = RedirectResponse(path + ("?" + urlencode(rest) if rest else ""), status_code=303)
+        assert self._access.token is not None
+        answer.set_cookie(_COOKIE, self._access.token, httponly=True, samesite="strict", path="/")
+        answer.headers["cache-control"] = "no-store"
+        return answer
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Receive, up to MOST_BYTES: a body may come without its length."""
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MOST_BYTES:
+            raise HTTPException(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
+        return message
+
+    return bounded
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
+    except CookieError:
+        return {}

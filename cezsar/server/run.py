@@ -1,0 +1,76 @@
+"""Listening, and stopping gracefully."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from cezsar.errors import CezsarError
+from cezsar.server.app import create_app
+from cezsar.server.engine import Engine
+from cezsar.server.guard import Access
+from cezsar.server.media import Media
+from cezsar.settings import Settings
+
+_PATIENCE_S = 10  # for what is in flight when it is told to stop
+
+
+def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted; ready is told the address.
+
+    Raises CezsarError where it cannot listen, BadIndex and EncoderError where the index cannot be searched.
+    """
+    with (
+        _listening(access.host, port) as listener,
+        Engine(settings.index, device=settings.device) as engine,
+        Media(settings.index) as media,
+        suppress(KeyboardInterrupt),
+    ):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # which the server raises again when it is done
+        name = f"[{access.host}]" if ":" in access.host else access.host
+        address = f"http://{name}:{listener.getsockname()[1]}/"
+        config = uvicorn.Config(
+            create_app(engine, media, access),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_PATIENCE_S,
+            timeout_keep_alive=30,
+            lifespan="on",
+        )
+        _Server(config, lambda: ready(address)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CezsarError(f"There is no host {host!r} to listen at ({error.strerror}).") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise CezsarError(
+            f"Port {port} of {host} cannot be listened at ({error.strerror}): --port takes another one, 0 any."
+        ) from None
+    return listener

@@ -1,0 +1,581 @@
+"""cezsar.server: the API over a toy index, asked by HTTP."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from make_videos import write_video
+from serving import serving
+
+import indexer
+from cezsar import catalog
+from cezsar.encoders.toy import Toy
+from cezsar.errors import IndexMissing
+from cezsar.server import Access
+from cezsar.server.engine import Engine, _Together
+from cezsar.server.media import Media
+from cezsar.settings import load
+from query import Filters, Searcher
+
+HOSTILE = '<img src=x onerror=alert(1)> "it\'s" \n\x1b[31m.mp4'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four videos: one that browsers play, one that they do not, one of a hostile name, one with a long sound."""
+    made = tmp_path_factory.mktemp("served")
+    (made / "videos").mkdir()
+    write_video(made / "videos" / "red.mp4", [("red", 4.0), ("green", 4.0)], sound=True)
+    write_video(made / "videos" / "blue.avi", [("blue", 8.0)], codec="mpeg4")
+    write_video(made / "videos" / "green.mkv", [("green", 4.0)])
+    write_video(made / "videos" / HOSTILE, [("yellow", 4.0)], format="mp4")
+    settings = load(environ={}, index=made / "index", model="toy", window_s=4.0, stride_s=4.0)
+    indexer.index([made / "videos"], settings)
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with serving(folder / "index") as found:
+        yield found
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=60) as made:
+        yield made
+
+
+@pytest.fixture
+def ids(client: httpx.Client) -> dict[str, int]:
+    """Videos by name."""
+    found = client.get("/api/v1/videos").json()["videos"]
+    return {Path(video["path"]).name: video["video_id"] for video in found}
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The one line of an error."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    said = answer.json()
+    assert said["status"] == status
+    assert "\n" not in said["detail"]
+    return str(said["detail"])
+
+
+def test_a_search_answers_what_the_library_answers(folder: Path, client: httpx.Client) -> None:
+    with Searcher(folder / "index") as searcher:
+        hits = searcher.search("green", without=["red"], filters=Filters(top_k=3, per_video=0))
+    asked = {"text": "green", "not": "red", "k": "3", "per_video": "0"}
+    answer = client.get("/api/v1/search", params=asked).json()
+    assert (answer["query"], answer["model"]) == ("green", "toy")
+    assert [tuple(hit.values()) for hit in answer["hits"]] == [
+        (hit.rank, hit.score, str(hit.path), hit.start_s, hit.end_s, hit.segment_id, hit.video_id) for hit in hits
+    ]
+
+
+def test_filters_and_like_are_obeyed(client: httpx.Client, ids: dict[str, int]) -> None:
+    (hit,) = client.get("/api/v1/search", params={"text": "blue", "path": "*.avi", "k": 5}).json()["hits"]
+    alike = client.get("/api/v1/search", params={"like": hit["segment_id"], "k": 1}).json()
+    assert alike["query"] is None
+    assert alike["hits"][0]["video_id"] == ids["blue.avi"]
+    assert client.get("/api/v1/search", params={"text": "blue", "min_score": 1}).json()["hits"][0]["score"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({}, 400, "There is nothing to look for"),
+        ({"text": ""}, 400, "The query is empty"),
+        ({"text": " \t"}, 400, "The query is empty"),
+        ({"text": "x" * 1_001}, 422, "text: "),
+        ({"text": "x" * 20_000}, 414, "The address is too long"),
+        ({"text": "red", "k": "0"}, 422, "k: "),
+        ({"text": "red", "k": "1000000"}, 422, "k: "),
+        ({"text": "red", "k": "many"}, 422, "k: "),
+        ({"text": "red", "min_score": "nan"}, 422, "min_score: "),
+        ({"text": "red", "per_video": "-1"}, 422, "per_video: "),
+        ({"text": "red", "not": "red"}, 400, "wanted and not wanted"),
+        ({"like": "999999"}, 404, "There is no segment 999999."),
+        ({"like": str(1 << 70)}, 422, "like: "),
+    ],
+)
+def test_a_bad_question_is_told_why(client: httpx.Client, asked: dict[str, str], status: int, words: str) -> None:
+    assert words in problem(client.get("/api/v1/search", params=asked), status)
+
+
+def test_a_hundred_kilobytes_in_the_address_are_refused(address: str, client: httpx.Client) -> None:
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        raw.sendall(b"GET /api/v1/search?text=" + b"x" * 100_000 + f" HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert int(raw.recv(100).split()[1]) in (400, 414)
+    assert client.get("/api/v1/health").status_code == 200
+
+
+def test_bytes_that_are_not_utf8_are_refused(client: httpx.Client) -> None:
+    assert "not UTF-8" in problem(client.get("/api/v1/search?text=%ff%fe"), 400)
+
+
+@pytest.mark.parametrize("place", ["videos/99", "videos/99/segments", "videos/99/stream", "segments/99/thumbnail"])
+def test_unknown_ids_are_not_found(client: httpx.Client, place: str) -> None:
+    assert "There is no" in problem(client.get(f"/api/v1/{place}"), 404)
+    assert problem(client.get(f"/api/v1/{place.replace('99', '0')}"), 422)
+    assert problem(client.get(f"/api/v1/{place.replace('99', 'x')}"), 422)
+
+
+def test_videos_and_segments_come_in_pages(client: httpx.Client, ids: dict[str, int]) -> None:
+    assert len(ids) == 4
+    first = client.get("/api/v1/videos", params={"limit": 3}).json()["videos"]
+    rest = client.get("/api/v1/videos", params={"after": first[-1]["video_id"]}).json()["videos"]
+    assert [video["video_id"] for video in first + rest] == sorted(ids.values())
+    place = f"/api/v1/videos/{ids['red.mp4']}/segments"
+    parts = client.get(place).json()["segments"]
+    assert [(part["start_s"], part["end_s"]) for part in parts] == [(0.0, 4.0), (4.0, 8.0)]
+    assert client.get(place, params={"after": parts[0]["segment_id"]}).json()["segments"] == parts[1:]
+
+
+def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
+    asked = {"labels": ["red", "blue"], "video_ids": [ids["blue.avi"]], "k": 1, "timeline": True}
+    (video,) = client.post("/api/v1/classify", json=asked).json()["videos"]
+    assert video["video_id"] == ids["blue.avi"]
+    assert [one["label"] for one in video["predictions"]] == ["blue"]
+    assert [part["predictions"][0]["label"] for part in video["segments"]] == ["blue", "blue"]
+    sentences = {"sky": ["blue"], "blood": ["red", "a red thing"]}
+    (video,) = client.post("/api/v1/classify", json={**asked, "labels": sentences}).json()["videos"]
+    assert video["predictions"][0]["label"] == "sky"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 422),
+        (b"[]", 422),
+        (b'{"labels": [], "video_ids": [1]}', 422),
+        (b'{"labels": [" "], "video_ids": [1]}', 400),
+        (b'{"labels": ["a"], "video_ids": [99]}', 404),
+        (b'{"labels": ["a"], "video_ids": [1], "k": 0}', 422),
+        (b"\xff\xfe", 422),
+        (b"[" * 200_000, 400),
+        (b" " * (2 << 20), 413),
+    ],
+)
+def test_a_bad_body_is_told_why(client: httpx.Client, body: bytes, status: int) -> None:
+    problem(client.post("/api/v1/classify", content=body, headers={"content-type": "application/json"}), status)
+
+
+def test_a_body_without_a_length_is_bounded_too(client: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * (1 << 16)
+
+    answer = client.post("/api/v1/classify", content=endless(), headers={"content-type": "application/json"})
+    problem(answer, 413)
+
+
+def test_a_file_that_browsers_play_is_sent_as_it_is(folder: Path, client: httpx.Client, ids: dict[str, int]) -> None:
+    data = (folder / "videos" / "red.mp4").read_bytes()
+    place = f"/api/v1/videos/{ids['red.mp4']}"
+    assert client.get(place).json()["media_type"] == "video/mp4"
+    whole = client.get(f"{place}/stream")
+    assert (whole.status_code, whole.headers["content-type"], whole.content) == (200, "video/mp4", data)
+    some = client.get(f"{place}/stream", headers={"range": "bytes=10-19"})
+    assert (some.status_code, some.content) == (206, data[10:20])
+    assert some.headers["content-range"] == f"bytes 10-19/{len(data)}"
+    assert client.get(f"{place}/stream", headers={"range": "bytes=-5"}).content == data[-5:]
+    assert client.head(f"{place}/stream").headers["content-length"] == str(len(data))
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=1-2,", "bytes=5-1"]
+)
+def test_a_broken_range_is_told(client: httpx.Client, ids: dict[str, int], asked: str) -> None:
+    answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", headers={"range": asked})
+    assert "Range" in problem(answer, 400)
+
+
+def test_a_range_past_the_end_is_told(client: httpx.Client, ids: dict[str, int]) -> None:
+    answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", headers={"range": "bytes=99999999-"})
+    assert "before that range" in problem(answer, 416)
+    assert answer.headers["content-range"].startswith("bytes */")
+
+
+@pytest.mark.parametrize("name", ["blue.avi", "green.mkv"])
+def test_what_browsers_do_not_play_is_made_to_be_played(
+    tmp_path: Path, client: httpx.Client, ids: dict[str, int], name: str
+) -> None:
+    place = f"/api/v1/videos/{ids[name]}"
+    assert client.get(place).json()["media_type"] is None
+    for asked in ({}, {"start_s": "1", "end_s": "3"}):
+        answer = client.get(f"{place}/stream", params=asked)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+        (tmp_path / "part.mp4").write_bytes(answer.content)
+        with Media(tmp_path):
+            from cezsar.video import media_type
+
+            assert media_type(tmp_path / "part.mp4") == "video/mp4"
+
+
+@pytest.mark.parametrize("asked", [{"start_s": "3", "end_s": "3"}, {"start_s": "100"}, {"start_s": "5", "end_s": "1"}])
+def test_a_part_that_is_none_is_told(client: httpx.Client, ids: dict[str, int], asked: dict[str, str]) -> None:
+    problem(client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", params=asked), 400)
+
+
+def test_an_export_is_named_after_its_video(client: httpx.Client, ids: dict[str, int]) -> None:
+    asked = {"start_s": "0", "end_s": "2", "download": "true"}
+    answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", params=asked)
+    assert answer.headers["content-disposition"] == 'attachment; filename="red-0-2.mp4"'
+    answer = client.get(f"/api/v1/videos/{ids[HOSTILE]}/stream", params=asked)
+    assert answer.status_code == 200
+    assert "\n" not in answer.headers["content-disposition"]
+
+
+def test_a_thumbnail_is_a_picture_that_is_kept(folder: Path, client: httpx.Client) -> None:
+    hit = client.get("/api/v1/search", params={"text": "red", "k": 1}).json()["hits"][0]
+    before = set((folder / "index" / "media").iterdir())
+    first = client.get(f"/api/v1/segments/{hit['segment_id']}/thumbnail")
+    assert first.headers["content-type"] == "image/jpeg"
+    assert first.content[:3] == b"\xff\xd8\xff"
+    (made,) = set((folder / "index" / "media").iterdir()) - before
+    made.unlink()
+    assert client.get(f"/api/v1/segments/{hit['segment_id']}/thumbnail").content == first.content
+    assert made.exists()
+
+
+def test_names_are_text_and_nothing_else(client: httpx.Client, ids: dict[str, int]) -> None:
+    hit = client.get("/api/v1/search", params={"text": "yellow", "k": 1}).json()["hits"][0]
+    assert Path(hit["path"]).name == HOSTILE
+    assert hit["video_id"] == ids[HOSTILE]
+
+
+def test_headers_keep_others_out(client: httpx.Client) -> None:
+    for place in ("/", "/page.js", "/api/v1/health", "/api/v1/search", "/nothing"):
+        headers = client.get(place).headers
+        assert "script-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "10.0.0.1", "["])
+def test_another_name_for_this_server_is_refused(client: httpx.Client, host: str) -> None:
+    problem(client.get("/api/v1/health", headers={"host": host}), 421)
+
+
+def test_pages_of_other_sites_are_refused(client: httpx.Client) -> None:
+    headers = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
+    problem(client.get("/api/v1/videos", headers=headers), 403)
+
+
+def test_nothing_is_served_by_path(client: httpx.Client) -> None:
+    for place in (
+        "/../setup.cfg",
+        "/..%2f..%2fetc%2fpasswd",
+        "/page/index.html",
+        "/api/v1/videos/..%2f1/stream",
+        "//etc/passwd",
+    ):
+        assert client.get(place).status_code in (404, 422)
+    problem(client.get("/docs"), 404)
+    problem(client.post("/api/v1/search"), 405)
+
+
+def test_health_metrics_and_the_description(client: httpx.Client) -> None:
+    assert client.get("/api/v1/health").json()["status"] == "ok"
+    metrics = client.get("/api/v1/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'cezsar_requests_total{route="/api/v1/health",status="200"}' in metrics.text
+    described = client.get("/api/v1/openapi.json").json()
+    assert set(described["paths"]) >= {"/api/v1/search", "/api/v1/classify", "/api/v1/videos/{video_id}/stream"}
+
+
+def test_a_client_that_goes_away_costs_nothing(address: str, client: httpx.Client, ids: dict[str, int]) -> None:
+    with client.stream("GET", f"/api/v1/videos/{ids['red.mp4']}/stream") as answer:
+        next(answer.iter_raw(10))
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        raw.sendall(f"GET /api/v1/videos/{ids['blue.avi']}/stream HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert client.get("/api/v1/health").status_code == 200
+
+
+def test_many_at_once_are_answered_alike(client: httpx.Client, address: str) -> None:
+    colours = ["red", "green", "blue", "yellow"] * 16
+    alone = {colour: client.get("/api/v1/search", params={"text": colour}).json() for colour in set(colours)}
+    with ThreadPoolExecutor(16) as pool:
+        answers = pool.map(lambda colour: client.get("/api/v1/search", params={"text": colour}).json(), colours)
+        assert all(answer == alone[colour] for colour, answer in zip(colours, answers, strict=True))
+
+
+# Changes while it runs
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with an index of one red video."""
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "red.mp4", [("red", 2.0)])
+    indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
+    return tmp_path
+
+
+def ask(address: str, place: str, **options: Any) -> httpx.Response:
+    return httpx.get(address.split("?")[0] + place.lstrip("/"), timeout=60, **options)
+
+
+def test_what_is_indexed_or_removed_is_seen_without_a_restart(own: Path) -> None:
+    settings = load(environ={}, index=own / "index")
+    with serving(own / "index") as address:
+        assert ask(address, "/api/v1/search?text=blue").json()["hits"][0]["score"] < 0.9
+        write_video(own / "videos" / "blue.mp4", [("blue", 2.0)])
+        indexer.index([own / "videos"], settings)
+        hit = ask(address, "/api/v1/search?text=blue").json()["hits"][0]
+        assert (Path(hit["path"]).name, hit["score"]) == ("blue.mp4", 1.0)
+        indexer.remove(own / "index", [own / "videos" / "blue.mp4"])
+        assert [Path(hit["path"]).name for hit in ask(address, "/api/v1/search?text=blue").json()["hits"]] == [
+            "red.mp4"
+        ]
+        problem(ask(address, f"/api/v1/videos/{hit['video_id']}/stream"), 404)
+        problem(ask(address, f"/api/v1/segments/{hit['segment_id']}/thumbnail"), 404)
+
+
+def test_an_index_that_goes_and_comes_back_is_served_again(own: Path) -> None:
+    with serving(own / "index") as address:
+        (own / "index").rename(own / "elsewhere")
+        assert "cezsar index" in problem(ask(address, "/api/v1/search?text=red"), 503)
+        problem(ask(address, "/api/v1/health"), 503)
+        (own / "elsewhere").rename(own / "index")
+        assert ask(address, "/api/v1/search?text=red").status_code == 200
+
+
+def test_another_index_in_its_place_is_searched(own: Path) -> None:
+    (own / "others").mkdir()
+    write_video(own / "others" / "blue.mp4", [("blue", 2.0)])
+    indexer.index([own / "others"], load(environ={}, index=own / "other", model="toy"))
+    with serving(own / "index") as address:
+        assert "red.mp4" in ask(address, "/api/v1/search?text=red").text
+        shutil.rmtree(own / "index")
+        (own / "other").rename(own / "index")
+        assert "blue.mp4" in ask(address, "/api/v1/search?text=red").text
+
+
+def test_a_locked_index_is_searched(own: Path) -> None:
+    with serving(own / "index") as address, catalog.open_to_write(own / "index") as store, store.write():
+        assert ask(address, "/api/v1/search?text=red").status_code == 200
+
+
+def test_a_newer_schema_is_told(own: Path) -> None:
+    with closing(sqlite3.connect(own / "index" / catalog.FILE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "newer than this CEZSAR" in ended.stderr
+
+
+def test_a_file_that_became_a_link_out_of_its_folder_is_refused(own: Path) -> None:
+    secret = own / "secret.mp4"
+    shutil.copy(own / "videos" / "red.mp4", secret)
+    with serving(own / "index") as address:
+        hit = ask(address, "/api/v1/search?text=red").json()["hits"][0]
+        (own / "videos" / "red.mp4").unlink()
+        (own / "videos" / "red.mp4").symlink_to(secret)
+        for place in (
+            f"videos/{hit['video_id']}",
+            f"videos/{hit['video_id']}/stream",
+            f"videos/{hit['video_id']}/stream?start_s=0&end_s=1",
+            f"segments/{hit['segment_id']}/thumbnail",
+        ):
+            assert "a link out of the folder" in problem(ask(address, f"/api/v1/{place}"), 404)
+
+
+# Who may ask
+
+
+def test_a_token_is_asked_for(own: Path) -> None:
+    with serving(own / "index", "--token", "correct horse") as entrance:
+        address = entrance.split("?")[0]
+        assert ask(address, "/api/v1/health").status_code == 200
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": "cezsar_token=wrong"}, {"cookie": "ö=;;="}):
+            told = ask(address, "/api/v1/videos", headers=[(k, v.encode()) for k, v in headers.items()])
+            assert "token" in problem(told, 401)
+            assert "red" not in told.text
+        problem(ask(address, "/"), 401)
+        problem(ask(address, "/?token=wrong"), 401)
+        given = {"authorization": "Bearer correct horse"}
+        assert ask(address, "/api/v1/videos", headers=given).status_code == 200
+        with httpx.Client(base_url=address) as browser:
+            first = browser.get(entrance.replace("?", "?text=a+b&"))
+            assert (first.status_code, first.headers["location"]) == (303, "/?text=a+b")
+            cookie = first.headers["set-cookie"].lower()
+            assert "httponly" in cookie
+            assert "samesite=strict" in cookie
+            assert browser.get("/").status_code == 200
+            assert browser.get("/api/v1/videos").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
+def test_other_hosts_need_a_token(host: str) -> None:
+    made = Access.of(host, None, no_token=False)
+    assert made.token is not None
+    assert len(made.token) >= 32
+    assert made.token not in repr(made)
+    assert Access.of(host, None, no_token=True).token is None
+    assert Access.of(host, "given one", no_token=False).token == "given one"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.1"])
+def test_loopback_needs_none(host: str) -> None:
+    assert Access.of(host, None, no_token=False).token is None
+
+
+@pytest.mark.parametrize(
+    ("host", "called", "known"),
+    [
+        ("127.0.0.1", "localhost:8765", True),
+        ("127.0.0.1", "[::1]:8765", True),
+        ("127.0.0.1", "192.168.1.5", False),
+        ("127.0.0.1", "localhost:x", False),
+        ("0.0.0.0", "192.168.1.5:8765", True),
+        ("0.0.0.0", "rebound.example", False),
+        ("videos.example", "videos.example:8765", True),
+        ("videos.example", "rebound.example", False),
+    ],
+)
+def test_names_that_a_server_goes_by(host: str, called: str, known: bool) -> None:
+    assert Access(host, None).knows(called) is known
+
+
+def test_an_origin_that_is_named_may_ask(own: Path) -> None:
+    with serving(own / "index", "--cors", "https://friend.example") as address:
+        for origin, allowed in (("https://friend.example", "https://friend.example"), ("https://evil.example", None)):
+            headers = ask(address, "/api/v1/videos", headers={"origin": origin}).headers
+            assert headers.get("access-control-allow-origin") == allowed
+
+
+# Starting and stopping
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cezsar", "serve", *options], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_no_index_is_told(tmp_path: Path) -> None:
+    ended = run("--index", str(tmp_path / "none"), "--port", "0")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1
+    assert "cezsar index" in ended.stderr
+
+
+def test_a_port_in_use_is_told(own: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        ended = run("--index", str(own / "index"), "--port", port)
+    assert ended.returncode == 1
+    assert f"Port {port} of 127.0.0.1 cannot be listened at" in ended.stderr
+
+
+def test_wrong_options_are_told(own: Path) -> None:
+    index = ("--index", str(own / "index"))
+    assert run(*index, "--host", "no.such.host.invalid").returncode == 1
+    assert run(*index, "--token", "short").returncode == 2
+    assert run(*index, "--token", "long enough", "--no-token").returncode == 2
+    assert run(*index, "--port", "70000").returncode == 2
+
+
+def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
+    write_video(own / "videos" / "long.avi", [("blue", 20.0)], codec="mpeg4", size=(320, 240))
+    indexer.index([own / "videos"], load(environ={}, index=own / "index"))
+    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        hit = ask(address, "/api/v1/search?text=blue").json()["hits"][0]
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(ask(address, f"/api/v1/videos/{hit['video_id']}/stream?start_s=0&end_s=20"))
+        )
+        asking.start()
+        while "progress 2.0" not in ask(address, "/api/v1/metrics").text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        asking.join(60)
+        assert process.wait(60) == 0
+    assert answers[0].status_code == 200
+    assert len(answers[0].content) == int(answers[0].headers["content-length"])
+
+
+# The rooms behind
+
+
+def test_texts_that_wait_together_are_encoded_together() -> None:
+    class Slow(Toy):
+        calls: list[int] = []  # noqa: RUF012
+        gate = threading.Event()
+
+        def encode_texts(self, texts: Any) -> Any:
+            self.calls.append(len(texts))
+            assert self.gate.wait(10)
+            if "bad" in texts:
+                raise ValueError("bad")
+            return super().encode_texts(texts)
+
+    together = _Together(Slow())
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(together.encode_texts, ["red"])
+        while not Slow.calls:
+            time.sleep(0.001)
+        rest = [pool.submit(together.encode_texts, texts) for texts in (["blue"], ["green", "red"], ["bad"])]
+        while len(together._asked) < 3:
+            time.sleep(0.001)
+        Slow.gate.set()
+        toy = Toy()
+        assert (first.result() == toy.encode_texts(["red"])).all()
+        assert (rest[0].result() == toy.encode_texts(["blue"])).all()
+        assert (rest[1].result() == toy.encode_texts(["green", "red"])).all()
+        with pytest.raises(ValueError, match="bad"):
+            rest[2].result()
+    assert Slow.calls[:2] == [1, 4]
+
+
+def test_an_engine_without_an_index_says_so(tmp_path: Path) -> None:
+    with pytest.raises(IndexMissing), Engine(tmp_path / "none", device="cpu"):
+        pass
+
+
+def test_media_stay_below_their_size(own: Path) -> None:
+    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
+        video = catalog.videos(snapshot)[0]
+    with Media(own / "index", most_bytes=4_000) as media:
+        pictures = [media.still(video, 0.1 * number) for number in range(20)]
+        folder = pictures[0].parent
+        assert pictures[-1].exists()
+        assert not pictures[0].exists()
+        assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000
+
+
+def test_an_index_that_can_keep_no_pictures_is_looked_at_all_the_same(own: Path) -> None:
+    (own / "index" / "media").write_text("in the way")
+    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
+        video = catalog.videos(snapshot)[0]
+    with Media(own / "index") as media:
+        picture = media.still(video, 0.0)
+        assert picture.exists()
+    assert not picture.exists()
