@@ -19,7 +19,7 @@ from measuring import Row, ratios, seconds, turns
 
 import query
 from cezsar import catalog, encoders, maintenance, vectors
-from cezsar.cli.documents import query_document
+from cezsar.documents import query_document
 from cezsar.encoders.toy import Toy
 from cezsar.types import EncoderIdentity, Sampling, Segment, Vectors, unit
 from query import Filters, Searcher

@@ -1,4 +1,4 @@
-"""The JSON documents of the command line's contract."""
+"""The JSON documents that the command line prints and the server answers with."""
 
 from __future__ import annotations
 

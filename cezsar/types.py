@@ -86,7 +86,7 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A scored segment: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute."""
+    """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute."""
 
     rank: int
     score: float
@@ -94,6 +94,7 @@ class Hit:
     start_s: float
     end_s: float
     segment_id: int
+    video_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,16 +44,19 @@ class Filters:
 
 
 class Searcher:
-    """An index opened for questions. Use as a context manager; the encoder loads with the first text.
+    """An index opened for questions, of several threads at once. Use as a context manager.
 
+    The encoder loads with the first text, unless one is given, which must be the index's own.
     notice says why the FAISS cache is not used, where it is not; answers are the same without it, only slower.
     Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
 
-    def __init__(self, directory: Path, *, device: str = "auto") -> None:
+    def __init__(self, directory: Path, *, device: str = "auto", encoder: Encoder | None = None) -> None:
         self._device = device
         self._open = ExitStack()
         self.store = self._open.enter_context(catalog.open_to_read(directory))
+        if encoder is not None:
+            self.encoder = encoder
         self.notice: str | None = None
         self._seen: _Seen | None = None
 
@@ -116,6 +119,13 @@ class Searcher:
             parts, rows = catalog.segments(session, found[0].id, dimension=self.store.info.encoder.dimension)
         return mean_vector(parts, rows, segment, path)
 
+    def like_segment(self, segment_id: int) -> Vectors | None:
+        """What a segment shows, as a unit vector (D,); None if it is not there."""
+        wanted = np.array([segment_id], np.int64)
+        with self.store.read() as session:
+            _, rows = catalog.vectors_of(session, wanted, dimension=self.store.info.encoder.dimension)
+        return rows[0] if len(rows) else None
+
     def _direction(self, text: str | None, without: Sequence[str], like: Sequence[Vectors]) -> Vectors:
         """The unit vector (D,) to look along: the mean of what is wanted less half the mean of what is not."""
         texts = [*([] if text is None else [text]), *without]
@@ -133,20 +143,21 @@ class Searcher:
 
     def _look(self, session: catalog.Snapshot) -> _Seen:
         """What is asked of the catalog and the cache before a search; kept until one of them changes."""
-        files = vectors.on_disk(self.store.directory)
+        files, seen = vectors.on_disk(self.store.directory), self._seen
         cache: vectors.Cache | None = None
-        if self._seen is None or self._seen.files != files:
+        if seen is None or seen.files != files:
             try:  # before anything is asked of the snapshot: no cache is newer than it
                 cache = maintenance.open_cache(self.store, session)
                 self.notice = None
             except CacheUnusable as error:
                 self.notice = f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
         else:
-            cache = self._seen.cache
+            cache = seen.cache
         generation = catalog.generation(session)
-        if self._seen is None or (self._seen.files, self._seen.generation) != (files, generation):
-            self._seen = _Seen.of(session, cache, files, generation, self.store.info.encoder.dimension)
-        return self._seen
+        if seen is None or (seen.files, seen.generation) != (files, generation):
+            seen = _Seen.of(session, cache, files, generation, self.store.info.encoder.dimension)
+            self._seen = seen  # other threads may hold snapshots of other states: theirs are no concern of this one
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,5 +261,5 @@ def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Scores, filters: F
             continue
         taken.add(run)
         num_of_video[place.video_id] = count + 1
-        hits.append(Hit(len(hits) + 1, score, place.path, place.start_s, place.end_s, segment_id))
+        hits.append(Hit(len(hits) + 1, score, place.path, place.start_s, place.end_s, segment_id, run[0]))
     return hits

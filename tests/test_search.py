@@ -124,7 +124,7 @@ def drop_cache(directory: Path) -> None:
 
 def test_red_finds_the_red_video_first_with_score_one(colours: Path, videos: Path) -> None:
     hits = search("something red", colours)
-    assert hits[0] == Hit(1, 1.0, videos / "red.mp4", 0.0, 1.0, hits[0].segment_id)
+    assert hits[0] == Hit(1, 1.0, videos / "red.mp4", 0.0, 1.0, hits[0].segment_id, hits[0].video_id)
     assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [hit.score for hit in hits[1:]] == [0.0] * 7
     assert sorted(names(hits)) == [f"{name}.mp4" for name in sorted(COLOURS)]
@@ -247,7 +247,7 @@ def test_a_stretch_has_its_best_segments_score(store: catalog.Catalog, cached: s
     add(store, "video", "blue", "red blue", "red", "red blue", "red blue", runs=(0, 1, 1, 1, 2))
     fill(store, cached, ("later", ("red blue",)))
     [best, *_] = hits = search("red", store.directory, filters=ALL)
-    assert best == Hit(1, 1.0, Path("/videos/video"), 1.0, 4.0, 4)
+    assert best == Hit(1, 1.0, Path("/videos/video"), 1.0, 4.0, 4, 2)
     assert [(hit.path.name, hit.start_s, hit.end_s, hit.score) for hit in hits[1:]] == [
         ("other", 0.0, 1.0, pytest.approx(HALF)),
         ("video", 4.0, 5.0, pytest.approx(HALF)),
@@ -874,7 +874,7 @@ def slow_answer(directory: Path, direction: Vectors, chosen: Filters) -> list[Hi
         seen.add((video_id, run))
         owners.append(video_id)
         start_s, end_s = min(row[3] for row in stretch), max(row[4] for row in stretch)
-        found.append(Hit(len(found) + 1, -negative, Path(path), start_s, end_s, segment_id))
+        found.append(Hit(len(found) + 1, -negative, Path(path), start_s, end_s, segment_id, video_id))
     return found[: chosen.top_k]
 
 

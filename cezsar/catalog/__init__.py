@@ -18,6 +18,7 @@ from cezsar.catalog.reading import (
     Embedding,
     Failure,
     File,
+    Part,
     Place,
     Video,
     counts,
@@ -27,6 +28,8 @@ from cezsar.catalog.reading import (
     inconsistencies,
     masked,
     num_segments_after,
+    part,
+    parts,
     places,
     roots,
     segment_ids,
@@ -34,7 +37,9 @@ from cezsar.catalog.reading import (
     tail,
     vectors,
     vectors_of,
+    video,
     videos,
+    videos_shown,
 )
 from cezsar.catalog.store import (
     Catalog,
@@ -73,6 +78,7 @@ __all__ = [
     "Failure",
     "File",
     "Info",
+    "Part",
     "Place",
     "Session",
     "Snapshot",
@@ -100,6 +106,8 @@ __all__ = [
     "open_previous",
     "open_to_read",
     "open_to_write",
+    "part",
+    "parts",
     "place_video",
     "places",
     "purge_videos",
@@ -111,7 +119,9 @@ __all__ = [
     "upgrade",
     "vectors",
     "vectors_of",
+    "video",
     "videos",
+    "videos_shown",
     "was_interrupted",
 ]
 

@@ -22,6 +22,16 @@ def home(directory: Path) -> Path:
     return directory / _read(directory)["current"]
 
 
+def state(directory: Path) -> tuple[object, ...]:
+    """What tells the catalog that serves an index from another one that takes its place. Raises IndexDamaged."""
+    place = home(directory)
+    try:
+        status = (place / FILE).stat()
+    except OSError:
+        return (place,)
+    return place, status.st_dev, status.st_ino
+
+
 def previous(directory: Path) -> Path | None:
     """The folder of the catalog that served before the last switch; None where there is none any more."""
     name = _read(directory)["previous"]

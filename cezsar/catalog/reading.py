@@ -15,6 +15,7 @@ from cezsar.errors import IndexDamaged
 from cezsar.paths import below
 from cezsar.types import Ids, Segment, Vectors
 
+_PARTS = "SELECT segments.id, video_id, start_s, end_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _LONGEST_S = 1e12  # no video is longer
 
@@ -72,6 +73,15 @@ class Video(NamedTuple):
     hidden: bool
 
 
+class Part(NamedTuple):
+    """A segment as a row: its id, its video, and its stretch in seconds."""
+
+    id: int
+    video_id: int
+    start_s: float
+    end_s: float
+
+
 class Place(NamedTuple):
     """Where a segment is: its video, and the range of its run of near-identical neighbours, in seconds."""
 
@@ -115,6 +125,22 @@ def videos(snapshot: Snapshot) -> list[Video]:
         " FROM videos JOIN roots ON roots.id = root_id ORDER BY videos.id"
     )
     return [Video(row[0], File(*row[1:5]), row[5], row[6], bool(row[7])) for row in rows]
+
+
+def video(snapshot: Snapshot, video_id: int) -> Video | None:
+    """The visible video of this id, if there is one."""
+    found = videos_shown(snapshot, after=video_id - 1, limit=1)
+    return found[0] if found and found[0].id == video_id else None
+
+
+def videos_shown(snapshot: Snapshot, *, after: int, limit: int) -> list[Video]:
+    """The first visible videos with an id above after, by id."""
+    rows = snapshot.execute(
+        "SELECT videos.id, roots.path, videos.path, size, mtime_ns, content_sha256, duration_s"
+        " FROM videos JOIN roots ON roots.id = root_id WHERE videos.id > ? AND hidden = 0 ORDER BY videos.id LIMIT ?",
+        (after, limit),
+    )
+    return [Video(row[0], File(*row[1:5]), row[5], row[6], False) for row in rows]
 
 
 def failures(snapshot: Snapshot) -> list[Failure]:
@@ -200,6 +226,19 @@ def segments(snapshot: Snapshot, video_id: int, *, dimension: int) -> tuple[tupl
     return tuple(_segment(row[0], row[1]) for row in rows), _matrix([row[2] for row in rows], dimension)
 
 
+def part(snapshot: Snapshot, segment_id: int) -> Part | None:
+    """The segment of this id, of a visible video, if there is one."""
+    query = f"{_PARTS} JOIN videos ON videos.id = video_id WHERE segments.id = ? AND hidden = 0"
+    row = snapshot.execute(query, (segment_id,)).fetchone()
+    return None if row is None else _part(row)
+
+
+def parts(snapshot: Snapshot, video_id: int, *, after: int, limit: int) -> list[Part]:
+    """The first of a video's segments with an id above after, in order."""
+    query = f"{_PARTS} WHERE video_id = ? AND segments.id > ? ORDER BY segments.id LIMIT ?"
+    return [_part(row) for row in snapshot.execute(query, (video_id, after, limit))]
+
+
 def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
     """Where these segments are, by id; ids that are not there are left out."""
     found: dict[int, Place] = {}
@@ -255,6 +294,11 @@ def _joined(root: object, path: object) -> bytes:
 def _segment(start_s: object, end_s: object) -> Segment:
     _check_times(start_s, end_s)
     return Segment(start_s, end_s)  # type: ignore[arg-type]
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    _check_times(*row[2:])
+    return Part(*row)
 
 
 def _check_times(start_s: object, end_s: object) -> None:

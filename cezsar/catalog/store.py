@@ -69,7 +69,10 @@ class Catalog:
     def read(self) -> Iterator[Snapshot]:
         """A snapshot: everything that is asked of it has the same state."""
         with translated(self.directory):
-            connection = self._idle.pop() if self._idle else connect(self.directory)
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = connect(self.directory)
             try:
                 connection.execute("BEGIN")
                 yield connection

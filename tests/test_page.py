@@ -1,0 +1,224 @@
+"""The page, in a real browser over real videos; pictures of it go to .artefacts/ to be looked at."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from make_videos import write_video
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import serving
+
+import indexer
+from cezsar.settings import load
+
+_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_PICTURES = Path(__file__).parents[1] / ".artefacts"
+HOSTILE = "<img src=x onerror=document.title=1> 'it\"s' \n\x1b[31m.mp4"
+
+_FOCUSED = "(one => one.className || one.id || one.tagName)(document.activeElement)"
+
+_SEEN = """[...document.images].every(one =>
+    one.getBoundingClientRect().top > innerHeight || (one.complete && one.naturalWidth > 0))"""
+
+pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[str]:
+    """Some real clips, one of which no browser plays as it is, and one file of a hostile name."""
+    folder = tmp_path_factory.mktemp("page")
+    videos = folder / "videos"
+    videos.mkdir()
+    clips = sorted(path for path in (real_data / "ucf101").rglob("*") if path.suffix in (".avi", ".mp4"))
+    for path in clips[::8]:
+        shutil.copy(path, videos)
+    write_video(videos / HOSTILE, [("yellow", 4.0)], format="mp4")
+    write_video(videos / "old.avi", [("blue", 6.0)], codec="mpeg4", size=(320, 240))
+    indexer.index([videos], load(environ={}, index=folder / "index"))
+    with serving(folder / "index") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, whose console stays free of errors."""
+    made = browser.new_page(viewport={"width": 1280, "height": 900})
+    wrong: list[str] = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("console", lambda told: wrong.append(told.text) if "Content Security Policy" in told.text else None)
+    made.goto(address)
+    yield made
+    made.close()
+    assert wrong == []
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until it is so; the page's own policy forbids scripts that are made of text."""
+    patience = time.monotonic() + 15
+    while not page.evaluate(expression):
+        assert time.monotonic() < patience, expression
+        page.wait_for_timeout(50)
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep what it looks like, once its thumbnails are there."""
+    _PICTURES.mkdir(exist_ok=True)
+    until(page, _SEEN)
+    page.screenshot(path=_PICTURES / f"{name}.png")
+
+
+def search(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("best first")
+
+
+def test_an_empty_page_says_what_to_do(page: Page) -> None:
+    expect(page.locator("#state")).to_have_text("Say in a few words what should be seen.")
+    expect(page.locator("#text")).to_be_focused()
+    assert page.locator("#cards li").count() == 0
+
+
+def test_a_search_shows_cards_with_pictures(page: Page) -> None:
+    search(page, "a person plays the violin")
+    cards = page.locator("#cards li")
+    assert cards.count() >= 10
+    first = cards.first
+    expect(first.locator(".score")).to_contain_text("score 0.")
+    expect(first.locator(".range")).to_contain_text("0:00.0 to ")
+    until(page, "document.querySelector('#cards img').naturalWidth > 0")
+    assert "text=a+person+plays+the+violin" in page.url
+    picture(page, "search")
+
+
+def test_a_click_plays_from_the_start_of_the_range_and_loops(page: Page) -> None:
+    search(page, "a person")
+    page.locator("#cards .play").first.click()
+    until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
+    assert page.evaluate("document.querySelector('#cards video').error") is None
+    duration = page.evaluate("document.querySelector('#cards video').duration")
+    page.evaluate("document.querySelector('#cards video').currentTime = " + str(duration - 0.1))
+    until(page, "document.querySelector('#cards video').currentTime < 2")
+
+
+def test_what_no_browser_plays_is_played(page: Page) -> None:
+    search(page, "a blue screen")
+    card = page.locator("#cards li", has_text="old.avi")
+    card.locator(".play").click()
+    until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
+
+
+def test_filters_narrow_and_the_back_button_undoes(page: Page) -> None:
+    search(page, "a person")
+    every = page.locator("#cards li").count()
+    page.click("summary")
+    page.fill("input[name=path]", "old.avi")
+    page.keyboard.press("Enter")
+    expect(page.locator("#cards li")).to_have_count(1)
+    expect(page.locator("#state")).to_have_text("1 moment, best first.")
+    page.go_back()
+    expect(page.locator("#cards li")).to_have_count(every)
+    expect(page.locator("input[name=path]")).to_have_value("")
+    page.go_forward()
+    expect(page.locator("#cards li")).to_have_count(1)
+
+
+def test_an_address_can_be_shared(page: Page, address: str) -> None:
+    page.goto(f"{address}?text=blue&path=old.avi&not=a+person%3B+a+dog")
+    expect(page.locator("#text")).to_have_value("blue")
+    expect(page.locator("input[name=not]")).to_have_value("a person; a dog")
+    expect(page.locator("#cards li")).to_have_count(1)
+
+
+def test_no_match_and_errors_have_their_words(page: Page) -> None:
+    page.goto(page.url + "?text=blue&min_score=1")
+    expect(page.locator("#state")).to_contain_text("No moment matches")
+    page.goto(page.url.split("?")[0] + "?text=blue&k=5000")
+    expect(page.locator("#state")).to_contain_text("k: ")
+    expect(page.locator("#state")).to_have_class("bad")
+    page.goto(page.url.split("?")[0])
+    page.route("**/api/v1/search*", lambda route: route.abort())
+    page.fill("#text", "anything")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("The server cannot be reached")
+
+
+def test_more_like_this(page: Page) -> None:
+    search(page, "a blue screen")
+    card = page.locator("#cards li", has_text="old.avi")
+    card.get_by_text("More like this").click()
+    expect(page.locator("#like")).to_contain_text("More like old.avi")
+    expect(page.locator("#cards h2").first).to_have_text("old.avi")
+    page.click("#like button")
+    expect(page.locator("#like")).to_be_hidden()
+
+
+def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
+    search(page, "a person")
+    page.fill("#labels", "playing music, sports, a plain colour")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("videos classified")
+    first = page.locator("#cards li").first
+    expect(first.locator("meter")).to_have_count(3)
+    assert first.locator(".timeline button").count() >= 1
+    picture(page, "classes")
+
+
+def test_a_hostile_name_is_text(page: Page) -> None:
+    search(page, "a yellow screen")
+    card = page.locator("#cards h2", has_text="onerror")
+    expect(card).to_have_text("<img src=x onerror=document.title=1> 'it\"s' \\u000a\\u001b[31m.mp4")
+    assert page.title() == "a yellow screen - CEZSAR"
+    assert page.locator("#cards h2 img").count() == 0
+
+
+def test_an_export_is_a_file(page: Page) -> None:
+    search(page, "a blue screen")
+    with page.expect_download() as download:
+        page.locator("#cards li", has_text="old.avi").get_by_text("Export").click()
+    assert download.value.suggested_filename.startswith("old-0-")
+
+
+def test_the_keyboard_reaches_everything(page: Page) -> None:
+    search(page, "a person")
+    page.locator("#text").focus()
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(_FOCUSED))
+    assert reached == ["BUTTON", "SUMMARY", "labels", "BUTTON", "play", "more", "copy-path", "copy-command", "export"]
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("4k", 3840, 2160)])
+def test_it_fits_any_width(page: Page, name: str, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    search(page, "a person")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture(page, name)
+
+
+def test_dark_mode_is_dark(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    search(page, "a person")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 23, 26)"
+    picture(page, "dark")
+
+
+def test_the_api_is_described(page: Page, address: str) -> None:
+    page.goto(f"{address}api")
+    expect(page.locator("h2").first).to_be_visible()
+    assert "GET /api/v1/search" in page.locator("h2").all_inner_texts()
+    picture(page, "api")
