@@ -74,7 +74,7 @@ def rows() -> list[Row]:
     """A cold query against its yardsticks."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _fill(folder)
+        fill(folder)
         command = [sys.executable, "-m", "cezsar", "query", _TEXT, "--index", str(folder / "index"), "--json"]
         ours = _process(command)
         found = []
@@ -90,7 +90,7 @@ def rows() -> list[Row]:
     return found
 
 
-def _fill(folder: Path) -> None:
+def fill(folder: Path) -> None:
     """An index of random vectors, and the same vectors as the yardsticks want them."""
     import faiss
     from safetensors.numpy import load_file, save_file

@@ -17,6 +17,7 @@ import memory
 import rescan
 import sampling
 import search
+import server
 from measuring import Row, ratios
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +37,8 @@ def main() -> None:
     asked = parser.parse_args()
     videos = asked.data / "ucf101"
     parts: list[Callable[[], list[Row]]] = [
-        cold.rows, lambda: search.rows(asked.segments), lambda: _sampling(asked.seconds), rescan.rows, memory.rows,
+        cold.rows, server.rows, lambda: search.rows(asked.segments), lambda: _sampling(asked.seconds),
+        rescan.rows, memory.rows,
     ]  # fmt: skip
     if videos.is_dir():
         parts.append(lambda: indexing.rows(videos, asked.every))

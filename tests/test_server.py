@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import httpx
 import pytest
 from make_videos import write_video
 from serving import serving
+from starlette.testclient import TestClient
 
 import indexer
 from cezsar import catalog
 from cezsar.encoders.toy import Toy
 from cezsar.errors import IndexMissing
-from cezsar.server import Access
+from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.media import Media
 from cezsar.settings import load
@@ -165,7 +167,7 @@ def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
         (b"{", 422),
         (b"[]", 422),
         (b'{"labels": [], "video_ids": [1]}', 422),
-        (b'{"labels": [" "], "video_ids": [1]}', 400),
+        (b'{"labels": [" "], "video_ids": [1]}', 422),
         (b'{"labels": ["a"], "video_ids": [99]}', 404),
         (b'{"labels": ["a"], "video_ids": [1], "k": 0}', 422),
         (b"\xff\xfe", 422),
@@ -301,6 +303,16 @@ def test_health_metrics_and_the_description(client: httpx.Client) -> None:
     assert 'cezsar_requests_total{route="/api/v1/health",status="200"}' in metrics.text
     described = client.get("/api/v1/openapi.json").json()
     assert set(described["paths"]) >= {"/api/v1/search", "/api/v1/classify", "/api/v1/videos/{video_id}/stream"}
+
+
+def test_requests_made_from_the_description_find_no_fault_inside(tmp_path: Path, address: str) -> None:
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
+    command = [
+        shutil.which("st", path=os.path.dirname(sys.executable)) or "st", "run", f"{address}api/v1/openapi.json",
+        "--checks", checks, "--max-examples", "10", "--seed", "1",
+    ]  # fmt: skip
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout[-4_000:]
 
 
 def test_a_client_that_goes_away_costs_nothing(address: str, client: httpx.Client, ids: dict[str, int]) -> None:
@@ -553,6 +565,33 @@ def test_texts_that_wait_together_are_encoded_together() -> None:
         with pytest.raises(ValueError, match="bad"):
             rest[2].result()
     assert Slow.calls[:2] == [1, 4]
+
+
+def test_what_would_wait_too_long_is_sent_away(own: Path) -> None:
+    with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
+        gate, began = threading.Event(), threading.Semaphore(0)
+        app = create_app(engine, media, Access("127.0.0.1", None), most_waiting=2)
+        slow = type("Slow", (), {"using": lambda _: _held(engine, began, gate)})()
+        with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
+            app.state.engine = slow
+            waiting = [pool.submit(client.get, "/api/v1/health") for _ in range(2)]
+            for _ in waiting:
+                assert began.acquire(timeout=30)
+            refused = client.get("/api/v1/health")
+            assert "ask again" in problem(refused, 429)
+            assert refused.headers["retry-after"] == "1"
+            gate.set()
+            assert [one.result().status_code for one in waiting] == [200, 200]
+            assert client.get("/api/v1/health").status_code == 200
+
+
+@contextmanager
+def _held(engine: Engine, began: threading.Semaphore, gate: threading.Event) -> Iterator[Searcher]:
+    """What the engine would give, but not before the gate is open."""
+    began.release()
+    assert gate.wait(30)
+    with engine.using() as searcher:
+        yield searcher
 
 
 def test_an_engine_without_an_index_says_so(tmp_path: Path) -> None:

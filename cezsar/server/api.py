@@ -14,7 +14,6 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from cezsar import __version__, catalog
 from cezsar.documents import classify_document, query_document
-from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 from cezsar.server.engine import Engine, Queue
 from cezsar.server.media import LONGEST_PART_S, Media, opened
@@ -25,8 +24,19 @@ from query import Filters, Searcher, classify
 MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
 _KEEP = {"cache-control": "private, max-age=3600"}
+
+
+class Problem(BaseModel):
+    """What went wrong, after RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": words, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    status: {"description": words, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for status, words in (
         (400, "The question cannot be answered as it was asked."),
         (401, "The token is missing."),
@@ -44,26 +54,19 @@ Id = Annotated[int, Path(ge=1, le=1 << 62)]
 After = Annotated[int, Query(ge=0, le=1 << 62, description="Only those with a higher id.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
 Text = Annotated[str, StringConstraints(max_length=_LONGEST)]
+Words = Annotated[str, StringConstraints(max_length=_LONGEST, pattern=r"\S")]
 
 router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
-
-
-class Problem(BaseModel):
-    """What went wrong, after RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
 
 
 class Question(BaseModel):
     """What is to be told apart in which videos."""
 
     labels: (
-        Annotated[list[Text], Field(min_length=1, max_length=200)]
+        Annotated[list[Words], Field(min_length=1, max_length=200)]
         | Annotated[
-            dict[Text, Annotated[list[Text], Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=200)
+            dict[Words, Annotated[list[Words], Field(min_length=1, max_length=100)]],
+            Field(min_length=1, max_length=200),
         ]
     ) = Field(description="Labels, or labels with sentences that say them.")
     video_ids: Annotated[list[Annotated[int, Field(ge=1, le=1 << 62)]], Field(min_length=1, max_length=100)]
@@ -111,8 +114,6 @@ async def classified(request: Request, question: Question) -> Response:
     """As `cezsar classify --json` answers, for videos of the index; each also has its video_id."""
     asked = question.labels
     labels = {label: (label,) if isinstance(asked, list) else tuple(asked[label]) for label in asked}
-    if not all(sentence.strip() for sentences in labels.values() for sentence in sentences):
-        raise QueryError("A label is empty.")
 
     def work(searcher: Searcher) -> Response:
         with searcher.store.read() as snapshot:
@@ -172,13 +173,12 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
     return await _searched(request, work)
 
 
-@router.api_route(
+@router.head("/videos/{video_id}/stream", include_in_schema=False)
+@router.get(
     "/videos/{video_id}/stream",
-    methods=["GET", "HEAD"],
     summary="A video to play, whole or a part",
     response_class=FileResponse,
     responses={200: {"content": {"video/mp4": {}, "video/webm": {}}}, 206: {"description": "The range asked for."}},
-    operation_id="stream",
 )
 async def stream(
     request: Request,
