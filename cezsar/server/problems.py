@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
-from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, SettingsError, VideoError, VideoLost
+from cezsar.errors import BadIndex, CezsarError, EncoderError, QueryError, SettingsError, VideoError, VideoLost
 from cezsar.paths import readable
 
 MEDIA_TYPE = "application/problem+json"
@@ -16,15 +16,15 @@ _STATUS: tuple[tuple[type[CezsarError], int], ...] = (
     (SettingsError, 400),
     (VideoLost, 404),
     (VideoError, 422),
-    (IndexMissing, 503),
     (BadIndex, 503),
+    (EncoderError, 503),
 )
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer to a request that could not be answered."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": readable(detail)}
-    return JSONResponse(body, status, dict(headers or {}), MEDIA_TYPE)
+    return JSONResponse(body, status, {"x-content-type-options": "nosniff", **(headers or {})}, MEDIA_TYPE)
 
 
 def of(error: CezsarError) -> JSONResponse:
