@@ -40,7 +40,9 @@ class MiniLM:
             self._tokenizer.enable_truncation(self._max_tokens)
             self._tokenizer.enable_padding()
             # weights are used as they lie in the file: to arrange them anew would cost more than one query saves
-            self._session = _session(_TEXT, SENTENCE_WEIGHTS, {"session.disable_prepacking": "1"})
+            # and threads that spin when it is done would hold up the search that follows
+            entries = {"session.disable_prepacking": "1", "session.intra_op.allow_spinning": "0"}
+            self._session = _session(_TEXT, SENTENCE_WEIGHTS, entries)
             checked.result()
 
     def encode(self, texts: Sequence[str]) -> Vectors:

@@ -140,10 +140,8 @@ def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Sc
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, len(ids), _ROWS):
             part = np.require(vectors[start : start + _ROWS], np.float32, "A")  # mapped ones lie at odd addresses
-            if len(ids) <= _ROWS:  # BLAS would wake threads, which then hold up those of FAISS for 25 ms
-                np.einsum("nd,d->n", part, query, out=scores)
-            else:
-                np.matmul(part, query, out=scores[start : start + _ROWS])
+            # memory is the limit, and BLAS would wake threads, whose spinning then holds up all others for 25 ms
+            np.einsum("nd,d->n", part, query, out=scores[start : start + _ROWS])
     _check_scores(scores)
     if k < len(scores):
         kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * _EQUAL)
