@@ -31,7 +31,7 @@ def rows(videos: Path, every: int = 1) -> list[Row]:
 
     Of the videos in the folder, every so many-th.
     """
-    paths = _videos(videos)[::every]
+    paths = videos_in(videos)[::every]
     return [_whole(paths), *_forward(paths[0])]
 
 
@@ -91,7 +91,8 @@ def _time_alone(side: str, frames: Path) -> None:
     print(np.median([seconds(lambda: features(batch)) for _ in range(15)]))
 
 
-def _videos(folder: Path) -> list[Path]:
+def videos_in(folder: Path) -> list[Path]:
+    """Every video below a folder."""
     return sorted(path for path in folder.rglob("*") if os.fsencode(path.suffix) in EXTENSIONS)
 
 

@@ -217,7 +217,7 @@ def _searcher(index: Path, asked: Vectors) -> Searcher:
             return asked[[int(text) for text in texts]]  # type: ignore[attr-defined]
 
     searcher = Searcher(index)
-    searcher.__dict__["encoder"] = Numbered()
+    searcher.encoder = Numbered()
     return searcher
 
 

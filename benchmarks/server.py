@@ -10,7 +10,6 @@ import argparse
 import http.client
 import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -25,10 +24,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import cold
+import indexing
 import numpy as np
 from measuring import Row, ratios, turns
 
-from indexer.scan import EXTENSIONS
 from query import Searcher
 
 _ROUNDS = 60
@@ -60,7 +59,7 @@ def rows() -> list[Row]:
 
 def load(videos: Path, *, clients: int, seconds: float) -> None:
     """Clients that ask as fast as they are answered, while half of the videos are added to the index."""
-    paths = sorted(str(path) for path in videos.rglob("*") if os.fsencode(path.suffix) in EXTENSIONS)
+    paths = [str(path) for path in indexing.videos_in(videos)]
     with tempfile.TemporaryDirectory() as name:
         index = Path(name) / "index"
         command = [sys.executable, "-m", "cezsar", "index", "--quiet", "--index", str(index)]

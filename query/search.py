@@ -46,17 +46,15 @@ class Filters:
 class Searcher:
     """An index opened for questions, of several threads at once. Use as a context manager.
 
-    The encoder loads with the first text, unless one is given, which must be the index's own.
+    The encoder loads with the first text, unless the index's own is set before.
     notice says why the FAISS cache is not used, where it is not; answers are the same without it, only slower.
     Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
 
-    def __init__(self, directory: Path, *, device: str = "auto", encoder: Encoder | None = None) -> None:
+    def __init__(self, directory: Path, *, device: str = "auto") -> None:
         self._device = device
         self._open = ExitStack()
         self.store = self._open.enter_context(catalog.open_to_read(directory))
-        if encoder is not None:
-            self.encoder = encoder
         self.notice: str | None = None
         self._seen: _Seen | None = None
 

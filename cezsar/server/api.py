@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from cezsar import __version__, catalog
@@ -98,7 +99,7 @@ async def search(
         if like is not None:
             vector = searcher.like_segment(like)
             if vector is None:
-                return problem(404, f"There is no segment {like}.")
+                raise _no_segment(like)
             examples = [vector]
         hits = searcher.search(text, without=without, like=examples, filters=filters, exact=exact)
         document = query_document(text, searcher.store.info.encoder.name, hits)
@@ -117,18 +118,12 @@ async def classified(request: Request, question: Question) -> Response:
 
     def work(searcher: Searcher) -> Response:
         with searcher.store.read() as snapshot:
-            found = {number: catalog.video(snapshot, number) for number in question.video_ids}
-        ids = {}
-        for number, video in found.items():
-            if video is None:
-                return problem(404, f"There is no video {number}.")
-            ids[os.fsdecode(video.file.absolute)] = number
-        paths = [_path_of(video) for video in found.values() if video is not None]
-        told = classify(searcher, paths, labels, top_k=question.k, timeline=question.timeline)
+            ids = {_path_of(_shown(snapshot, number)): number for number in question.video_ids}
+        told = classify(searcher, list(ids), labels, top_k=question.k, timeline=question.timeline)
         name = searcher.store.info.encoder.name
         document = classify_document(name, list(labels), told, timeline=question.timeline)
         for entry, one in zip(document["videos"], told, strict=True):
-            entry["video_id"] = ids[str(one.path)]
+            entry["video_id"] = ids[one.path]
         return JSONResponse(document)
 
     return await _searched(request, work)
@@ -150,8 +145,6 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
 async def video(request: Request, video_id: Id) -> Response:
     """media_type is null where only parts can be played, which are then made for it: /stream with start_s and end_s."""
     found = await _video_of(request, video_id)
-    if found is None:
-        return problem(404, f"There is no video {video_id}.")
     media: Media = request.app.state.media
     kind = await _decoded(request, lambda: media.media_type(found))
     return JSONResponse({**_video(found), "media_type": kind})
@@ -163,8 +156,7 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
 
     def work(searcher: Searcher) -> Response:
         with searcher.store.read() as snapshot:
-            if catalog.video(snapshot, video_id) is None:
-                return problem(404, f"There is no video {video_id}.")
+            _shown(snapshot, video_id)
             found = catalog.parts(snapshot, video_id, after=after, limit=limit)
         return JSONResponse(
             {"segments": [{"segment_id": one.id, "start_s": one.start_s, "end_s": one.end_s} for one in found]}
@@ -192,8 +184,6 @@ async def stream(
     A part lasts up to 120 s. It is MP4 with the picture copied where that is exact enough, and else encoded anew.
     """
     found = await _video_of(request, video_id)
-    if found is None:
-        return problem(404, f"There is no video {video_id}.")
     media: Media = request.app.state.media
     kind = (
         None if start_s is not None or end_s is not None else await _decoded(request, lambda: media.media_type(found))
@@ -216,16 +206,14 @@ async def stream(
 async def thumbnail(request: Request, segment_id: Id) -> Response:
     """A JPEG picture at most 480 pixels wide."""
 
-    def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video] | None:
+    def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video]:
         with searcher.store.read() as snapshot:
             part = catalog.part(snapshot, segment_id)
-            video = None if part is None else catalog.video(snapshot, part.video_id)
-        return None if part is None or video is None else (part, video)
+            if part is None:
+                raise _no_segment(segment_id)
+            return part, _shown(snapshot, part.video_id)
 
-    found = await _searched(request, find)
-    if found is None:
-        return problem(404, f"There is no segment {segment_id}.")
-    part, shown = found
+    part, shown = await _searched(request, find)
     media: Media = request.app.state.media
     middle_s = (part.start_s + min(part.end_s, shown.duration_s)) / 2
     picture = await _decoded(request, lambda: media.still(shown, middle_s))
@@ -275,12 +263,24 @@ async def _decoded(request: Request, work: Callable[[], T]) -> T:
     return await decodings.run(work)
 
 
-async def _video_of(request: Request, video_id: int) -> catalog.Video | None:
-    def find(searcher: Searcher) -> catalog.Video | None:
+async def _video_of(request: Request, video_id: int) -> catalog.Video:
+    def find(searcher: Searcher) -> catalog.Video:
         with searcher.store.read() as snapshot:
-            return catalog.video(snapshot, video_id)
+            return _shown(snapshot, video_id)
 
     return await _searched(request, find)
+
+
+def _shown(snapshot: catalog.Snapshot, video_id: int) -> catalog.Video:
+    """The visible video of this id, or 404."""
+    found = catalog.video(snapshot, video_id)
+    if found is None:
+        raise HTTPException(404, f"There is no video {video_id}.")
+    return found
+
+
+def _no_segment(segment_id: int) -> HTTPException:
+    return HTTPException(404, f"There is no segment {segment_id}.")
 
 
 def _path_of(video: catalog.Video) -> FilePath:
