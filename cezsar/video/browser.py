@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import av.error
 
-from cezsar.errors import VideoError
 from cezsar.types import Segment
-from cezsar.video.cut import Codecs, cut
-from cezsar.video.frames import Video, opened, reason, upright
+from cezsar.video.cut import Codecs, appearing, cut
+from cezsar.video.frames import Video, opened, upright
 
 _PIXELS = ("yuv420p", "yuvj420p")  # 8 bits, 4:2:0: what every browser decodes
 _PLAYED = {  # container: media type, picture, sound
@@ -50,8 +46,7 @@ def still(source: Path, time_s: float, target: Path, *, width: int) -> None:
 
     target appears whole or not at all. Raises VideoError.
     """
-    draft = target.with_name(f".{os.getpid()}.cezsar-still")
-    try:
+    with appearing(target, "no picture can be made of it") as draft:
         with Video(source) as video:
             for frame, _, end_s in video.spans(from_s=time_s):
                 shown = frame
@@ -67,9 +62,3 @@ def still(source: Path, time_s: float, target: Path, *, width: int) -> None:
         small = shown.reformat(*size, format="yuvj420p")
         small.pts, small.time_base = 0, encoder.time_base
         draft.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)]))
-        draft.replace(target)
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise VideoError(f"no picture can be made of it ({reason(error)})") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import dropwhile
@@ -43,8 +43,7 @@ def cut(source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYER
     The picture is copied, and then begins at most half a second early, where a key frame lies there; else it is encoded
     with H.264, from the frame that is shown at the start. target appears whole or not at all. Raises VideoError.
     """
-    draft = target.with_name(f".{os.getpid()}.cezsar-cut")
-    try:
+    with appearing(target, "it cannot be cut") as draft:
         if segment.end_s <= segment.start_s:
             raise ValueError("there are no frames in that stretch")
         copy = _copy_plan(source, segment, copied)
@@ -53,13 +52,24 @@ def cut(source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYER
                 _encode_picture(source, segment, out, _Sound(source, copied))
             else:
                 _copy_picture(source, copy, out, _Sound(source, copied))
+    return copy is not None
+
+
+@contextmanager
+def appearing(target: Path, failure: str) -> Iterator[Path]:
+    """A draft to write, which takes target's name when it is whole, and is deleted where it never is.
+
+    Raises VideoError, failure and the reason, on errors of FFmpeg and the system, and on ValueError.
+    """
+    draft = target.with_name(f".{os.getpid()}.cezsar-draft")
+    try:
+        yield draft
         draft.replace(target)
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise VideoError(f"it cannot be cut ({reason(error)})") from None
+        raise VideoError(f"{failure} ({reason(error)})") from None
     finally:
         with suppress(OSError):
             draft.unlink()
-    return copy is not None
 
 
 @dataclass(frozen=True, slots=True)
