@@ -99,6 +99,7 @@ class _Features:
         self._num_steps = 0
         self._waiting: list[NDArray[Any]] = []
         self._vectors: list[NDArray[np.float32]] = []
+        self._best_s: list[float] = []
         self._next = 0  # the first segment that has not been cut yet
 
     def add(self, batch: FrameBatch) -> None:
@@ -117,7 +118,7 @@ class _Features:
             self._cut(self._steps(plan[self._next]))
         self._encode_waiting()
         vectors = np.concatenate(self._vectors)[: len(plan)]
-        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors)
+        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, tuple(self._best_s[: len(plan)]))
 
     def _segment(self, number: int) -> Segment:
         start_s = number * self._sampling.stride_s
@@ -137,7 +138,9 @@ class _Features:
                 reached = min(end, stop)
             if reached == stop:
                 break
-        self._waiting.append(np.stack(rows))
+        features = np.stack(rows)
+        self._best_s.append((first + segments.typical(features)) / self._sampling.fps)
+        self._waiting.append(features)
         self._next += 1
         if len(self._waiting) >= _SEGMENTS_AT_ONCE or sum(map(len, self._waiting)) >= _FRAMES_AT_ONCE:
             self._encode_waiting()

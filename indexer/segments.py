@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cezsar.errors import SettingsError
 from cezsar.types import Segment, Vectors
@@ -33,6 +37,14 @@ def grid_steps(segment: Segment, *, fps: float) -> range:
     """
     first, stop = (math.ceil(round(seconds * fps, 6)) for seconds in (segment.start_s, segment.end_s))
     return range(first, stop) if first < stop else range(max(first - 1, 0), max(first, 1))
+
+
+def typical(features: NDArray[Any]) -> int:
+    """Which frame is most like all of them together: what was kept of each, (T, ...) -> the number of the one that lies
+    nearest to their mean, the first of equals.
+    """
+    rows = features.reshape(len(features), -1).astype(np.float32)
+    return int(np.square(rows - rows.mean(axis=0)).sum(axis=1).argmin())
 
 
 def runs(vectors: Vectors) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +276,30 @@ def test_writing_checks_references_and_logs_ahead(index: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
     with pytest.raises(BadIndex), catalog.open_to_write(index) as store, store.write() as session:
-        session.connection().exec_driver_sql("INSERT INTO segments VALUES (1, 99, 0, 1, 0, x'')")
+        session.connection().exec_driver_sql("INSERT INTO segments VALUES (1, 99, 0, 1, 0, x'', NULL)")
+
+
+def test_a_segment_keeps_the_time_of_its_best_frame_where_there_is_one(index: Path) -> None:
+    two = shows("red", "blue")
+    with catalog.open_to_write(index) as store:
+        with store.write() as session:
+            chosen = catalog.add_video(session, at("chosen.mp4"), HASH, replace(two, best_s=(0.5, 1.25)))
+            catalog.add_video(session, at("not.mp4"), HASH, two)
+        with store.read() as snapshot:
+            assert catalog.part(snapshot, 2) == (2, chosen, 1.0, 2.0, 1.25)
+            assert [part.best_s for part in catalog.parts(snapshot, chosen, after=0, limit=9)] == [0.5, 1.25]
+            assert catalog.part(snapshot, 3) == (3, chosen + 1, 0.0, 1.0, None)
+
+
+@pytest.mark.parametrize("value", ["'soon'", "-1.0", "1e300", "x'00'"])
+def test_a_best_frame_at_a_time_that_cannot_be_is_damage(index: Path, value: str) -> None:
+    add(index, "red.mp4", "red")
+    with closing(sqlite3.connect(index / catalog.FILE)) as database, database:
+        database.execute(f"UPDATE segments SET best_s = {value}")
+    with catalog.open_to_read(index) as store, store.read() as snapshot:
+        with pytest.raises(IndexDamaged, match="times that cannot be"):
+            catalog.part(snapshot, 1)
+        assert catalog.inconsistencies(snapshot) == ["1 segments have times that cannot be"]
 
 
 def test_catalog_opened_to_read_cannot_be_changed(index: Path) -> None:

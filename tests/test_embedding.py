@@ -89,6 +89,18 @@ def test_a_segment_is_the_mean_of_its_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(result.vectors, [_RED, (_RED + _BLUE) / np.sqrt(2), _BLUE], atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_the_best_frame_of_a_segment_is_like_most_of_it(tmp_path: Path, batch_size: int) -> None:
+    video = write_video(tmp_path / "a.mp4", [("black", 1.0), ("red", 4.0), ("blue", 2.5)])
+    result = indexer.embed(video, Toy(), Sampling(fps=2.0, window_s=4.0, stride_s=3.0), batch_size=batch_size)
+    assert result.segments == (Segment(0.0, 4.0), Segment(3.0, 7.0), Segment(6.0, 7.5))
+    assert result.best_s is not None
+    first, second, third = result.best_s
+    assert 1.0 <= first < 4.0
+    assert 3.0 <= second < 7.0
+    assert third == 6.0
+
+
 def test_segments_that_look_alike_are_one_run(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", [("red", 3.0), ("blue", 2.0), ("red", 1.0)])
     result = indexer.embed(video, Toy(), Sampling(fps=2.0, window_s=1.0, stride_s=1.0))

@@ -11,7 +11,7 @@ from make_videos import write_video
 
 import indexer
 from cezsar import catalog, maintenance, vectors
-from cezsar.errors import IndexMissing, QueryError
+from cezsar.errors import BadIndex, IndexMissing, QueryError
 from cezsar.settings import Settings
 from cezsar.types import IndexReport
 from query import search
@@ -105,6 +105,23 @@ def test_purging_deletes_hidden_videos_too_and_hiding_does_not_count_them_again(
     assert indexer.remove(toy.index, [folder / "b"]) == 1
     assert indexer.remove(toy.index, [folder / "b"], purge=True) == 2
     assert sorted(_videos(toy.index)) == ["a.mp4", "bc/one.mp4"]
+
+
+def test_purging_deletes_the_pictures_that_a_server_kept_and_hiding_does_not(folder: Path, toy: Settings) -> None:
+    pictures = toy.index / catalog.homes.MEDIA
+    pictures.mkdir()
+    (pictures / "one.jpg").write_bytes(b"x")
+    indexer.remove(toy.index, [folder / "a.mp4"])
+    assert (pictures / "one.jpg").exists()
+    indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
+    assert not pictures.exists()
+
+
+def test_pictures_that_cannot_be_deleted_are_named(folder: Path, toy: Settings) -> None:
+    (toy.index / catalog.homes.MEDIA).write_text("no folder")
+    with pytest.raises(BadIndex, match="but not their pictures in"):
+        indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
+    assert sorted(_videos(toy.index)) == ["b/one.mp4", "b/two.mp4", "bc/one.mp4"]
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["hidden", "purged"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cezsar.errors import SettingsError
 from cezsar.types import Segment, Vectors, unit
-from indexer.segments import grid_steps, plan, runs
+from indexer.segments import grid_steps, plan, runs, typical
 
 _SPANS = st.integers(1, 20_000).map(lambda ms: Fraction(ms, 1000))
 _RATES = st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.5, 10.0, 24.0, 30.0])
@@ -133,3 +133,24 @@ def _at_degrees(*degrees: float) -> Vectors:
     """Unit vectors in a plane, (N, 2)."""
     turned = np.radians(np.array(degrees, np.float64))
     return unit(np.stack([np.cos(turned), np.sin(turned)], axis=1))
+
+
+# the frame that stands for a segment
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ([[1, 0]], 0),
+        ([[1, 0], [0, 1], [0, 1]], 1),  # the first of equals
+        ([[0, 0], [4, 0], [8, 0]], 1),  # in the middle
+        ([[9, 9], [1, 0], [0, 1], [1, 1]], 3),  # away from the one that is like no other
+        ([[[0], [0]], [[0], [3]], [[0], [2]]], 2),  # of any shape
+    ],
+)
+def test_the_typical_frame_is_the_nearest_to_the_mean(features: list[object], expected: int) -> None:
+    assert typical(np.array(features, np.float32)) == expected
+
+
+def test_typical_frames_of_bytes_do_not_wrap_around() -> None:
+    assert typical(np.array([[250], [5], [255], [253]], np.uint8)) == 0

@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import pytest
 from make_videos import write_video
@@ -26,7 +28,7 @@ from starlette.testclient import TestClient
 import indexer
 from cezsar import catalog
 from cezsar.encoders.toy import Toy
-from cezsar.errors import IndexMissing
+from cezsar.errors import IndexMissing, VideoLost
 from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.media import Media
@@ -255,6 +257,44 @@ def test_a_thumbnail_is_a_picture_that_is_kept(folder: Path, client: httpx.Clien
     made.unlink()
     assert client.get(f"/api/v1/segments/{hit['segment_id']}/thumbnail").content == first.content
     assert made.exists()
+
+
+def test_a_thumbnail_shows_what_most_of_the_segment_does_and_without_a_chosen_frame_its_middle(own: Path) -> None:
+    write_video(own / "videos" / "mixed.mp4", [("red", 3.0), ("green", 2.0), ("red", 3.0)])
+    indexer.index([own / "videos"], load(environ={}, index=own / "index"))
+    with closing(sqlite3.connect(own / "index" / catalog.FILE)) as database, serving(own / "index") as address:
+        (number,) = database.execute("SELECT max(id) FROM segments").fetchone()
+        for change, colour in ((None, 0), ("best_s = NULL", 1), ("best_s = 6.0", 0), ("best_s = 3.5", 1)):
+            if change:
+                with database:
+                    database.execute(f"UPDATE segments SET {change} WHERE id = {number}")
+            answer = ask(address, f"/api/v1/segments/{number}/thumbnail")
+            with av.open(BytesIO(answer.content)) as picture:
+                mean = next(picture.decode(video=0)).to_ndarray(format="rgb24").mean(axis=(0, 1))
+            assert mean.argmax() == colour
+
+
+def test_whether_a_file_is_played_as_it_is_does_not_wait_for_parts_being_made(own: Path) -> None:
+    with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
+        app = create_app(engine, media, Access("127.0.0.1", None))
+        gate, began = threading.Event(), threading.Semaphore(0)
+
+        def slow(*_: object) -> Path:
+            began.release()
+            assert gate.wait(30)
+            raise VideoLost("it took too long")
+
+        with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
+            number = client.get("/api/v1/videos").json()["videos"][0]["video_id"]
+            asked = {"start_s": 0, "end_s": 1}
+            media.part = slow  # type: ignore[method-assign]
+            making = [pool.submit(client.get, f"/api/v1/videos/{number}/stream", params=asked) for _ in range(2)]
+            for _ in making:
+                assert began.acquire(timeout=30)
+            assert client.get(f"/api/v1/videos/{number}").json()["media_type"] == "video/mp4"
+            gate.set()
+            for one in making:
+                assert "too long" in problem(one.result(), 404)
 
 
 def test_names_are_text_and_nothing_else(client: httpx.Client, ids: dict[str, int]) -> None:

@@ -14,6 +14,7 @@ from cezsar.errors import IndexDamaged
 
 FILE = "catalog.sqlite"
 POINTER = "current.json"
+MEDIA = "media"  # a folder of pictures and parts of the videos, which can be made anew
 _NAME = re.compile(r"space-([1-9]\d{0,8})")
 
 

@@ -15,7 +15,7 @@ from cezsar.errors import IndexDamaged
 from cezsar.paths import below
 from cezsar.types import Ids, Segment, Vectors
 
-_PARTS = "SELECT segments.id, video_id, start_s, end_s FROM segments"
+_PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _LONGEST_S = 1e12  # no video is longer
 
@@ -74,12 +74,16 @@ class Video(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A segment as a row: its id, its video, and its stretch in seconds."""
+    """A segment as a row: its id, its video, its stretch in seconds, and when the frame that stands for it is shown.
+
+    best_s is None for a segment of before frames were chosen.
+    """
 
     id: int
     video_id: int
     start_s: float
     end_s: float
+    best_s: float | None
 
 
 class Place(NamedTuple):
@@ -104,12 +108,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours."""
+    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
+
+    best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose.
+    """
 
     duration_s: float
     segments: tuple[Segment, ...]
     runs: tuple[int, ...]
     vectors: Vectors
+    best_s: tuple[float, ...] | None = None
 
 
 def generation(snapshot: Snapshot) -> int:
@@ -263,7 +271,8 @@ def inconsistencies(snapshot: Snapshot) -> list[str]:
         ("segments WHERE start_s >= end_s", "segments end before they start"),
         (
             "segments WHERE typeof(start_s) != 'real' OR typeof(end_s) != 'real' OR start_s < 0"
-            f" OR end_s > {_LONGEST_S}",
+            f" OR end_s > {_LONGEST_S} OR typeof(best_s) NOT IN ('real', 'null')"
+            f" OR best_s NOT BETWEEN 0 AND {_LONGEST_S}",
             "segments have times that cannot be",
         ),
         ("segments WHERE id < 1", "segments have ids that cannot be"),
@@ -297,8 +306,11 @@ def _segment(start_s: object, end_s: object) -> Segment:
 
 
 def _part(row: tuple[Any, ...]) -> Part:
-    _check_times(*row[2:])
-    return Part(*row)
+    found = Part(*row)
+    _check_times(found.start_s, found.end_s)
+    if found.best_s is not None:
+        _check_times(found.best_s, _LONGEST_S)
+    return found
 
 
 def _check_times(start_s: object, end_s: object) -> None:

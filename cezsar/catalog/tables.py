@@ -52,7 +52,10 @@ class VideoRow(Base):
 
 
 class SegmentRow(Base):
-    """run numbers the stretches of near-identical neighbours within a video; ids are never used twice."""
+    """run numbers the stretches of near-identical neighbours within a video; ids are never used twice.
+
+    best_s is the time of the frame that stands for the segment, where one was chosen.
+    """
 
     __tablename__ = "segments"
     __table_args__ = (
@@ -66,6 +69,7 @@ class SegmentRow(Base):
     end_s: Mapped[float]
     run: Mapped[int]
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+    best_s: Mapped[float | None]
 
 
 class DeletedSegmentRow(Base):

@@ -94,11 +94,11 @@ def _root_id(session: Session, path: bytes) -> int:
 
 
 def _add_segments(session: Session, video_id: int, embedding: Embedding) -> None:
+    vectors = (vector.astype("<f4").tobytes() for vector in embedding.vectors)
+    best_s = embedding.best_s or (None,) * len(embedding.segments)
     rows = [
-        {"video_id": video_id, "start_s": segment.start_s, "end_s": segment.end_s, "run": run, "vector": vector}
-        for segment, run, vector in zip(
-            embedding.segments, embedding.runs, (v.astype("<f4").tobytes() for v in embedding.vectors), strict=True
-        )
+        {"video_id": video_id, "start_s": one.start_s, "end_s": one.end_s, "run": run, "vector": vector, "best_s": best}
+        for one, run, vector, best in zip(embedding.segments, embedding.runs, vectors, best_s, strict=True)
     ]
     if rows:
         session.execute(insert(SegmentRow), rows)

@@ -145,9 +145,7 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
 async def video(request: Request, video_id: Id) -> Response:
     """media_type is null where only parts can be played, which are then made for it: /stream with start_s and end_s."""
     found = await _video_of(request, video_id)
-    media: Media = request.app.state.media
-    kind = await _decoded(request, lambda: media.media_type(found))
-    return JSONResponse({**_video(found), "media_type": kind})
+    return JSONResponse({**_video(found), "media_type": await _type_of(request, found)})
 
 
 @router.get("/videos/{video_id}/segments", summary="The segments of a video")
@@ -185,10 +183,8 @@ async def stream(
     """
     found = await _video_of(request, video_id)
     media: Media = request.app.state.media
-    kind = (
-        None if start_s is not None or end_s is not None else await _decoded(request, lambda: media.media_type(found))
-    )
-    if kind is not None:
+    is_whole = start_s is None and end_s is None
+    if is_whole and (kind := await _type_of(request, found)) is not None:
         source, status = opened(found)
         return _file(request, source, status, kind)
     stretch = Segment(start_s or 0.0, min(end_s or (start_s or 0.0) + LONGEST_PART_S, found.duration_s))
@@ -199,12 +195,12 @@ async def stream(
 
 @router.get(
     "/segments/{segment_id}/thumbnail",
-    summary="The frame in the middle of a segment",
+    summary="The frame that stands for a segment",
     response_class=FileResponse,
     responses={200: {"content": {"image/jpeg": {}}}},
 )
 async def thumbnail(request: Request, segment_id: Id) -> Response:
-    """A JPEG picture at most 480 pixels wide."""
+    """A JPEG picture, at most 480 pixels wide, of the frame that is most like the whole segment."""
 
     def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video]:
         with searcher.store.read() as snapshot:
@@ -215,8 +211,10 @@ async def thumbnail(request: Request, segment_id: Id) -> Response:
 
     part, shown = await _searched(request, find)
     media: Media = request.app.state.media
-    middle_s = (part.start_s + min(part.end_s, shown.duration_s)) / 2
-    picture = await _decoded(request, lambda: media.still(shown, middle_s))
+    time_s = part.best_s
+    if time_s is None:  # it was indexed before frames were chosen
+        time_s = (part.start_s + min(part.end_s, shown.duration_s)) / 2
+    picture = await _decoded(request, lambda: media.still(shown, time_s))
     return FileResponse(picture, media_type="image/jpeg", headers=_KEEP)
 
 
@@ -261,6 +259,13 @@ async def _decoded(request: Request, work: Callable[[], T]) -> T:
     """Work that may have to decode."""
     decodings: Queue = request.app.state.decodings
     return await decodings.run(work)
+
+
+async def _type_of(request: Request, video: catalog.Video) -> str | None:
+    """What a browser plays of the file as it is; does not wait for decodings."""
+    media: Media = request.app.state.media
+    probes: Queue = request.app.state.probes
+    return await probes.run(lambda: media.media_type(video))
 
 
 async def _video_of(request: Request, video_id: int) -> catalog.Video:

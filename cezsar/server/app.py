@@ -36,9 +36,13 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
         app.state.engine, app.state.media = engine, media
         app.state.searches = Queue(THREADS, most_waiting, "search")
         app.state.decodings = Queue(DECODERS, most_waiting, "media")
+        app.state.probes = Queue(
+            1, most_waiting, "probe"
+        )  # so that no play button waits for somebody else's transcoding
         yield
         app.state.searches.close()
         app.state.decodings.close()
+        app.state.probes.close()
 
     app = FastAPI(
         title="CEZSAR",

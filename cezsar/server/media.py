@@ -13,15 +13,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from cezsar.catalog import Video
+from cezsar.catalog import Video, homes
 from cezsar.errors import QueryError, VideoError, VideoLost
 from cezsar.paths import is_under
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder
 
-THREADS = 2  # that decode at once, each with a process of its own
+THREADS = 2  # that make pictures and parts at once, each with a process of its own; one more looks at types
 LONGEST_PART_S = 120.0
-_FOLDER = "media"  # in the index's folder
 _MOST_BYTES = 512 << 20
 _WIDTH = 480  # of a still picture
 _LIMITS = Limits(stall_s=60, time_s=60, memory_gb=4)
@@ -35,10 +34,11 @@ class Media:
         self._open = ExitStack()
         self._lock = threading.Lock()
         self._decoders: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+        self._probers: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         self._type_of = lru_cache(10_000)(self._find_type)
 
     def __enter__(self) -> Media:
-        self._folder = self._directory / _FOLDER
+        self._folder = self._directory / homes.MEDIA
         try:
             self._folder.mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
@@ -46,8 +46,8 @@ class Media:
         except OSError:  # an index that cannot be written can be looked at all the same
             self._folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="cezsar-")))
         self._num_bytes = sum(status.st_size for _, status in self._kept())
-        for _ in range(THREADS):
-            self._decoders.put(self._open.enter_context(Decoder(_LIMITS)))
+        for idle in [self._decoders] * THREADS + [self._probers]:
+            idle.put(self._open.enter_context(Decoder(_LIMITS)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +91,7 @@ class Media:
             pass
         except OSError:
             return target
-        with self._decoder() as decoder:
+        with _one_of(self._decoders) as decoder:
             self._folder.mkdir(exist_ok=True)  # somebody may have tidied up
             make(decoder, source, target)
         if opened(video)[0] != source:
@@ -101,16 +101,8 @@ class Media:
         return target
 
     def _find_type(self, source: Path, size: int, mtime_ns: int) -> str | None:
-        with self._decoder() as decoder:
+        with _one_of(self._probers) as decoder:
             return decoder.media_type(source)
-
-    @contextmanager
-    def _decoder(self) -> Iterator[Decoder]:
-        decoder = self._decoders.get()
-        try:
-            yield decoder
-        finally:
-            self._decoders.put(decoder)
 
     def _count(self, target: Path) -> None:
         """Add a file; where they are too many, delete those that have not been wanted for longest."""
@@ -133,6 +125,16 @@ class Media:
             with suppress(OSError):
                 found.append((path, path.stat()))
         return found
+
+
+@contextmanager
+def _one_of(idle: queue.SimpleQueue[Decoder]) -> Iterator[Decoder]:
+    """A decoder that nobody else has meanwhile."""
+    decoder = idle.get()
+    try:
+        yield decoder
+    finally:
+        idle.put(decoder)
 
 
 def opened(video: Video) -> tuple[Path, os.stat_result]:

@@ -61,11 +61,16 @@ def write_catalog(path: Path, revision: str) -> Path:
             row = (video_id, 1, name, 1000 + video_id, 1_700_000_000_123_456_789, hashlib.sha256(name).digest())
             database.execute("INSERT INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, duration_s, hidden))
         for *row, colour in SEGMENTS:
-            database.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (*row, vector(colour)))
+            database.execute(
+                "INSERT INTO segments (id, video_id, start_s, end_s, run, vector) VALUES (?, ?, ?, ?, ?, ?)",
+                (*row, vector(colour)),
+            )
         if revision >= "0002":
             database.executemany("INSERT INTO deleted_segments VALUES (?, ?)", DELETED)
         if revision >= "0003":
             database.executemany("INSERT INTO failures VALUES (?, ?, ?, ?, ?)", FAILURES)
+        if revision >= "0005":
+            database.execute("UPDATE segments SET best_s = start_s + 1.5 WHERE id != 2")
     return path
 
 
