@@ -28,6 +28,7 @@ run() {
     printf '\n'
     cezsar "$@"
 }
+if [ -e "$CEZSAR_INDEX" ]; then cezsar db upgrade > /dev/null; fi  # of an earlier CEZSAR
 run index "$VIDEOS"
 for query in "$@"; do run query "$query" --top-k 3; done
 run classify "$VIDEOS" --labels "$LABELS" --top-k 2
