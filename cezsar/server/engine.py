@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,8 +84,11 @@ class Engine:
         with self._lock:
             state = catalog.homes.state(self._directory)
             if self._opened is None or self._opened.state != state:
-                searcher = Searcher(self._directory, device=self._device)
-                searcher.encoder = self._encoder_of(searcher.store.info.encoder)
+                with ExitStack() as if_it_fails:
+                    searcher = Searcher(self._directory, device=self._device)
+                    if_it_fails.callback(searcher.__exit__)
+                    searcher.encoder = self._encoder_of(searcher.store.info.encoder)
+                    if_it_fails.pop_all()
                 if self._opened is not None:
                     self._opened.leave()
                 self._opened = _Opened(searcher, state)
