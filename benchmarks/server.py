@@ -58,12 +58,16 @@ def rows() -> list[Row]:
 
 
 def load(videos: Path, *, clients: int, seconds: float) -> None:
-    """Clients that ask as fast as they are answered, while half of the videos are added to the index."""
+    """Clients that ask as fast as they are answered, while half of the videos are indexed and purged, over and over."""
     paths = [str(path) for path in indexing.videos_in(videos)]
     with tempfile.TemporaryDirectory() as name:
         index = Path(name) / "index"
-        command = [sys.executable, "-m", "cezsar", "index", "--quiet", "--index", str(index)]
-        subprocess.run([*command, *paths[::2]], check=True)
+
+        def cezsar(name: str, paths: list[str], *options: str) -> None:
+            command = [sys.executable, "-m", "cezsar", name, *options, "--index", str(index), *paths]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+        cezsar("index", paths[::2], "--quiet")
         with _served(index) as (host, port, process):
             statuses: Counter[str] = Counter()
             took_s: list[float] = []
@@ -82,8 +86,17 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
                         line.close()
                     took_s.append(time.perf_counter() - began)
 
+            rounds = 0
+
+            def change() -> None:
+                nonlocal rounds
+                while time.monotonic() < until:
+                    cezsar("index", paths[1::2], "--quiet")
+                    cezsar("remove", paths[1::2], "--purge")
+                    rounds += 1
+
             threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-            beside = subprocess.Popen([*command, *paths[1::2]])
+            threads.append(threading.Thread(target=change))
             for thread in threads:
                 thread.start()
             time.sleep(seconds / 4)
@@ -91,12 +104,11 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
             for thread in threads:
                 thread.join()
             late = _resident_mb(process.pid)
-            is_indexing = beside.poll() is None
-            beside.wait()
     shares = ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items()))
     p50, p99 = np.percentile(took_s, [50, 99]) * 1e3
-    end = "to the end" if is_indexing else "done before the end"
-    print(f"{clients} clients for {seconds:g} s beside indexing ({end})")
+    print(
+        f"{clients} clients for {seconds:g} s; beside them {len(paths[1::2])} videos indexed and purged {rounds} times"
+    )
     print(f"answers: {shares}; {len(took_s) / seconds:.0f} a second; p50 {p50:.0f} ms, p99 {p99:.0f} ms")
     print(f"the server's memory: {early:.0f} MB after a quarter, {late:.0f} MB at the end ({late / early:.2f})")
 
