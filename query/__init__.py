@@ -2,6 +2,6 @@
 
 from query.prompts import from_names, read_labels
 from query.search import Filters, Searcher, mean_vector, search
-from query.zeroshot import classify
+from query.zeroshot import classify, classify_videos
 
-__all__ = ["Filters", "Searcher", "classify", "from_names", "mean_vector", "read_labels", "search"]
+__all__ = ["Filters", "Searcher", "classify", "classify_videos", "from_names", "mean_vector", "read_labels", "search"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,41 +34,70 @@ def classify(
     not be read: they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label
     without words.
     """
-    if top_k < 1:
-        raise SettingsError(f"top_k must be 1 or more, not {top_k}.")
-    if not labels or not all(labels.values()):
-        raise QueryError("Every label needs at least one sentence.")
     starts = [name for path in paths for name in spellings(path)]
-    names = list(labels)
-    owners = np.repeat(np.arange(len(names)), [len(labels[name]) for name in names])
-    prototypes = searcher.encode([sentence for name in names for sentence in labels[name]])
+    classes = _Classes.of(searcher, labels, top_k)
     results = {path: VideoPredictions(path, error=reason) for path, reason in (errors or {}).items()}
     with searcher.store.read() as session:
         for video in catalog.videos(session):
             path = Path(os.fsdecode(video.file.absolute))
             if video.hidden or path in results or not any(is_under(video.file.absolute, start) for start in starts):
                 continue
-            parts, rows = catalog.segments(session, video.id, dimension=searcher.store.info.encoder.dimension)
-            whole = _class_scores(unit(rows.mean(axis=0, keepdims=True)), prototypes, owners)
-            by_segment = _class_scores(rows, prototypes, owners) if timeline else np.empty((0, len(names)))
-            results[path] = VideoPredictions(
-                path,
-                _best(whole[0], names, top_k),
-                tuple(
-                    SegmentPredictions(part, _best(scores, names, top_k))
-                    for part, scores in zip(parts, by_segment, strict=False)
-                ),
-            )
+            results[path] = classes.told(session, video, timeline=timeline)
     return [results[path] for path in sorted(results)]
 
 
-def _class_scores(rows: Vectors, prototypes: Vectors, owners: NDArray[np.intp]) -> NDArray[np.float32]:
-    """(N, D) vectors against (P, D) prototypes, each owned by a class -> (N, classes): the best of each class's."""
-    similarities = rows @ prototypes.T
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    return np.maximum.reduceat(similarities, starts, axis=1)
+def classify_videos(
+    searcher: Searcher, video_ids: Sequence[int], labels: Labels, *, top_k: int = 5, timeline: bool = False
+) -> dict[int, VideoPredictions]:
+    """As classify, for videos by their ids in the catalog; those that are not there, or hidden, are left out."""
+    classes = _Classes.of(searcher, labels, top_k)
+    with searcher.store.read() as session:
+        found = {number: catalog.video(session, number) for number in video_ids}
+        return {
+            number: classes.told(session, video, timeline=timeline)
+            for number, video in found.items()
+            if video is not None
+        }
 
 
-def _best(scores: NDArray[np.float32], names: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return tuple(Prediction(names[i], round(float(scores[i]), 6)) for i in order)
+@dataclass(frozen=True, slots=True)
+class _Classes:
+    """Labels as prototypes (P, D), each owned by one of names."""
+
+    names: tuple[str, ...]
+    owners: NDArray[np.intp]
+    prototypes: Vectors
+    top_k: int
+
+    @classmethod
+    def of(cls, searcher: Searcher, labels: Labels, top_k: int) -> _Classes:
+        if top_k < 1:
+            raise SettingsError(f"top_k must be 1 or more, not {top_k}.")
+        if not labels or not all(labels.values()):
+            raise QueryError("Every label needs at least one sentence.")
+        names = tuple(labels)
+        owners = np.repeat(np.arange(len(names)), [len(labels[name]) for name in names])
+        prototypes = searcher.encode([sentence for name in names for sentence in labels[name]])
+        return cls(names, owners, prototypes, top_k)
+
+    def told(self, session: catalog.Snapshot, video: catalog.Video, *, timeline: bool) -> VideoPredictions:
+        """A video's nearest classes, and with timeline its segments'."""
+        parts, rows = catalog.segments(session, video.id, dimension=self.prototypes.shape[1])
+        whole = self._scores(unit(rows.mean(axis=0, keepdims=True)))
+        by_segment = self._scores(rows) if timeline else np.empty((0, len(self.names)))
+        return VideoPredictions(
+            Path(os.fsdecode(video.file.absolute)),
+            self._best(whole[0]),
+            tuple(
+                SegmentPredictions(part, self._best(scores)) for part, scores in zip(parts, by_segment, strict=False)
+            ),
+        )
+
+    def _scores(self, rows: Vectors) -> NDArray[np.float32]:
+        """(N, D) vectors -> (N, classes): the best of each class's prototypes."""
+        starts = np.flatnonzero(np.diff(self.owners, prepend=-1))
+        return np.maximum.reduceat(rows @ self.prototypes.T, starts, axis=1)
+
+    def _best(self, scores: NDArray[np.float32]) -> tuple[Prediction, ...]:
+        order = np.argsort(-scores, kind="stable")[: self.top_k]
+        return tuple(Prediction(self.names[i], round(float(scores[i]), 6)) for i in order)

@@ -20,7 +20,7 @@ from cezsar.encoders.toy import Toy
 from cezsar.errors import IndexMismatch, SettingsError
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport, Prediction, Sampling, Segment, SegmentPredictions, Vectors, VideoPredictions, unit
-from query import Searcher, classify, from_names
+from query import Searcher, classify, classify_videos, from_names
 from query.prompts import Labels
 
 Index = Callable[..., IndexReport]
@@ -235,3 +235,27 @@ def test_labels_that_are_not_utf8_do_not_stop_a_real_text_encoder(toy: Settings,
     with Searcher(toy.index) as searcher:
         [found] = classify(searcher, [tmp_path], from_names([os.fsdecode(b"caf\xe9"), "archery"]))
     assert sorted(labels_of(found)) == ["archery", "caf?"]
+
+
+def test_videos_by_id_are_those_alone_in_their_order(colours: Searcher) -> None:
+    with colours.store.read() as session:
+        ids = {Path(os.fsdecode(video.file.path)).stem: video.id for video in catalog.videos(session)}
+    found = classify_videos(colours, [ids["red"], 999, ids["blue"]], from_names(COLOURS), top_k=1)
+    assert [(number, labels_of(video)) for number, video in found.items()] == [
+        (ids["red"], ["red"]),
+        (ids["blue"], ["blue"]),
+    ]
+
+
+def test_a_file_of_two_names_is_two_videos_by_id(tmp_path: Path, toy: Settings) -> None:
+    (tmp_path / "real").mkdir()
+    write_video(tmp_path / "real" / "red.mp4", [("red", 1.0)])
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "also").symlink_to(tmp_path / "real")
+    indexer.index([tmp_path / "real", tmp_path / "linked"], toy)
+    with Searcher(toy.index) as searcher:
+        with searcher.store.read() as session:
+            ids = [video.id for video in catalog.videos(session)]
+        assert len(ids) == 2
+        for number in ids:
+            assert list(classify_videos(searcher, [number], from_names(["red"]))) == [number]

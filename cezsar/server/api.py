@@ -20,7 +20,7 @@ from cezsar.server.engine import Engine, Queue
 from cezsar.server.media import LONGEST_PART_S, Media, opened
 from cezsar.server.problems import MEDIA_TYPE, problem
 from cezsar.types import Segment
-from query import Filters, Searcher, classify
+from query import Filters, Searcher, classify_videos
 
 MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
@@ -112,18 +112,19 @@ async def search(
 
 @router.post("/classify", summary="The nearest labels of videos")
 async def classified(request: Request, question: Question) -> Response:
-    """As `cezsar classify --json` answers, for videos of the index; each also has its video_id."""
+    """As `cezsar classify --json` answers, for videos of the index, in the order asked; each also has its video_id."""
     asked = question.labels
     labels = {label: (label,) if isinstance(asked, list) else tuple(asked[label]) for label in asked}
 
     def work(searcher: Searcher) -> Response:
-        with searcher.store.read() as snapshot:
-            ids = {_path_of(_shown(snapshot, number)): number for number in question.video_ids}
-        told = classify(searcher, list(ids), labels, top_k=question.k, timeline=question.timeline)
+        told = classify_videos(searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline)
+        missing = [number for number in question.video_ids if number not in told]
+        if missing:
+            raise _no_video(missing[0])
         name = searcher.store.info.encoder.name
-        document = classify_document(name, list(labels), told, timeline=question.timeline)
-        for entry, one in zip(document["videos"], told, strict=True):
-            entry["video_id"] = ids[one.path]
+        document = classify_document(name, list(labels), list(told.values()), timeline=question.timeline)
+        for entry, number in zip(document["videos"], told, strict=True):
+            entry["video_id"] = number
         return JSONResponse(document)
 
     return await _searched(request, work)
@@ -280,8 +281,12 @@ def _shown(snapshot: catalog.Snapshot, video_id: int) -> catalog.Video:
     """The visible video of this id, or 404."""
     found = catalog.video(snapshot, video_id)
     if found is None:
-        raise HTTPException(404, f"There is no video {video_id}.")
+        raise _no_video(video_id)
     return found
+
+
+def _no_video(video_id: int) -> HTTPException:
+    return HTTPException(404, f"There is no video {video_id}.")
 
 
 def _no_segment(segment_id: int) -> HTTPException:
