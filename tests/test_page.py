@@ -22,14 +22,14 @@ HOSTILE = "<img src=x onerror=document.title=1> 'it\"s' \n\x1b[31m.mp4"
 _FOCUSED = "(one => one.className || one.id || one.tagName)(document.activeElement)"
 
 _SEEN = """[...document.images].every(one =>
-    one.getBoundingClientRect().top > innerHeight || (one.complete && one.naturalWidth > 0))"""
+    one.getBoundingClientRect().top > innerHeight || !one.hasAttribute('src') || one.naturalWidth > 0)"""
 
 pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[str]:
-    """Some real clips, one of which no browser plays as it is, and one file of a hostile name."""
+    """Some real clips, one of which no browser plays as it is; a file of a hostile name, and one that goes."""
     folder = tmp_path_factory.mktemp("page")
     videos = folder / "videos"
     videos.mkdir()
@@ -37,8 +37,10 @@ def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterat
     for path in clips[::8]:
         shutil.copy(path, videos)
     write_video(videos / HOSTILE, [("yellow", 4.0)], format="mp4")
-    write_video(videos / "old.avi", [("blue", 6.0)], codec="mpeg4", size=(320, 240))
+    write_video(videos / "old.avi", [("blue", 20.0), ("black", 10.0)], codec="mpeg4", size=(320, 240))
+    write_video(videos / "gone.mp4", [("red", 2.0)])
     indexer.index([videos], load(environ={}, index=folder / "index"))
+    (videos / "gone.mp4").unlink()
     with serving(folder / "index") as found:
         yield found
 
@@ -113,11 +115,55 @@ def test_a_click_plays_from_the_start_of_the_range_and_loops(page: Page) -> None
     until(page, "document.querySelector('#cards video').currentTime < 2")
 
 
-def test_what_no_browser_plays_is_played(page: Page) -> None:
+def test_what_no_browser_plays_is_played_part_by_part_and_looped(page: Page) -> None:
     search(page, "a blue screen")
     card = page.locator("#cards li", has_text="old.avi")
+    expect(card.locator(".range")).to_have_text("0:00.0 to 0:20.0")
     card.locator(".play").click()
-    until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
+    for part in ("start_s=0&end_s=12", "start_s=12&end_s=20", "start_s=0&end_s=12"):
+        until(page, f"document.querySelector('#cards video')?.src.endsWith('{part}')")
+        until(page, "document.querySelector('#cards video').currentTime > 0.2")
+        page.evaluate("(one => one.currentTime = one.duration - 0.1)(document.querySelector('#cards video'))")
+
+
+def test_one_video_plays_at_a_time_and_escape_ends_it(page: Page) -> None:
+    search(page, "a person")
+    cards = page.locator("#cards li")
+    for number in (0, 1):
+        cards.nth(number).locator(".play").click()
+        expect(cards.nth(number).locator("video")).to_be_focused()
+        assert page.locator("video").count() == 1
+    page.keyboard.press("Escape")
+    expect(cards.nth(1).locator(".play")).to_be_focused()
+    assert page.locator("video").count() == 0
+
+
+def test_a_video_that_has_gone_is_told(page: Page) -> None:
+    search(page, "a red screen")
+    card = page.locator("#cards li", has_text="gone.mp4")
+    for action in (card.locator(".play"), card.get_by_text("Export")):
+        page.evaluate("document.getElementById('state').textContent = ''")
+        action.click()
+        expect(page.locator("#state")).to_have_text("The video's file has gone.")
+        expect(page.locator("#state")).to_have_class("bad")
+
+
+def test_more_hits_come_below_those_that_are_there(page: Page, address: str) -> None:
+    page.goto(f"{address}?text=a+person&k=5")
+    first = page.locator("#cards h2").first.inner_text()
+    page.click("text=More hits")
+    expect(page.locator("#cards li")).not_to_have_count(5)
+    assert page.locator("#cards li").count() > 5
+    assert page.locator("#cards h2").first.inner_text() == first
+    expect(page.locator("#further")).to_be_hidden()
+
+
+def test_while_it_searches_it_says_so(page: Page) -> None:
+    page.route("**/api/v1/search*", lambda route: (page.wait_for_timeout(500), route.continue_()))
+    page.fill("#text", "a person")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_have_text("Searching.")
+    expect(page.locator("#state")).to_contain_text("best first")
 
 
 def test_filters_narrow_and_the_back_button_undoes(page: Page) -> None:
@@ -174,6 +220,27 @@ def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
     expect(first.locator("meter")).to_have_count(3)
     assert first.locator(".timeline button").count() >= 1
     picture(page, "classes")
+    page.go_back()
+    expect(first.locator("meter").first).to_be_hidden()
+    page.go_forward()
+    expect(first.locator("meter")).to_have_count(3)
+    page.reload()
+    expect(first.locator("meter")).to_have_count(3)
+    expect(page.locator("#labels")).to_have_value("playing music, sports, a plain colour")
+
+
+def test_a_timeline_says_and_plays_what_each_part_shows(page: Page, address: str) -> None:
+    page.goto(f"{address}?text=blue&path=old.avi&labels=a+blue+screen,a+black+screen")
+    blocks = page.locator(".timeline button")
+    expect(blocks).to_have_count(2)
+    expect(page.locator(".now")).to_contain_text("a blue screen, 0:00.0 to ")
+    blocks.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".now")).to_contain_text("a black screen, ")
+    expect(page.locator(".now")).to_contain_text("to 0:30.0")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
+    assert "start_s=2" in page.evaluate("document.querySelector('#cards video').src")
 
 
 def test_a_hostile_name_is_text(page: Page) -> None:
@@ -206,8 +273,13 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
 def test_it_fits_any_width(page: Page, name: str, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
     search(page, "a person")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.fill("#labels", "playing music, sports")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("videos classified")
     picture(page, name)
+    page.click("summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture(page, f"{name}-filters")
 
 
 def test_dark_mode_is_dark(page: Page) -> None:

@@ -10,18 +10,31 @@ function element(name, text, className) {
 function kind(schema) {
   if (!schema) return "";
   if (schema.anyOf) return schema.anyOf.map(kind).filter((one) => one !== "null").join(" or ");
-  const range = [schema.minimum, schema.maximum].some((one) => one !== undefined)
-    ? ` ${schema.minimum ?? ""} to ${schema.maximum ?? ""}` : "";
-  return (schema.$ref ?? schema.type ?? "").split("/").pop() + range;
+  const { type, minimum, maximum, maxLength } = schema;
+  if (type === "array") return `list of ${kind(schema.items)}`;
+  if (type === "object") return `map to ${kind(schema.additionalProperties ?? Object.values(schema.patternProperties ?? {})[0])}`;
+  const most = Number.isSafeInteger(maximum) || !Number.isInteger(maximum) ? maximum : undefined;
+  const range = most === undefined ? (minimum === undefined ? "" : ` from ${minimum}`) : ` ${minimum ?? ""} to ${most}`;
+  return type + range + (maxLength ? `, at most ${maxLength} characters` : "");
 }
 
-function row(parameter) {
+function row({ name, where, schema, required, description }) {
   const made = document.createElement("tr");
-  const fallback = parameter.schema.default === undefined ? "" : `default ${JSON.stringify(parameter.schema.default)}`;
-  for (const text of [parameter.name, parameter.in, kind(parameter.schema), fallback, parameter.description]) {
-    made.append(element("td", text));
-  }
+  const fallback = required ? "required" : schema.default === undefined ? "" : `default ${JSON.stringify(schema.default)}`;
+  const head = element("th");
+  head.scope = "row";
+  head.append(element("code", name));
+  made.append(head, ...[where, kind(schema), fallback, description ?? schema.description].map((text) => element("td", text)));
   return made;
+}
+
+function rows(operation, schemas) {
+  const parameters = (operation.parameters ?? []).map((one) => ({ ...one, where: one.in }));
+  const body = operation.requestBody?.content["application/json"].schema.$ref?.split("/").pop();
+  const { properties = {}, required = [] } = schemas[body] ?? {};
+  const fields = Object.entries(properties).map(([name, schema]) =>
+    ({ name, where: "body", schema, required: required.includes(name) }));
+  return [...parameters, ...fields].map(row);
 }
 
 async function show() {
@@ -29,14 +42,17 @@ async function show() {
   try {
     const answer = await fetch("/api/v1/openapi.json");
     const description = await answer.json();
+    if (!answer.ok) throw new Error(description.detail);
     for (const [path, methods] of Object.entries(description.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         const section = element("section");
-        section.append(element("h2", `${method.toUpperCase()} ${path}`), element("p", operation.summary));
-        section.append(element("p", operation.description));
-        if (operation.parameters?.length) {
+        const head = element("h2");
+        head.append(element("code", `${method.toUpperCase()} ${path}`));
+        section.append(head, element("p", `${operation.summary}. ${operation.description}`));
+        const made = rows(operation, description.components.schemas);
+        if (made.length) {
           const table = document.createElement("table");
-          table.append(...operation.parameters.map(row));
+          table.append(...made);
           section.append(table);
         }
         document.getElementById("paths").append(section);

@@ -4,52 +4,77 @@
 const api = "/api/v1";
 const form = document.getElementById("search");
 const cards = document.getElementById("cards");
+const results = document.getElementById("results");
 const state = document.getElementById("state");
 const classify = document.getElementById("classify");
+const labels = document.getElementById("labels");
+const further = document.getElementById("further");
 const fields = ["text", "not", "path", "min_score", "per_video", "k"];
+const fewHits = 24;
+const mostHits = 1000;
+const longestExport = 120; // seconds
+const longestPart = 12; // seconds of what is made for playing, so that it begins soon
+const mostBlocks = 40; // of a timeline
 let asking = null; // what is being asked for; a newer question ends it
 let shown = []; // the hits
+let shownFor = null; // the question that they answer
+let playing = null; // what ends the one video that plays
 
 // What the address bar holds is what is asked
 
+function asked() {
+  return new URLSearchParams(location.search);
+}
+
 function question() {
-  const asked = new URLSearchParams(location.search);
   const query = new URLSearchParams();
   for (const name of ["text", "path", "min_score", "per_video", "like"]) {
-    if (asked.get(name)) query.set(name, asked.get(name));
+    if (asked().get(name)) query.set(name, asked().get(name));
   }
-  query.set("k", asked.get("k") || "24");
-  for (const part of (asked.get("not") || "").split(";")) {
+  query.set("k", asked().get("k") || String(fewHits));
+  for (const part of (asked().get("not") || "").split(";")) {
     if (part.trim()) query.append("not", part.trim());
   }
   return query;
 }
 
 function go(changes) {
-  const asked = new URLSearchParams(location.search);
+  const next = asked();
   for (const [name, value] of Object.entries(changes)) {
-    if (value) asked.set(name, value); else asked.delete(name);
+    if (value) next.set(name, value); else next.delete(name);
   }
-  const next = asked.toString();
-  if (next !== location.search.slice(1)) history.pushState(null, "", next ? `?${next}` : location.pathname);
+  const address = next.toString();
+  if (address !== asked().toString()) history.pushState(null, "", address ? `?${address}` : location.pathname);
   read();
 }
 
-function read() {
-  const asked = new URLSearchParams(location.search);
-  for (const name of fields) form.elements[name].value = asked.get(name) || "";
-  if (fields.slice(1).some((name) => asked.get(name))) document.getElementById("filters").open = true;
+async function read() {
+  for (const name of fields) form.elements[name].value = asked().get(name) || "";
+  if (fields.slice(1).some((name) => asked().get(name))) document.getElementById("filters").open = true;
   const like = document.getElementById("like");
-  like.hidden = !asked.get("like");
-  like.querySelector("span").textContent = asked.get("name") || `segment ${asked.get("like")}`;
-  search();
+  like.hidden = !asked().get("like");
+  like.querySelector("span").textContent = asked().get("name") || `segment ${asked().get("like")}`;
+  labels.value = asked().get("labels") || "";
+  asking?.abort();
+  const mine = asking = new AbortController();
+  try {
+    if (shownFor !== question().toString() || state.className) await search(mine.signal);
+    if (shown.length) await tell(mine.signal);
+  } catch (error) {
+    if (error.name !== "AbortError") say(words(error), true);
+  }
+  if (asking === mine) cards.removeAttribute("aria-busy");
 }
 
-// Searching
+// Saying and asking
 
-function say(words, isBad) {
-  state.textContent = words;
+function say(text, isBad) {
+  state.textContent = text;
   state.className = isBad ? "bad" : "";
+}
+
+function words(error) {
+  return error instanceof TypeError ? "The server cannot be reached: is `cezsar serve` still running?" : error.message;
 }
 
 async function told(answer) {
@@ -59,40 +84,62 @@ async function told(answer) {
   throw new Error(document.detail || `The server answered ${answer.status}.`);
 }
 
-async function search() {
-  asking?.abort();
+async function search(signal) {
   const query = question();
-  document.title = query.get("text") ? `${query.get("text")} - CEZSAR` : "CEZSAR";
-  cards.replaceChildren();
-  classify.hidden = true;
-  if (!query.get("text") && !query.get("like")) {
+  const about = query.get("text") || (query.get("like") && `More like ${asked().get("name") || "this"}`);
+  document.title = about ? `${about} - CEZSAR` : "CEZSAR";
+  if (!about) {
+    show([], query);
     say("Say in a few words what should be seen.");
     return;
   }
-  const mine = asking = new AbortController();
   cards.setAttribute("aria-busy", "true");
   say("Searching.");
   try {
-    const found = await told(await fetch(`${api}/search?${query}`, { signal: mine.signal }));
-    shown = found.hits;
-    cards.append(...shown.map(card));
-    classify.hidden = shown.length === 0;
-    say(shown.length ? `${shown.length} ${shown.length === 1 ? "moment" : "moments"}, best first.`
-      : "No moment matches: loosen the filters, or say it in other words.");
+    const found = await told(await fetch(`${api}/search?${query}`, { signal }));
+    show(found.hits, query);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    say(error instanceof TypeError ? "The server cannot be reached: is `cezsar serve` still running?" : error.message, true);
+    if (error.name !== "AbortError") show([], query);
+    throw error;
   }
-  cards.removeAttribute("aria-busy");
+  say(shown.length ? `${counted(shown.length, "moment")}, best first.`
+    : "No moment matches: loosen the filters, or say it in other words.");
+}
+
+function counted(count, name) {
+  return `${count} ${name}${count === 1 ? "" : "s"}`;
+}
+
+function show(hits, query) {
+  const isMore = shownFor && stem(shownFor) === stem(query);
+  const kept = document.activeElement;
+  playing?.();
+  shown = hits;
+  shownFor = query.toString();
+  cards.replaceChildren(...hits.map(card));
+  classify.hidden = hits.length === 0;
+  further.hidden = hits.length < Number(query.get("k")) || hits.length >= mostHits;
+  if (!isMore) scrollTo(0, 0);
+  if (!kept?.isConnected) results.focus({ preventScroll: true }); // it went with the cards
+}
+
+function stem(query) {
+  const kept = new URLSearchParams(query);
+  kept.delete("k");
+  return kept.toString();
 }
 
 // Cards
 
 function clock(seconds) {
-  const whole = Math.floor(seconds + 0.05);
-  const tenths = Math.floor((seconds + 0.05 - whole) * 10);
-  const minutes = Math.floor(whole / 60);
-  return `${minutes}:${String(whole % 60).padStart(2, "0")}.${tenths}`;
+  const tenths = Math.round(seconds * 10);
+  const [hours, minutes, rest] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, tenths % 600];
+  const end = `${String(Math.floor(rest / 10)).padStart(2, "0")}.${rest % 10}`;
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${end}` : `${minutes}:${end}`;
+}
+
+function range(part) {
+  return `${clock(part.start_s)} to ${clock(part.end_s)}`;
 }
 
 function readable(path) {
@@ -105,32 +152,66 @@ function quoted(word) {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
+function element(name, text, className) {
+  const made = document.createElement(name);
+  made.textContent = text ?? "";
+  if (className) made.className = className;
+  return made;
+}
+
+function breakable(name) {
+  // a long name breaks after its own marks, where it has some
+  return name.split(/(?<=[-_. ])/).flatMap((part) => [part, document.createElement("wbr")]);
+}
+
 function card(hit) {
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
-  const name = readable(hit.path.split(/[\\/]/).pop());
-  const range = `${clock(hit.start_s)} to ${clock(hit.end_s)}`;
+  const way = hit.path.split(hit.path.startsWith("/") ? "/" : /[\\/]/);
+  const name = readable(way.pop());
   made.dataset.video = hit.video_id;
-  made.querySelector("h2").textContent = name;
+  made.querySelector("h2").replaceChildren(...breakable(name));
+  made.querySelector("h2").id = `hit-${hit.rank}`;
   made.querySelector("h2").title = readable(hit.path);
-  made.querySelector(".range").textContent = range;
+  made.querySelector(".folder").textContent = way.length > 1 ? `in ${readable(way.pop())}` : "";
+  made.querySelector(".folder").title = readable(hit.path);
+  made.querySelector(".range").textContent = range(hit);
   made.querySelector(".score").textContent = `score ${hit.score.toFixed(3)}`;
   const picture = made.querySelector("img");
   picture.src = `${api}/segments/${hit.segment_id}/thumbnail`;
-  picture.alt = `Play ${name}, ${range}`;
-  picture.addEventListener("error", () => picture.removeAttribute("src"), { once: true });
-  made.querySelector(".play").addEventListener("click", () => play(made, hit, hit.start_s, hit.end_s));
+  picture.alt = `Play ${name}, ${range(hit)}`;
+  picture.addEventListener("error", () => {
+    picture.alt = `No picture. ${picture.alt}`;
+    picture.removeAttribute("src");
+  }, { once: true });
+  made.querySelector(".play").addEventListener("click", () => play(made, hit));
   made.querySelector(".more").addEventListener("click", () => go({ like: hit.segment_id, name, text: "" }));
   made.querySelector(".copy-path").addEventListener("click", (event) => copy(event.target, hit.path));
   made.querySelector(".copy-command").addEventListener("click", (event) =>
     copy(event.target, `cezsar query --like ${quoted(`${hit.path}@${hit.start_s}-${hit.end_s}`)}`));
+  for (const action of made.querySelectorAll(".actions > *")) {
+    action.setAttribute("aria-describedby", `hit-${hit.rank}`);
+  }
   const file = made.querySelector(".export");
-  file.href = part(hit.video_id, hit.start_s, hit.end_s) + "&download=true";
-  file.setAttribute("aria-label", `Export ${name}, ${range}`);
+  if (hit.end_s - hit.start_s > longestExport) file.textContent = `Export the first ${longestExport} s`;
+  file.href = stretch(hit.video_id, hit.start_s, Math.min(hit.end_s, hit.start_s + longestExport)) + "&download=true";
+  file.addEventListener("click", (event) => keep(event, file));
   return made;
 }
 
-function part(video, start, end) {
-  return `${api}/videos/${video}/stream?start_s=${start}&end_s=${Math.min(end, start + 120)}`;
+function stretch(video, start, end) {
+  return `${api}/videos/${video}/stream?start_s=${start}&end_s=${end}`;
+}
+
+async function keep(event, file) {
+  event.preventDefault(); // until it is known that there is something to keep
+  say("Cutting.");
+  try {
+    await told(await fetch(file.href, { headers: { range: "bytes=0-0" } }));
+    say("Cut: the browser keeps it with its downloads.");
+    location.assign(file.href);
+  } catch (error) {
+    say(words(error), true);
+  }
 }
 
 async function copy(button, text) {
@@ -139,103 +220,178 @@ async function copy(button, text) {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    window.prompt("Copy this:", text);
+    prompt("Copy this:", text);
   }
   setTimeout(() => { button.textContent = before; }, 1500);
 }
 
-async function play(made, hit, start, end) {
+// Playing: one video at a time, in its card, from start_s to end_s over and over
+
+async function play(made, part) {
+  playing?.();
   const room = made.querySelector(".picture");
+  const still = room.firstElementChild;
+  const player = element("video");
+  const ends = playing = () => {
+    playing = null;
+    const hadFocus = room.contains(document.activeElement);
+    player.removeAttribute("src");
+    player.load();
+    room.replaceChildren(still);
+    if (hadFocus) still.focus();
+  };
   try {
-    const video = await told(await fetch(`${api}/videos/${hit.video_id}`));
-    const offset = video.media_type ? 0 : start; // of what is sent, in the video
-    const player = document.createElement("video");
-    player.controls = true;
-    player.muted = true;
-    player.playsInline = true;
-    player.setAttribute("aria-label", made.querySelector("img")?.alt || made.querySelector("h2").textContent);
-    player.src = video.media_type ? `${api}/videos/${hit.video_id}/stream` : part(hit.video_id, start, end);
-    player.addEventListener("loadedmetadata", () => { player.currentTime = start - offset; }, { once: true });
-    player.addEventListener("timeupdate", () => {
-      const here = player.currentTime + offset;
-      if (here >= end && here < end + 1) player.currentTime = start - offset; // elsewhere somebody went on purpose
+    const video = await told(await fetch(`${api}/videos/${part.video_id ?? made.dataset.video}`));
+    if (playing !== ends) return; // another one began meanwhile
+    player.controls = player.muted = player.playsInline = true;
+    player.setAttribute("aria-label", `${made.querySelector("h2").textContent}, ${range(part)}; Escape ends it`);
+    const before = state.textContent;
+    if (!video.media_type) say("Making it playable.");
+    player.addEventListener("playing", () => { if (state.textContent === "Making it playable.") say(before); });
+    (video.media_type ? loop : loopOfParts)(player, video.video_id, part);
+    player.addEventListener("error", () => {
+      if (!player.hasAttribute("src")) return;
+      ends();
+      say(`${made.querySelector("h2").textContent} cannot be played.`, true);
     });
-    player.addEventListener("ended", () => { player.currentTime = start - offset; player.play(); });
-    player.addEventListener("error", () => { say(`${made.querySelector("h2").textContent} cannot be played.`, true); });
+    player.addEventListener("keydown", (event) => { if (event.key === "Escape") ends(); });
     room.replaceChildren(player);
     player.focus();
-    await player.play().catch(() => {});
   } catch (error) {
-    say(error.message, true);
+    if (playing === ends) playing = null;
+    say(words(error), true);
   }
 }
 
-// Classifying what is shown
+function loop(player, id, part) {
+  const again = () => { player.currentTime = part.start_s; player.play().catch(() => {}); };
+  player.addEventListener("loadedmetadata", again, { once: true });
+  player.addEventListener("timeupdate", () => {
+    const here = player.currentTime;
+    if (here >= part.end_s && here < part.end_s + 1) again(); // elsewhere somebody went on purpose
+  });
+  player.addEventListener("ended", again);
+  player.src = `${api}/videos/${id}/stream`;
+}
 
-async function tell(labels) {
-  const ids = [...new Set(shown.map((hit) => hit.video_id))].slice(0, 100);
+function loopOfParts(player, id, part) {
+  const after = (start) => (start + longestPart < part.end_s ? start + longestPart : part.start_s);
+  const address = (start) => stretch(id, start, Math.min(start + longestPart, part.end_s));
+  let start = part.start_s;
+  const again = () => {
+    if (player.src.endsWith(address(start))) player.currentTime = 0; else player.src = address(start);
+    player.play().catch(() => {});
+  };
+  player.addEventListener("playing", () => { // the next one is made while this one plays
+    if (after(start) !== start) fetch(address(after(start)), { headers: { range: "bytes=0-0" } }).catch(() => {});
+  });
+  player.addEventListener("ended", () => { start = after(start); again(); });
+  again();
+}
+
+// Classifying what is shown: a bar a label, and a timeline of what each part of the video shows
+
+async function tell(signal) {
+  const names = [...new Set(labels.value.split(",").map((one) => one.trim()).filter(Boolean))];
+  for (const made of cards.children) made.querySelector(".classes").hidden = true;
+  if (!names.length) return;
   say("Classifying.");
-  try {
-    const answer = await told(await fetch(`${api}/classify`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ labels, video_ids: ids, k: Math.min(3, labels.length), timeline: true }),
-    }));
-    const found = new Map(answer.videos.map((video) => [String(video.video_id), video]));
-    for (const made of cards.children) {
-      const video = found.get(made.dataset.video);
-      if (video) made.querySelector(".classes").replaceChildren(...bars(video), timeline(made, video));
-      made.querySelector(".classes").hidden = !video;
-    }
-    say(`${ids.length} ${ids.length === 1 ? "video" : "videos"} classified.`);
-  } catch (error) {
-    say(error.message, true);
+  const ids = [...new Set(shown.map((hit) => hit.video_id))].slice(0, 100);
+  const answer = await told(await fetch(`${api}/classify`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ labels: names, video_ids: ids, k: Math.min(3, names.length), timeline: true }),
+    signal,
+  }));
+  const found = new Map(answer.videos.map((video) => [String(video.video_id), video]));
+  for (const made of cards.children) {
+    const video = found.get(made.dataset.video);
+    if (!video) continue;
+    made.querySelector(".classes").replaceChildren(...bars(video, names), ...timeline(made, video, names));
+    made.querySelector(".classes").hidden = false;
   }
+  say(`${counted(shown.length, "moment")}, best first; ${counted(ids.length, "video")} classified.`);
 }
 
-function bars(video) {
+function paint(made, index) {
+  made.style.setProperty("--hue", String((210 + index * 137.5) % 360)); // neighbours in the list differ most
+  return made;
+}
+
+function bars(video, names) {
   return video.predictions.map(({ label, score }) => {
-    const row = document.createElement("div");
-    row.className = "class";
-    const name = document.createElement("span");
-    name.textContent = label;
-    const bar = document.createElement("meter");
+    const row = paint(element("div", "", "class"), names.indexOf(label));
+    const bar = element("meter");
     bar.min = 0;
     bar.max = 1;
     bar.value = Math.max(0, score);
     bar.setAttribute("aria-label", `${label}: ${score.toFixed(3)}`);
-    const figure = document.createElement("span");
-    figure.textContent = score.toFixed(3);
-    row.append(name, bar, figure);
+    row.append(element("span", label), bar, element("span", score.toFixed(3)));
     return row;
   });
 }
 
-function timeline(made, video) {
-  const list = document.createElement("ul");
-  list.className = "timeline";
-  list.setAttribute("aria-label", "What each part shows");
-  for (const segment of (video.segments || []).slice(0, 50)) {
-    const entry = document.createElement("li");
-    const button = document.createElement("button");
+function timeline(made, video, names) {
+  const blocks = merged(video.segments);
+  if (!blocks.length) return [];
+  const now = element("p", `${blocks[0].label}, ${range(blocks[0])}`, "now");
+  const line = element("div", "", "timeline");
+  line.setAttribute("role", "group");
+  line.setAttribute("aria-label", "What each part shows; arrow keys move, Enter plays");
+  line.append(...blocks.map((block, index) => {
+    const button = paint(element("button"), names.indexOf(block.label));
     button.type = "button";
-    button.textContent = `${clock(segment.start_s)} ${segment.predictions[0].label}`;
-    button.addEventListener("click", () => play(made, { video_id: video.video_id }, segment.start_s, segment.end_s));
-    entry.append(button);
-    list.append(entry);
+    button.tabIndex = index ? -1 : 0;
+    button.style.flexGrow = String(block.until_s - block.start_s);
+    button.setAttribute("aria-label", `${block.label}, ${range(block)}`);
+    button.title = `${block.label}, ${range(block)}`;
+    button.addEventListener("click", () => play(made, block));
+    const tells = () => { now.textContent = button.title; };
+    button.addEventListener("focus", tells);
+    button.addEventListener("mouseenter", tells);
+    return button;
+  }));
+  line.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+    const next = step && document.activeElement[step];
+    if (!next) return;
+    document.activeElement.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+    event.preventDefault();
+  });
+  return [line, now];
+}
+
+function merged(segments) {
+  // overlapping segments take turns, each until the next begins; neighbours of one label are one block
+  const each = Math.ceil(segments.length / mostBlocks);
+  const blocks = [];
+  for (let index = 0; index < segments.length; index += each) {
+    const some = segments.slice(index, index + each);
+    const best = some.reduce((one, other) => (other.predictions[0].score > one.predictions[0].score ? other : one));
+    const { label } = best.predictions[0];
+    const end_s = some.at(-1).end_s;
+    const until_s = segments[index + each]?.start_s ?? end_s;
+    const last = blocks.at(-1);
+    if (last?.label === label) Object.assign(last, { end_s, until_s });
+    else blocks.push({ label, start_s: some[0].start_s, end_s, until_s });
   }
-  return list;
+  return blocks;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  shownFor = null; // the index may have changed
   go(Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])));
 });
 document.querySelector("#like button").addEventListener("click", () => go({ like: "", name: "" }));
 classify.addEventListener("submit", (event) => {
   event.preventDefault();
-  const labels = [...new Set(document.getElementById("labels").value.split(",").map((one) => one.trim()).filter(Boolean))];
-  if (labels.length) tell(labels); else say("Give some labels, with commas between them.", true);
+  go({ labels: labels.value.trim() });
+});
+further.addEventListener("click", () => {
+  go({ k: String(Math.min(mostHits, Number(question().get("k")) + fewHits)) });
 });
 addEventListener("popstate", read);
 read();
