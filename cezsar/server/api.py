@@ -84,7 +84,9 @@ async def search(
         int | None, Query(ge=1, le=1 << 62, description="What looks like this segment, instead of a text or with it.")
     ] = None,
     k: Annotated[int, Query(ge=1, le=MOST_HITS, description="Hits to give.")] = 10,
-    min_score: Annotated[float | None, Query(ge=-1, le=1, allow_inf_nan=False)] = None,
+    min_score: Annotated[
+        float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="No hit below this score.")
+    ] = None,
     per_video: Annotated[int, Query(ge=0, le=1_000_000, description="Hits a video; 0 for all of them.")] = 1,
     path: Annotated[
         str | None, Query(max_length=_LONGEST, description="A glob that path, file or folder match.")
@@ -174,8 +176,12 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
 async def stream(
     request: Request,
     video_id: Id,
-    start_s: Annotated[float | None, Query(ge=0, le=1e9, allow_inf_nan=False)] = None,
-    end_s: Annotated[float | None, Query(ge=0, le=1e9, allow_inf_nan=False)] = None,
+    start_s: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where the part begins, in seconds.")
+    ] = None,
+    end_s: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where it ends, in seconds.")
+    ] = None,
     download: Annotated[bool, Query(description="Name it as a file to keep.")] = False,
 ) -> Response:
     """With range requests. Without start_s and end_s the file itself, where browsers play it, or else its first part.
@@ -219,6 +225,7 @@ async def thumbnail(request: Request, segment_id: Id) -> Response:
     return FileResponse(picture, media_type="image/jpeg", headers=_KEEP)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Whether the index can be searched")
 async def health(request: Request) -> Response:
     """Asks for no token, and says nothing of what the index holds."""

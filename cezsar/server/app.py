@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,10 +55,10 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
     )
     app.include_router(api.router)
     for address, name in (("/", "index.html"), ("/api", "api.html")):
-        app.add_api_route(address, _file(_PAGE / name), include_in_schema=False)
+        _add_file(app, address, _PAGE / name)
     for path in sorted(_PAGE.glob("*.*")):
         if path.suffix != ".html":
-            app.add_api_route(f"/{path.name}", _file(path), include_in_schema=False)
+            _add_file(app, f"/{path.name}", path)
     _answer_errors(app)
     registry = CollectorRegistry()
 
@@ -72,11 +72,11 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
     return app
 
 
-def _file(path: Path) -> Callable[[], Awaitable[Response]]:
+def _add_file(app: FastAPI, address: str, path: Path) -> None:
     async def send() -> Response:
         return FileResponse(path, headers={"cache-control": "no-cache"})
 
-    return send
+    app.add_api_route(address, send, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _answer_errors(app: FastAPI) -> None:

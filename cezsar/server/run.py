@@ -17,6 +17,9 @@ from cezsar.server.media import Media
 from cezsar.settings import Settings
 
 _PATIENCE_S = 10  # for what is in flight when it is told to stop
+_LONGEST_HEAD = (
+    1 << 18
+)  # bytes of a request before its body; the guard says what is wrong with those over its own limit
 
 
 def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str], None]) -> None:
@@ -35,6 +38,8 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str
         address = f"http://{name}:{listener.getsockname()[1]}/"
         config = uvicorn.Config(
             create_app(engine, media, access),
+            http="h11",
+            h11_max_incomplete_event_size=_LONGEST_HEAD,
             log_level="warning",
             access_log=False,
             server_header=False,
