@@ -118,9 +118,11 @@ class Searcher:
         return mean_vector(parts, rows, segment, path)
 
     def like_segment(self, segment_id: int) -> Vectors | None:
-        """What a segment shows, as a unit vector (D,); None if it is not there."""
+        """What a segment shows, as a unit vector (D,); None if it is not there, or its video is hidden."""
         wanted = np.array([segment_id], np.int64)
         with self.store.read() as session:
+            if catalog.part(session, segment_id) is None:
+                return None
             _, rows = catalog.vectors_of(session, wanted, dimension=self.store.info.encoder.dimension)
         return rows[0] if len(rows) else None
 
@@ -130,7 +132,7 @@ class Searcher:
         if not all(line.strip() for line in texts):
             raise QueryError("The query is empty: say in a few words what should be seen.")
         if text is None and not like:
-            raise QueryError("There is nothing to look for: give a text, or a video with --like.")
+            raise QueryError("There is nothing to look for: give a text or an example.")
         rows = self.encode(texts) if texts else np.empty((0, 0), np.float32)
         num_wanted = len(texts) - len(without)
         wanted = np.mean([*rows[:num_wanted], *like], axis=0)

@@ -7,7 +7,7 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,6 +324,22 @@ def test_read_only_folder_is_read_and_not_written(index: Path, unprivileged: Unp
             catalog.open_to_write(index)
     index.chmod(0o755)
     assert names(index) == [catalog.FILE, "writer.lock"]
+
+
+def test_a_reader_of_a_folder_that_it_cannot_write_sees_what_a_writer_does_later(
+    index: Path, unprivileged: Unprivileged
+) -> None:
+    add(index, "red.mp4", "red")
+    open_the_way(index)
+    index.chmod(0o555)
+    with ExitStack() as stack:
+        with unprivileged():
+            store = stack.enter_context(catalog.open_to_read(index))
+            assert tail(store) == [(1, "red")]
+        add(index, "blue.mp4", "blue")
+        with unprivileged():
+            assert tail(store) == [(1, "red"), (2, "blue")]
+    index.chmod(0o755)
 
 
 @pytest.mark.parametrize("left", [("-wal", "-shm"), ("-wal",), ("-shm",)])

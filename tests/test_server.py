@@ -409,6 +409,7 @@ def test_what_is_indexed_or_removed_is_seen_without_a_restart(own: Path) -> None
         ]
         problem(ask(address, f"/api/v1/videos/{hit['video_id']}/stream"), 404)
         problem(ask(address, f"/api/v1/segments/{hit['segment_id']}/thumbnail"), 404)
+        problem(ask(address, f"/api/v1/search?like={hit['segment_id']}"), 404)
 
 
 def test_an_index_that_goes_and_comes_back_is_served_again(own: Path) -> None:

@@ -21,11 +21,16 @@ Snapshot: TypeAlias = sqlite3.Connection  # in a transaction: everything that is
 
 
 def connect(directory: Path) -> sqlite3.Connection:
-    """A connection that can only read; where SQLite could not keep its own files beside the catalog, as one that
-    nobody changes."""
+    """A connection that can only read."""
+    return open_file(directory / FILE, immutable=is_still(directory))
+
+
+def is_still(directory: Path) -> bool:
+    """Whether a catalog has to be opened as one that nobody changes: nobody does just now, and SQLite could not keep
+    its own files beside it. Such a connection never sees a later state."""
     log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
     is_logged = log.exists() and (log.stat().st_size > 0 or shared.exists())
-    return open_file(directory / FILE, immutable=not is_logged and not is_writable(directory))
+    return not is_logged and not is_writable(directory)
 
 
 def open_file(path: Path, *, immutable: bool = False) -> sqlite3.Connection:

@@ -12,7 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cezsar.catalog.connection import BUSY_MS, REVISION, Snapshot, connect, is_writable, revision, translated
+from cezsar.catalog.connection import (
+    BUSY_MS,
+    REVISION,
+    Snapshot,
+    is_still,
+    is_writable,
+    open_file,
+    revision,
+    translated,
+)
 from cezsar.catalog.homes import FILE, home, previous
 from cezsar.catalog.lock import WriterLock, was_interrupted
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
@@ -69,10 +78,12 @@ class Catalog:
     def read(self) -> Iterator[Snapshot]:
         """A snapshot: everything that is asked of it has the same state."""
         with translated(self.directory):
+            is_kept = True
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = connect(self.directory)
+                is_kept = not is_still(self.directory)
+                connection = open_file(self.directory / FILE, immutable=not is_kept)
             try:
                 connection.execute("BEGIN")
                 yield connection
@@ -80,7 +91,10 @@ class Catalog:
             except BaseException:
                 connection.close()
                 raise
-            self._idle.append(connection)
+            if is_kept:
+                self._idle.append(connection)
+            else:
+                connection.close()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
