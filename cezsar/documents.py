@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cezsar.paths import path_fields
 
 if TYPE_CHECKING:
-    from cezsar.types import Hit, IndexReport, Prediction, VideoPredictions
+    from cezsar.types import Hit, IndexReport, IndexStats, Prediction, VideoPredictions
 
 
 def index_document(report: IndexReport) -> dict[str, Any]:
@@ -55,6 +55,29 @@ def classify_document(
         "model": model,
         "labels": list(labels),
         "videos": [_video_document(video, timeline=timeline) for video in videos],
+    }
+
+
+def stats_document(stats: IndexStats) -> dict[str, Any]:
+    """What `stats --json` prints."""
+    encoder, sampling = stats.encoder, stats.sampling
+    return {
+        "index": os.fspath(stats.index),
+        "model": encoder.name,
+        "dimension": encoder.dimension,
+        "streams": encoder.streams,
+        "weights_sha256": encoder.weights_sha256,
+        "fps": sampling.fps,
+        "window_s": sampling.window_s,
+        "stride_s": sampling.stride_s,
+        "videos": stats.videos,
+        "hidden_videos": stats.hidden_videos,
+        "segments": stats.segments,
+        "duration_s": stats.duration_s,
+        "bytes": stats.num_bytes,
+        "schema": stats.schema,
+        "cache": stats.cache,
+        "roots": [path_fields(root) for root in stats.roots],
     }
 
 

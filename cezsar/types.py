@@ -152,6 +152,23 @@ class IndexReport:
         return self.added + self.updated + self.moved + self.unchanged
 
 
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """What an index holds and what made it; cache says how its FAISS cache is, num_bytes what its files take."""
+
+    index: Path
+    encoder: EncoderIdentity
+    sampling: Sampling
+    videos: int
+    hidden_videos: int
+    segments: int
+    duration_s: float
+    num_bytes: int
+    schema: str
+    cache: str
+    roots: tuple[Path, ...]
+
+
 def unit(vectors: NDArray[np.floating]) -> Vectors:
     """Scale rows to length 1: (N, D) of any float -> (N, D) float32. A row of zeros stays zero."""
     rows = np.asarray(vectors, dtype=np.float64)

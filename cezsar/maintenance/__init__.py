@@ -3,6 +3,7 @@
 from cezsar.maintenance.backup import back_up, restore
 from cezsar.maintenance.rebuild import cache_state, fold_if_due, open_cache, open_to_write, rebuild
 from cezsar.maintenance.spaces import drop_older, roll_back, switch
+from cezsar.maintenance.stats import stats
 from cezsar.maintenance.verify import Verification, verify
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "rebuild",
     "restore",
     "roll_back",
+    "stats",
     "switch",
     "verify",
 ]

@@ -1,0 +1,29 @@
+"""What an index holds, counted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cezsar import catalog
+from cezsar.maintenance.rebuild import cache_state
+from cezsar.types import IndexStats
+
+
+def stats(store: catalog.Catalog, index: Path) -> IndexStats:
+    """What an open catalog, the one that serves the folder index, holds and which encoder made it."""
+    with store.read() as session:
+        counts, roots = catalog.counts(session), catalog.roots(session)
+    return IndexStats(
+        index,
+        store.info.encoder,
+        store.info.sampling,
+        counts.videos,
+        counts.hidden_videos,
+        counts.segments,
+        counts.duration_s,
+        sum(file.stat().st_size for file in store.directory.iterdir() if file.is_file()),
+        catalog.REVISION,
+        cache_state(store),
+        tuple(Path(os.fsdecode(root)) for root in roots),
+    )
