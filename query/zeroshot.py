@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +48,13 @@ def classify(
 
 def classify_videos(
     searcher: Searcher, video_ids: Sequence[int], labels: Labels, *, top_k: int = 5, timeline: bool = False
-) -> dict[int, VideoPredictions]:
-    """As classify, for videos by their ids in the catalog; those that are not there, or hidden, are left out."""
+) -> Iterator[tuple[int, VideoPredictions | None]]:
+    """As classify, for videos by their ids in the catalog, one after another; None where there is none, or hidden."""
     classes = _Classes.of(searcher, labels, top_k)
     with searcher.store.read() as session:
-        found = {number: catalog.video(session, number) for number in video_ids}
-        return {
-            number: classes.told(session, video, timeline=timeline)
-            for number, video in found.items()
-            if video is not None
-        }
+        for number in dict.fromkeys(video_ids):
+            video = catalog.video(session, number)
+            yield number, None if video is None else classes.told(session, video, timeline=timeline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 @contextmanager
 def serving(index: Path, *options: str) -> Iterator[str]:
     """The address, to its last slash, of a server over an index; with its token where it printed one."""
-    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(index), "--port", "0", *options]
+    command = [sys.executable, "-m", "cezsar", "serve", "--port", "0", *options, "--index", str(index)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

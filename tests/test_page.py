@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +30,13 @@ _FOCUSED = "(one => one.className || one.id || one.tagName)(document.activeEleme
 _SEEN = """[...document.images].every(one =>
     one.getBoundingClientRect().top > innerHeight || !one.hasAttribute('src') || one.naturalWidth > 0)"""
 
+_COLOUR = """kind => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.drawImage(document.querySelector("#cards " + kind), 0, 0, 1, 1);
+    const [red, , blue] = canvas.getImageData(0, 0, 1, 1).data;
+    return red > 200 && blue < 50 ? "red" : blue > 200 && red < 50 ? "blue" : `${red} ${blue}`;
+}"""
+
 pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")
 
 
@@ -43,6 +56,16 @@ def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterat
     (videos / "gone.mp4").unlink()
     with serving(folder / "index") as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small index of one red video."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "videos").mkdir()
+    write_video(folder / "videos" / "red.mp4", [("red", 2.0)])
+    indexer.index([folder / "videos"], load(environ={}, index=folder / "index", model="toy"))
+    return folder / "index"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +104,11 @@ def picture(page: Page, name: str) -> None:
     page.screenshot(path=_PICTURES / f"{name}.png")
 
 
+def run_cezsar(*words: str) -> str:
+    command = [sys.executable, "-m", "cezsar", *words]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
 def search(page: Page, text: str) -> None:
     page.fill("#text", text)
     page.keyboard.press("Enter")
@@ -88,7 +116,9 @@ def search(page: Page, text: str) -> None:
 
 
 def test_an_empty_page_says_what_to_do(page: Page) -> None:
-    expect(page.locator("#state")).to_have_text("Say in a few words what should be seen.")
+    expect(page.locator("#state")).to_have_text(
+        re.compile(r"Say in a few words what should be seen\. 18 videos, \d:\d\d\.\d in all\.")
+    )
     expect(page.locator("#text")).to_be_focused()
     assert page.locator("#cards li").count() == 0
 
@@ -144,7 +174,7 @@ def test_a_video_that_has_gone_is_told(page: Page) -> None:
     for action in (card.locator(".play"), card.get_by_text("Export")):
         page.evaluate("document.getElementById('state').textContent = ''")
         action.click()
-        expect(page.locator("#state")).to_have_text("The video's file has gone.")
+        expect(page.locator("#state")).to_have_text("gone.mp4: The video's file has gone.")
         expect(page.locator("#state")).to_have_class("bad")
 
 
@@ -205,10 +235,14 @@ def test_more_like_this(page: Page) -> None:
     search(page, "a blue screen")
     card = page.locator("#cards li", has_text="old.avi")
     card.get_by_text("More like this").click()
-    expect(page.locator("#like")).to_contain_text("More like old.avi")
+    expect(page.locator("#like")).to_contain_text("More like old.avi, 0:")
     expect(page.locator("#cards h2").first).to_have_text("old.avi")
+    search(page, "a blue screen")
+    expect(page.locator("#state")).to_contain_text("by the text and by what they are to be like")
     page.click("#like button")
     expect(page.locator("#like")).to_be_hidden()
+    expect(page.locator("#text")).to_be_focused()
+    expect(page.locator("#state")).to_have_text(re.compile(r"best first\.$"))
 
 
 def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
@@ -218,6 +252,7 @@ def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
     expect(page.locator("#state")).to_contain_text("videos classified")
     first = page.locator("#cards li").first
     expect(first.locator("meter")).to_have_count(3)
+    assert page.locator("#legend li").all_inner_texts() == ["playing music", "sports", "a plain colour"]
     assert first.locator(".timeline button").count() >= 1
     picture(page, "classes")
     page.go_back()
@@ -233,14 +268,112 @@ def test_a_timeline_says_and_plays_what_each_part_shows(page: Page, address: str
     page.goto(f"{address}?text=blue&path=old.avi&labels=a+blue+screen,a+black+screen")
     blocks = page.locator(".timeline button")
     expect(blocks).to_have_count(2)
-    expect(page.locator(".now")).to_contain_text("a blue screen, 0:00.0 to ")
+    expect(page.locator(".now")).to_have_text("0:00.0 to 0:30.0")
     blocks.first.focus()
+    expect(page.locator(".now")).to_contain_text("a blue screen, 0:00.0 to ")
     page.keyboard.press("ArrowRight")
     expect(page.locator(".now")).to_contain_text("a black screen, ")
     expect(page.locator(".now")).to_contain_text("to 0:30.0")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
     assert "start_s=2" in page.evaluate("document.querySelector('#cards video').src")
+    page.keyboard.press("Escape")
+    expect(blocks.nth(1)).to_be_focused()
+
+
+def test_labels_without_words_are_told(page: Page) -> None:
+    search(page, "a person")
+    page.fill("#labels", " , ,")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_have_text("Give some labels, with commas between them.")
+    assert page.locator("#cards li").count() > 0
+
+
+def test_a_wrong_filter_that_is_closed_is_opened_and_told(page: Page) -> None:
+    search(page, "a person")
+    page.click("summary")
+    page.fill("input[name=min_score]", "7")
+    page.click("summary")
+    page.fill("#text", "something else")
+    page.keyboard.press("Enter")
+    expect(page.locator("input[name=min_score]")).to_be_visible()
+    expect(page.locator("input[name=min_score]")).to_be_focused()
+
+
+def test_the_command_line_asks_for_the_same(page: Page, address: str, real_data: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{address}?text=it's+a+dog&not=a+cat;rain&path=*.avi&min_score=-1&per_video=2&k=7")
+    page.click("#command")
+    expect(page.locator("#command")).to_have_text("Copied")
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    index = words.pop(words.index("--index") + 1)
+    assert words == [
+        *("cezsar", "query", "--top-k", "7", "--not", "a cat", "--not", "rain", "--path", "*.avi"),
+        *("--min-score", "-1", "--per-video", "2", "--index", "it's a dog"),
+    ]
+    told = run_cezsar(*words[1:-2], "--index", index, words[-1], "--json")
+    shown = page.locator("#cards h2").all_inner_texts()
+    assert [Path(hit["path"]).name for hit in json.loads(told)["hits"]] == shown
+
+
+def test_a_hostile_name_is_copied_so_that_no_terminal_obeys_it(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    search(page, "a yellow screen")
+    card = page.locator("#cards li", has_text="onerror")
+    card.get_by_text("Copy path").click()
+    expect(card.get_by_text("Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.isprintable()
+    echoed = subprocess.run(["bash", "-c", f"printf %s {copied}"], capture_output=True, check=True)
+    assert Path(os.fsdecode(echoed.stdout)).name == HOSTILE
+    card.get_by_text("More like this").click()
+    expect(page.locator("#like")).to_contain_text("onerror")
+    page.click("#command")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.isprintable()
+    script = copied.replace("cezsar query", f"{sys.executable} -m cezsar query --json", 1)
+    told = subprocess.run(["bash", "-c", script], capture_output=True, check=True, text=True)
+    assert Path(json.loads(told.stdout)["hits"][0]["path"]).name == HOSTILE
+
+
+def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index: Path) -> None:
+    with serving(own_index, "--token", "correct horse") as entrance:
+        page = browser.new_page()
+        page.goto(entrance.split("?")[0] + "?text=red&k=3")
+        expect(page.get_by_text("asks for its token")).to_be_visible()
+        _PICTURES.mkdir(exist_ok=True)
+        page.screenshot(path=_PICTURES / "entrance.png")
+        for given, told in (("battery staple", "That is not the token."), ("correct horse", "best first")):
+            page.fill("#token", given)
+            page.keyboard.press("Enter")
+            expect(page.get_by_text(told)).to_be_visible()
+        assert page.url.endswith("/?text=red&k=3")
+        page.context.clear_cookies()
+        page.fill("#text", "blue")
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_contain_text("asks for its token again")
+        page.close()
+
+
+def test_another_index_at_the_same_address_shows_its_own_pictures(browser: Browser, tmp_path: Path) -> None:
+    settings = {}
+    for name in ("red", "blue"):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / f"{name}.mp4", [(name, 2.0)])
+        os.utime(tmp_path / name / f"{name}.mp4", (0, 0))
+        settings[name] = load(environ={}, index=tmp_path / f"{name}-index", model="toy")
+        indexer.index([tmp_path / name], settings[name])
+    page, port = browser.new_page(), 0
+    for name in ("red", "blue"):
+        with serving(settings[name].index, "--port", str(port)) as address:
+            port = int(address.rstrip("/").split(":")[-1])
+            page.goto(f"{address}?text={name}")
+            expect(page.locator("#state")).to_contain_text("best first")
+            until(page, f"({_COLOUR})('img') === '{name}'")
+            page.click(".play")
+            until(page, "document.querySelector('#cards video')?.currentTime > 0.1")
+            until(page, f"({_COLOUR})('video') === '{name}'")
+    page.close()
 
 
 def test_a_hostile_name_is_text(page: Page) -> None:
@@ -265,7 +398,7 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     for _ in range(9):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
-    assert reached == ["BUTTON", "SUMMARY", "labels", "BUTTON", "play", "more", "copy-path", "copy-command", "export"]
+    assert reached == ["BUTTON", "SUMMARY", "labels", "BUTTON", "command", "play", "more", "copy-path", "export"]
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -23,16 +26,20 @@ import httpx
 import pytest
 from make_videos import write_video
 from serving import serving
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 import indexer
 from cezsar import catalog
 from cezsar.encoders.toy import Toy
-from cezsar.errors import IndexMissing, VideoLost
+from cezsar.errors import BadIndex, IndexMissing, VideoLost
 from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
-from cezsar.server.media import Media
+from cezsar.server.media import Media, Still, Wanted, opened, part
+from cezsar.server.queues import Queue
 from cezsar.settings import load
+from cezsar.types import Limits, Segment
+from cezsar.video import Decoder
 from query import Filters, Searcher
 
 HOSTILE = '<img src=x onerror=alert(1)> "it\'s" \n\x1b[31m.mp4'
@@ -138,7 +145,9 @@ def test_bytes_that_are_not_utf8_are_refused(client: httpx.Client) -> None:
     assert "not UTF-8" in problem(client.get("/api/v1/search?text=%ff%fe"), 400)
 
 
-@pytest.mark.parametrize("place", ["videos/99", "videos/99/segments", "videos/99/stream", "segments/99/thumbnail"])
+@pytest.mark.parametrize(
+    "place", ["videos/99", "videos/99/segments", "videos/99/stream", "segments/99", "segments/99/thumbnail"]
+)
 def test_unknown_ids_are_not_found(client: httpx.Client, place: str) -> None:
     assert "There is no" in problem(client.get(f"/api/v1/{place}"), 404)
     assert problem(client.get(f"/api/v1/{place.replace('99', '0')}"), 422)
@@ -165,6 +174,38 @@ def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
     sentences = {"sky": ["blue"], "blood": ["red", "a red thing"]}
     (video,) = client.post("/api/v1/classify", json={**asked, "labels": sentences}).json()["videos"]
     assert video["predictions"][0]["label"] == "sky"
+    many = {f"label {number}": ["red"] * 100 for number in range(21)}
+    assert "Too many sentences" in problem(client.post("/api/v1/classify", json={**asked, "labels": many}), 400)
+
+
+def test_an_answer_is_bounded(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cezsar.server.api._MOST_PREDICTIONS", 3)
+    with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
+        app = create_app(engine, media, Access("127.0.0.1", None))
+        with TestClient(app, base_url="http://localhost") as client:
+            asked = {"labels": ["red", "blue"], "video_ids": [1]}
+            assert client.post("/api/v1/classify", json=asked).status_code == 200
+            told = client.post("/api/v1/classify", json={**asked, "timeline": True})
+            assert "too much for one answer" in problem(told, 400)
+
+
+def test_the_index_and_a_segment_are_told(folder: Path, client: httpx.Client, ids: dict[str, int]) -> None:
+    command = [sys.executable, "-m", "cezsar", "stats", "--json", "--index", str(folder / "index")]
+    told = client.get("/api/v1/stats").json()
+    assert told == {
+        **json.loads(subprocess.run(command, capture_output=True, check=True).stdout),
+        "bytes": told["bytes"],
+    }
+    assert (told["index"], told["videos"]) == (str(folder / "index"), 4)
+    (first, _) = client.get(f"/api/v1/videos/{ids['blue.avi']}/segments").json()["segments"]
+    assert client.get(f"/api/v1/segments/{first['segment_id']}").json() == {
+        "video_id": ids["blue.avi"],
+        "path": str(folder / "videos" / "blue.avi"),
+        "duration_s": 8.0,
+        "segment_id": first["segment_id"],
+        "start_s": 0.0,
+        "end_s": 4.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -216,9 +257,35 @@ def test_a_broken_range_is_told(client: httpx.Client, ids: dict[str, int], asked
 
 
 def test_a_range_past_the_end_is_told(client: httpx.Client, ids: dict[str, int]) -> None:
-    answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", headers={"range": "bytes=99999999-"})
-    assert "before that range" in problem(answer, 416)
-    assert answer.headers["content-range"].startswith("bytes */")
+    for asked in ("bytes=99999999-", "bytes=-0"):
+        answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", headers={"range": asked})
+        assert "nothing in that range" in problem(answer, 416)
+        assert answer.headers["content-range"].startswith("bytes */")
+
+
+def test_of_several_ranges_the_whole_file_is_sent(folder: Path, client: httpx.Client, ids: dict[str, int]) -> None:
+    place = f"/api/v1/videos/{ids['red.mp4']}/stream"
+    answer = client.get(place, headers={"range": "bytes=0-1,99999999-"})
+    assert (answer.status_code, answer.content) == (200, (folder / "videos" / "red.mp4").read_bytes())
+
+
+def test_what_a_browser_has_is_asked_for_and_not_sent_again(client: httpx.Client, ids: dict[str, int]) -> None:
+    hit = client.get("/api/v1/search", params={"text": "red", "k": 1}).json()["hits"][0]
+    for place in (
+        f"/api/v1/videos/{ids['red.mp4']}/stream",
+        f"/api/v1/videos/{ids['blue.avi']}/stream?start_s=0&end_s=1",
+        f"/api/v1/segments/{hit['segment_id']}/thumbnail",
+    ):
+        first = client.get(place)
+        assert "no-cache" in first.headers["cache-control"]
+        again = client.get(place, headers={"if-none-match": first.headers["etag"]})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+        assert client.get(place, headers={"if-none-match": '"other"'}).content == first.content
+        some = {"range": "bytes=0-9", "if-range": first.headers["etag"]}
+        assert client.get(place, headers=some).content == first.content[:10]
+        assert client.get(place, headers={**some, "if-range": '"other"'}).content == first.content
+        head = client.head(place)
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(first.content)))
 
 
 @pytest.mark.parametrize("name", ["blue.avi", "green.mkv"])
@@ -237,7 +304,16 @@ def test_what_browsers_do_not_play_is_made_to_be_played(
             assert media_type(tmp_path / "part.mp4") == "video/mp4"
 
 
-@pytest.mark.parametrize("asked", [{"start_s": "3", "end_s": "3"}, {"start_s": "100"}, {"start_s": "5", "end_s": "1"}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"start_s": "3", "end_s": "3"},
+        {"start_s": "100"},
+        {"start_s": "5", "end_s": "1"},
+        {"start_s": "0", "end_s": "0"},
+        {"end_s": "0"},
+    ],
+)
 def test_a_part_that_is_none_is_told(client: httpx.Client, ids: dict[str, int], asked: dict[str, str]) -> None:
     problem(client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", params=asked), 400)
 
@@ -245,22 +321,22 @@ def test_a_part_that_is_none_is_told(client: httpx.Client, ids: dict[str, int], 
 def test_an_export_is_named_after_its_video(client: httpx.Client, ids: dict[str, int]) -> None:
     asked = {"start_s": "0", "end_s": "2", "download": "true"}
     answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", params=asked)
-    assert answer.headers["content-disposition"] == 'attachment; filename="red-0-2.mp4"'
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''red-0-2.mp4"
     answer = client.get(f"/api/v1/videos/{ids[HOSTILE]}/stream", params=asked)
     assert answer.status_code == 200
     assert "\n" not in answer.headers["content-disposition"]
 
 
 def test_a_thumbnail_is_a_picture_that_is_kept(folder: Path, client: httpx.Client) -> None:
-    hit = client.get("/api/v1/search", params={"text": "red", "k": 1}).json()["hits"][0]
+    hit = client.get("/api/v1/search", params={"text": "yellow", "k": 1}).json()["hits"][0]
     before = set((folder / "index" / "media").iterdir())
     first = client.get(f"/api/v1/segments/{hit['segment_id']}/thumbnail")
     assert first.headers["content-type"] == "image/jpeg"
     assert first.content[:3] == b"\xff\xd8\xff"
-    (made,) = set((folder / "index" / "media").iterdir()) - before
-    made.unlink()
+    (picture,) = set((folder / "index" / "media").iterdir()) - before
+    picture.unlink()
     assert client.get(f"/api/v1/segments/{hit['segment_id']}/thumbnail").content == first.content
-    assert made.exists()
+    assert picture.exists()
 
 
 def test_a_thumbnail_shows_what_most_of_the_segment_does_and_without_a_chosen_frame_its_middle(own: Path) -> None:
@@ -290,9 +366,12 @@ def test_whether_a_file_is_played_as_it_is_does_not_wait_for_parts_being_made(ow
 
         with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
             number = client.get("/api/v1/videos").json()["videos"][0]["video_id"]
-            asked = {"start_s": 0, "end_s": 1}
-            media.part = slow  # type: ignore[method-assign]
-            making = [pool.submit(client.get, f"/api/v1/videos/{number}/stream", params=asked) for _ in range(2)]
+            asked = {"start_s": 0}
+            media.make = slow  # type: ignore[method-assign]
+            making = [
+                pool.submit(client.get, f"/api/v1/videos/{number}/stream", params={**asked, "end_s": end_s})
+                for end_s in (1, 2)
+            ]
             for _ in making:
                 assert began.acquire(timeout=30)
             assert client.get(f"/api/v1/videos/{number}").json()["media_type"] == "video/mp4"
@@ -469,7 +548,8 @@ def test_a_token_is_asked_for(own: Path) -> None:
     with serving(own / "index", "--token", "correct horse") as entrance:
         address = entrance.split("?")[0]
         assert ask(address, "/api/v1/health").status_code == 200
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": "cezsar_token=wrong"}, {"cookie": "ö=;;="}):
+        cookie = f"cezsar_token_{address.rstrip('/').split(':')[-1]}"
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": f"{cookie}=wrong"}, {"cookie": "ö=;;="}):
             told = ask(address, "/api/v1/videos", headers=[(k, v.encode()) for k, v in headers.items()])
             assert "token" in problem(told, 401)
             assert "red" not in told.text
@@ -480,11 +560,31 @@ def test_a_token_is_asked_for(own: Path) -> None:
         with httpx.Client(base_url=address) as browser:
             first = browser.get(entrance.replace("?", "?text=a+b&"))
             assert (first.status_code, first.headers["location"]) == (303, "/?text=a+b")
-            cookie = first.headers["set-cookie"].lower()
-            assert "httponly" in cookie
-            assert "samesite=strict" in cookie
+            given = first.headers["set-cookie"].lower()
+            assert given.startswith(f"{cookie}=")
+            assert "httponly" in given
+            assert "samesite=strict" in given
             assert browser.get("/").status_code == 200
             assert browser.get("/api/v1/videos").status_code == 200
+        beside = {"cookie": f'prefs={{"a": 1}}; tok@x=1; {cookie}="correct horse"'}
+        assert ask(address, "/api/v1/videos", headers=beside).status_code == 200
+
+
+def test_a_person_is_asked_for_the_token(own: Path) -> None:
+    with serving(own / "index", "--token", "correct horse") as entrance:
+        address = entrance.split("?")[0]
+        person = {"accept": "text/html,*/*"}
+        page = ask(address, '/?text="><script>&not=a%26b', headers=person)
+        assert (page.status_code, page.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "asks for its token" in page.text
+        assert "<script>" not in page.text
+        assert '<input type="hidden" name="text" value="&quot;&gt;&lt;script&gt;">' in page.text
+        assert '<input type="hidden" name="not" value="a&amp;b">' in page.text
+        wrong = ask(address, "/?token=wrong", headers=person)
+        assert "That is not the token." in wrong.text
+        assert "wrong" not in wrong.text
+        assert ask(address, "/style.css").status_code == 200
+        problem(ask(address, "/page.js"), 401)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
@@ -554,6 +654,9 @@ def test_a_port_in_use_is_told(own: Path) -> None:
 
 def test_wrong_options_are_told(own: Path) -> None:
     index = ("--index", str(own / "index"))
+    told = run(*index, "--host", "x" * 70 + ".example")
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert run(*index, "--cors", "http://localhost:3000/").returncode == 2
     assert run(*index, "--host", "no.such.host.invalid").returncode == 1
     assert run(*index, "--token", "short").returncode == 2
     assert run(*index, "--token", "long enough", "--no-token").returncode == 2
@@ -622,15 +725,15 @@ def test_what_would_wait_too_long_is_sent_away(own: Path) -> None:
         slow = type("Slow", (), {"using": lambda _: _held(engine, began, gate)})()
         with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
             app.state.engine = slow
-            waiting = [pool.submit(client.get, "/api/v1/health") for _ in range(2)]
+            waiting = [pool.submit(client.get, "/api/v1/videos") for _ in range(2)]
             for _ in waiting:
                 assert began.acquire(timeout=30)
-            refused = client.get("/api/v1/health")
+            refused = client.get("/api/v1/videos")
             assert "ask again" in problem(refused, 429)
             assert refused.headers["retry-after"] == "1"
             gate.set()
             assert [one.result().status_code for one in waiting] == [200, 200]
-            assert client.get("/api/v1/health").status_code == 200
+            assert client.get("/api/v1/videos").status_code == 200
 
 
 @contextmanager
@@ -647,22 +750,188 @@ def test_an_engine_without_an_index_says_so(tmp_path: Path) -> None:
         pass
 
 
-def test_media_stay_below_their_size(own: Path) -> None:
+def red(own: Path) -> catalog.Video:
     with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        video = catalog.videos(snapshot)[0]
+        return catalog.videos(snapshot)[0]
+
+
+def made(media: Media, video: catalog.Video, wanted: Wanted) -> bytes:
+    media.make(video, wanted, lambda: True)
+    kept = media.kept(video, wanted)
+    assert kept is not None
+    with kept[0] as file:
+        return file.read()
+
+
+def test_media_stay_below_their_size(own: Path) -> None:
+    video, folder = red(own), own / "index" / "media"
     with Media(own / "index", most_bytes=4_000) as media:
-        pictures = [media.still(video, 0.1 * number) for number in range(20)]
-        folder = pictures[0].parent
-        assert pictures[-1].exists()
-        assert not pictures[0].exists()
-        assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000
+        for number in range(20):
+            assert made(media, video, Still(0.1 * number)).startswith(b"\xff\xd8")
+        assert media.kept(video, Still(0.0)) is None
+        assert 0 < sum(path.stat().st_size for path in folder.glob("*.jpg")) <= 4_000
+    assert not list(folder.glob(".*"))
+
+
+def test_what_is_open_is_read_to_its_end_though_it_is_deleted(own: Path) -> None:
+    video = red(own)
+    with Media(own / "index") as media:
+        whole = made(media, video, Still(0.0))
+        kept = media.kept(video, Still(0.0))
+        assert kept is not None
+        shutil.rmtree(own / "index" / "media")
+        with kept[0] as file:
+            assert file.read() == whole
+        assert media.kept(video, Still(0.0)) is None
+        assert made(media, video, Still(0.0)) == whole
+
+
+def test_nothing_is_kept_of_a_video_that_is_purged_meanwhile(own: Path) -> None:
+    with Media(own / "index") as media:
+        with pytest.raises(VideoLost, match="removed meanwhile"):
+            media.make(red(own), Still(0.0), lambda: False)
+        assert media.kept(red(own), Still(0.0)) is None
+        assert not list((own / "index" / "media").glob("[!.]*"))
+
+
+def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> None:
+    write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(640, 480))
+    indexer.index([own / "videos"], load(environ={}, index=own / "index"))
+    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
+        video = catalog.videos(snapshot)[1]
+    folder = own / "index" / "media"
+    with Media(own / "index") as media, ThreadPoolExecutor(1) as pool:
+        making = pool.submit(media.make, video, part(video, 0, 100, at_full_size=True), lambda: True)
+        while not list(folder.glob(".drafts-*/*/.*")):
+            time.sleep(0.01)
+        media.interrupt()
+        with pytest.raises(BadIndex, match="stopping"):
+            making.result(60)
+        assert not list(folder.glob(".drafts-*/*"))
+    assert not list(folder.iterdir())
+
+
+def test_drafts_of_killed_servers_go(own: Path) -> None:
+    folder = own / "index" / "media"
+    (folder / ".drafts-old" / "x").mkdir(parents=True)
+    (folder / ".drafts-new").mkdir()
+    os.utime(folder / ".drafts-old", (0, 0))
+    with Media(own / "index"):
+        assert not (folder / ".drafts-old").exists()
+        assert (folder / ".drafts-new").exists()
+
+
+def test_a_link_that_comes_and_goes_shows_nothing_of_what_lies_outside(own: Path) -> None:
+    video, name, secret = red(own), own / "videos" / "red.mp4", own / "secret.mp4"
+    write_video(secret, [("blue", 2.0)])
+    aside, inside = own / "videos" / "aside", name.read_bytes()
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            name.rename(aside)
+            name.symlink_to(secret)
+            time.sleep(0.001)
+            aside.replace(name)
+            time.sleep(0.001)
+
+    def look() -> str:
+        try:
+            with opened(video) as file:
+                assert file.read() == inside
+        except VideoLost:
+            return "refused"
+        return "shown"
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    outcomes: Counter[str] = Counter()
+    try:
+        while min(outcomes["shown"], outcomes["refused"]) < 20:
+            outcomes[look()] += 1
+    finally:
+        stop.set()
+        swapping.join()
+    own_file, other = name.stat(), secret.stat()
+    with Decoder(Limits(stall_s=60, time_s=60, memory_gb=4)) as decoder:
+        decoder.still(name, 0.0, own / "a.jpg", width=100, identity=(own_file.st_dev, own_file.st_ino))
+        for ask_for in (
+            lambda: decoder.still(name, 0.0, own / "b.jpg", width=100, identity=(other.st_dev, other.st_ino)),
+            lambda: decoder.part(name, Segment(0, 1), own / "b.mp4", identity=(other.st_dev, other.st_ino)),
+            lambda: decoder.media_type(name, identity=(other.st_dev, other.st_ino)),
+        ):
+            with pytest.raises(VideoLost, match="another file"):
+                ask_for()
+
+
+def test_what_is_encoded_to_be_looked_at_is_made_smaller_and_what_is_kept_is_not(own: Path) -> None:
+    write_video(own / "videos" / "wide.avi", [("blue", 1.0)], codec="mpeg4", size=(1920, 1080))
+    indexer.index([own / "videos"], load(environ={}, index=own / "index"))
+    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
+        video = catalog.videos(snapshot)[1]
+    with Media(own / "index") as media:
+        for at_full_size, size in ((False, (1280, 720)), (True, (1920, 1080))):
+            data = made(media, video, part(video, 0, 1, at_full_size=at_full_size))
+            with av.open(BytesIO(data)) as file:
+                assert (file.streams.video[0].width, file.streams.video[0].height) == size
 
 
 def test_an_index_that_can_keep_no_pictures_is_looked_at_all_the_same(own: Path) -> None:
     (own / "index" / "media").write_text("in the way")
-    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        video = catalog.videos(snapshot)[0]
     with Media(own / "index") as media:
-        picture = media.still(video, 0.0)
-        assert picture.exists()
-    assert not picture.exists()
+        assert made(media, red(own), Still(0.0)).startswith(b"\xff\xd8")
+
+
+class Client:
+    """What a queue asks of a request."""
+
+    def __init__(self, *, has_gone: bool = False) -> None:
+        self._has_gone = has_gone
+
+    async def is_disconnected(self) -> bool:
+        return self._has_gone
+
+
+def test_what_several_ask_for_at_once_is_done_once() -> None:
+    done: list[int] = []
+    gate = threading.Event()
+
+    def work() -> int:
+        assert gate.wait(30)
+        done.append(1)
+        return 5
+
+    async def asked() -> None:
+        queue = Queue(2, 10, "test")
+        askers = [asyncio.create_task(queue.once("key", work, Client())) for _ in range(5)]  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        gate.set()
+        assert await asyncio.gather(*askers) == [5] * 5
+        assert await queue.once("key", work, Client()) == 5  # type: ignore[arg-type]
+        queue.close()
+
+    asyncio.run(asked())
+    assert done == [1, 1]
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    done: list[str] = []
+    gate = threading.Event()
+
+    async def asked() -> None:
+        queue = Queue(1, 10, "test")
+        first = asyncio.create_task(queue.run(lambda: gate.wait(30)))
+        gone = [
+            asyncio.create_task(queue.once("key", lambda: done.append("left"), Client(has_gone=True)))  # type: ignore[arg-type]
+            for _ in range(2)
+        ]
+        waits = asyncio.create_task(queue.once("other", lambda: done.append("wanted"), Client()))  # type: ignore[arg-type]
+        for one in gone:
+            with pytest.raises(ClientDisconnect):
+                await one
+        gate.set()
+        await asyncio.gather(first, waits)
+        queue.close()
+
+    asyncio.run(asked())
+    assert done == ["wanted"]

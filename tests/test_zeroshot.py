@@ -240,9 +240,10 @@ def test_labels_that_are_not_utf8_do_not_stop_a_real_text_encoder(toy: Settings,
 def test_videos_by_id_are_those_alone_in_their_order(colours: Searcher) -> None:
     with colours.store.read() as session:
         ids = {Path(os.fsdecode(video.file.path)).stem: video.id for video in catalog.videos(session)}
-    found = classify_videos(colours, [ids["red"], 999, ids["blue"]], from_names(COLOURS), top_k=1)
-    assert [(number, labels_of(video)) for number, video in found.items()] == [
+    found = classify_videos(colours, [ids["red"], 999, ids["blue"], ids["red"]], from_names(COLOURS), top_k=1)
+    assert [(number, video and labels_of(video)) for number, video in found] == [
         (ids["red"], ["red"]),
+        (999, None),
         (ids["blue"], ["blue"]),
     ]
 
@@ -258,4 +259,5 @@ def test_a_file_of_two_names_is_two_videos_by_id(tmp_path: Path, toy: Settings) 
             ids = [video.id for video in catalog.videos(session)]
         assert len(ids) == 2
         for number in ids:
-            assert list(classify_videos(searcher, [number], from_names(["red"]))) == [number]
+            [(told, video)] = classify_videos(searcher, [number], from_names(["red"]))
+            assert (told, video is not None and labels_of(video)) == (number, ["red"])

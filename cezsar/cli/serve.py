@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import webbrowser
 from pathlib import Path
 from urllib.parse import quote
@@ -44,7 +45,10 @@ def command(
     if token is not None and no_token:
         raise click.UsageError("--token and --no-token contradict each other.")
     if token is not None and not (8 <= len(token) <= 200 and token.isascii() and token.isprintable()):
-        raise click.UsageError("--token takes 8 to 200 printable ASCII characters.")
+        raise click.UsageError("A token (--token, CEZSAR_TOKEN) has 8 to 200 printable ASCII characters.")
+    for origin in cors:
+        if not re.fullmatch(r"https?://[^/?#@\s]+", origin):
+            raise click.UsageError(f"--cors takes an origin, like https://example.org:8000, not {origin!r}.")
     try:
         from cezsar.server import Access, is_loopback, serve
     except ModuleNotFoundError as error:
@@ -55,10 +59,14 @@ def command(
     if access.token is None and not is_loopback(host):
         notice(f"anybody who can reach {host} can search and watch these videos: --no-token was given.")
 
-    def ready(address: str) -> None:
-        entrance = address if access.token is None else f"{address}?token={quote(access.token, safe='')}"
-        click.echo(f"Serving {settings.index} at {entrance}\nCtrl-C stops.")
+    def ready(addresses: list[str]) -> None:
+        token = "" if access.token is None else f"?token={quote(access.token, safe='')}"
+        here, *elsewhere = [address + token for address in addresses]
+        click.echo(f"Serving {settings.index} at {here}")
+        for entrance in elsewhere:
+            click.echo(f"and, for other machines, at {entrance}")
+        click.echo("Ctrl-C stops.")
         if opens:
-            webbrowser.open(entrance)
+            webbrowser.open(here)
 
     serve(settings, access, port=port, ready=ready)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cezsar import __version__, catalog
-from cezsar.documents import classify_document, query_document
+from cezsar import __version__, catalog, maintenance
+from cezsar.documents import classify_document, query_document, stats_document
+from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
-from cezsar.server.engine import Engine, Queue
-from cezsar.server.media import LONGEST_PART_S, Media, opened
-from cezsar.server.problems import MEDIA_TYPE, problem
-from cezsar.types import Segment
+from cezsar.server.engine import Engine
+from cezsar.server.files import sent
+from cezsar.server.media import Media, Still, Wanted, opened, part
+from cezsar.server.problems import MEDIA_TYPE
+from cezsar.server.queues import Queue
 from query import Filters, Searcher, classify_videos
 
 MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
-_KEEP = {"cache-control": "private, max-age=3600"}
+_MOST_SENTENCES = 2_000  # of all labels together
+_MOST_PREDICTIONS = 250_000  # in one answer
 
 
 class Problem(BaseModel):
@@ -47,8 +49,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (503, "The index cannot serve now."),
     )
 }
-
-_RANGES = re.compile(r"bytes=(?!-?,)(\d{1,18}-\d{0,18}|-\d{1,18})(, ?(\d{1,18}-\d{0,18}|-\d{1,18})){0,9}")
 
 T = TypeVar("T")
 Id = Annotated[int, Path(ge=1, le=1 << 62)]
@@ -117,12 +117,21 @@ async def classified(request: Request, question: Question) -> Response:
     """As `cezsar classify --json` answers, for videos of the index, in the order asked; each also has its video_id."""
     asked = question.labels
     labels = {label: (label,) if isinstance(asked, list) else tuple(asked[label]) for label in asked}
+    if sum(map(len, labels.values())) > _MOST_SENTENCES:
+        raise QueryError(f"Too many sentences: at most {_MOST_SENTENCES:,} for all labels together.")
 
     def work(searcher: Searcher) -> Response:
-        told = classify_videos(searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline)
-        missing = [number for number in question.video_ids if number not in told]
-        if missing:
-            raise _no_video(missing[0])
+        told = {}
+        num_predictions = 0
+        for number, video in classify_videos(
+            searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline
+        ):
+            if video is None:
+                raise _no_video(number)
+            told[number] = video
+            num_predictions += len(video.predictions) * (1 + len(video.segments))
+            if num_predictions > _MOST_PREDICTIONS:
+                raise QueryError("That is too much for one answer: ask for fewer videos, or for a smaller k.")
         name = searcher.store.info.encoder.name
         document = classify_document(name, list(labels), list(told.values()), timeline=question.timeline)
         for entry, number in zip(document["videos"], told, strict=True):
@@ -146,7 +155,9 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
 
 @router.get("/videos/{video_id}", summary="A video, and whether a browser plays its file as it is")
 async def video(request: Request, video_id: Id) -> Response:
-    """media_type is null where only parts can be played, which are then made for it: /stream with start_s and end_s."""
+    """`media_type` is null where only parts can be played, which are made when asked for: /stream with `start_s` and
+    `end_s`.
+    """
     found = await _video_of(request, video_id)
     return JSONResponse({**_video(found), "media_type": await _type_of(request, found)})
 
@@ -159,18 +170,15 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
         with searcher.store.read() as snapshot:
             _shown(snapshot, video_id)
             found = catalog.parts(snapshot, video_id, after=after, limit=limit)
-        return JSONResponse(
-            {"segments": [{"segment_id": one.id, "start_s": one.start_s, "end_s": one.end_s} for one in found]}
-        )
+        return JSONResponse({"segments": [_segment(one) for one in found]})
 
     return await _searched(request, work)
 
 
-@router.head("/videos/{video_id}/stream", include_in_schema=False)
 @router.get(
     "/videos/{video_id}/stream",
     summary="A video to play, whole or a part",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={200: {"content": {"video/mp4": {}, "video/webm": {}}}, 206: {"description": "The range asked for."}},
 )
 async def stream(
@@ -186,46 +194,58 @@ async def stream(
 ) -> Response:
     """With range requests. Without start_s and end_s the file itself, where browsers play it, or else its first part.
 
-    A part lasts up to 120 s. It is MP4 with the picture copied where that is exact enough, and else encoded anew.
+    A part lasts up to 120 s. It is MP4 with the picture copied where that is exact enough, and else encoded anew, and
+    then with a short side of at most 720 pixels, unless it is downloaded.
     """
     found = await _video_of(request, video_id)
-    media: Media = request.app.state.media
     is_whole = start_s is None and end_s is None
     if is_whole and (kind := await _type_of(request, found)) is not None:
-        source, status = opened(found)
-        return _file(request, source, status, kind)
-    stretch = Segment(start_s or 0.0, min(end_s or (start_s or 0.0) + LONGEST_PART_S, found.duration_s))
-    part = await _decoded(request, lambda: media.part(found, stretch))
-    name = f"{_path_of(found).stem}-{stretch.start_s:g}-{stretch.end_s:g}.mp4" if download else None
-    return _file(request, part, part.stat(), "video/mp4", filename=name and readable(name), headers=_KEEP)
+        file = await _off_the_loop(request, lambda: opened(found))
+        status = os.fstat(file.fileno())
+        tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
+        return sent(request, file, kind, tag=tag)
+    wanted = part(found, start_s, end_s, at_full_size=download)
+    file, tag = await _made(request, found, wanted)
+    stretch = wanted.segment
+    name = readable(f"{_path_of(found).stem}-{stretch.start_s:g}-{stretch.end_s:g}.mp4") if download else None
+    return sent(request, file, "video/mp4", tag=tag, download=name)
+
+
+@router.get("/segments/{segment_id}", summary="A segment, and its video")
+async def segment(request: Request, segment_id: Id) -> Response:
+    """Its range, in seconds, and the video's path."""
+    found, shown = await _segment_of(request, segment_id)
+    return JSONResponse({**_video(shown), **_segment(found)})
 
 
 @router.get(
     "/segments/{segment_id}/thumbnail",
     summary="The frame that stands for a segment",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={200: {"content": {"image/jpeg": {}}}},
 )
 async def thumbnail(request: Request, segment_id: Id) -> Response:
     """A JPEG picture, at most 480 pixels wide, of the frame that is most like the whole segment."""
 
-    def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video]:
-        with searcher.store.read() as snapshot:
-            part = catalog.part(snapshot, segment_id)
-            if part is None:
-                raise _no_segment(segment_id)
-            return part, _shown(snapshot, part.video_id)
-
-    part, shown = await _searched(request, find)
-    media: Media = request.app.state.media
-    time_s = part.best_s
+    found, shown = await _segment_of(request, segment_id)
+    time_s = found.best_s
     if time_s is None:  # it was indexed before frames were chosen
-        time_s = (part.start_s + min(part.end_s, shown.duration_s)) / 2
-    picture = await _decoded(request, lambda: media.still(shown, time_s))
-    return FileResponse(picture, media_type="image/jpeg", headers=_KEEP)
+        time_s = (found.start_s + min(found.end_s, shown.duration_s)) / 2
+    file, tag = await _made(request, shown, Still(time_s))
+    return sent(request, file, "image/jpeg", tag=tag)
 
 
-@router.head("/health", include_in_schema=False)
+@router.get("/stats", summary="What the index holds and which encoder made it")
+async def stats(request: Request) -> Response:
+    """As `cezsar stats --json` answers."""
+
+    def work(searcher: Searcher) -> Response:
+        engine: Engine = request.app.state.engine
+        return JSONResponse(stats_document(maintenance.stats(searcher.store, engine.directory)))
+
+    return await _searched(request, work)
+
+
 @router.get("/health", summary="Whether the index can be searched")
 async def health(request: Request) -> Response:
     """Asks for no token, and says nothing of what the index holds."""
@@ -235,38 +255,43 @@ async def health(request: Request) -> Response:
             catalog.generation(snapshot)
         return JSONResponse({"status": "ok", "version": __version__, "model": searcher.store.info.encoder.name})
 
-    return await _searched(request, work)
+    return await _searched(request, work, request.app.state.health)
 
 
-def _file(request: Request, path: FilePath, status: os.stat_result, media_type: str, **options: Any) -> Response:
-    """A file, or the ranges of it that are asked for."""
-    asked = request.headers.get("range")
-    if asked is not None:
-        pairs = [(int(start), int(end or start)) for start, end in re.findall(r"(\d+)-(\d*)", asked)]
-        if not _RANGES.fullmatch(asked) or any(start > end for start, end in pairs):
-            return problem(400, "The Range header cannot be read: it is like bytes=0-999.")
-        if pairs and min(pairs)[0] >= status.st_size:
-            whole = {"content-range": f"bytes */{status.st_size}"}
-            return problem(416, f"The file ends at {status.st_size:,} bytes, before that range.", whole)
-    return FileResponse(path, media_type=media_type, stat_result=status, **options)
-
-
-async def _searched(request: Request, work: Callable[[Searcher], T]) -> T:
+async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queue | None = None) -> T:
     """Work on the searcher that is current when its turn comes."""
     engine: Engine = request.app.state.engine
-    searches: Queue = request.app.state.searches
 
     def with_searcher() -> T:
         with engine.using() as searcher:
             return work(searcher)
 
-    return await searches.run(with_searcher)
+    return await _off_the_loop(request, with_searcher, queue)
 
 
-async def _decoded(request: Request, work: Callable[[], T]) -> T:
-    """Work that may have to decode."""
+async def _off_the_loop(request: Request, work: Callable[[], T], queue: Queue | None = None) -> T:
+    turns: Queue = queue or request.app.state.searches
+    return await turns.run(work)
+
+
+async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> tuple[BinaryIO, str]:
+    """What is wanted of a video, open, and a name for its content; made where it has not been kept."""
+    engine: Engine = request.app.state.engine
+    media: Media = request.app.state.media
     decodings: Queue = request.app.state.decodings
-    return await decodings.run(work)
+
+    def is_there() -> bool:
+        with engine.using() as searcher, searcher.store.read() as snapshot:
+            now = catalog.video(snapshot, video.id)
+        return now is not None and now.content_sha256 == video.content_sha256
+
+    kept = await _off_the_loop(request, lambda: media.kept(video, wanted))
+    if kept is None:
+        await decodings.once((video, wanted), lambda: media.make(video, wanted, is_there), request)
+        kept = await _off_the_loop(request, lambda: media.kept(video, wanted))
+    if kept is None:
+        raise HTTPException(503, "What was made has been deleted already: ask again.", {"retry-after": "1"})
+    return kept
 
 
 async def _type_of(request: Request, video: catalog.Video) -> str | None:
@@ -280,6 +305,17 @@ async def _video_of(request: Request, video_id: int) -> catalog.Video:
     def find(searcher: Searcher) -> catalog.Video:
         with searcher.store.read() as snapshot:
             return _shown(snapshot, video_id)
+
+    return await _searched(request, find)
+
+
+async def _segment_of(request: Request, segment_id: int) -> tuple[catalog.Part, catalog.Video]:
+    def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video]:
+        with searcher.store.read() as snapshot:
+            found = catalog.part(snapshot, segment_id)
+            if found is None:
+                raise _no_segment(segment_id)
+            return found, _shown(snapshot, found.video_id)
 
     return await _searched(request, find)
 
@@ -298,6 +334,10 @@ def _no_video(video_id: int) -> HTTPException:
 
 def _no_segment(segment_id: int) -> HTTPException:
     return HTTPException(404, f"There is no segment {segment_id}.")
+
+
+def _segment(found: catalog.Part) -> dict[str, Any]:
+    return {"segment_id": found.id, "start_s": found.start_s, "end_s": found.end_s}
 
 
 def _path_of(video: catalog.Video) -> FilePath:

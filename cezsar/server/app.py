@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,17 +13,19 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import __version__
 from cezsar.errors import CezsarError
 from cezsar.server import api, problems
-from cezsar.server.engine import THREADS, Busy, Engine, Queue
-from cezsar.server.guard import Access, Guard
+from cezsar.server.engine import THREADS, Engine
+from cezsar.server.guard import HEADERS, Access, Guard
 from cezsar.server.media import THREADS as DECODERS
 from cezsar.server.media import Media
+from cezsar.server.queues import Busy, Queue
 
 _PAGE = Path(__file__).with_name("page")
 _MOST_WAITING = 256
@@ -36,13 +39,11 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
         app.state.engine, app.state.media = engine, media
         app.state.searches = Queue(THREADS, most_waiting, "search")
         app.state.decodings = Queue(DECODERS, most_waiting, "media")
-        app.state.probes = Queue(
-            1, most_waiting, "probe"
-        )  # so that no play button waits for somebody else's transcoding
+        app.state.probes = Queue(1, most_waiting, "probe")  # so that no play button waits for somebody's transcoding
+        app.state.health = Queue(1, most_waiting, "health")  # nor who asks whether it lives for somebody's search
         yield
-        app.state.searches.close()
-        app.state.decodings.close()
-        app.state.probes.close()
+        for queue in (app.state.searches, app.state.decodings, app.state.probes, app.state.health):
+            queue.close()
 
     app = FastAPI(
         title="CEZSAR",
@@ -73,10 +74,12 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
 
 
 def _add_file(app: FastAPI, address: str, path: Path) -> None:
-    async def send() -> Response:
-        return FileResponse(path, headers={"cache-control": "no-cache"})
+    content, media_type = path.read_bytes(), mimetypes.guess_type(path.name)[0]
 
-    app.add_api_route(address, send, methods=["GET", "HEAD"], include_in_schema=False)
+    async def send() -> Response:
+        return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
+
+    app.add_api_route(address, send, include_in_schema=False)
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -99,21 +102,29 @@ def _answer_errors(app: FastAPI) -> None:
     async def busy(_: Request, error: Exception) -> Response:
         return problems.problem(429, "Too much is waiting: ask again in a second.", {"retry-after": "1"})
 
+    async def gone(_: Request, error: Exception) -> Response:
+        return problems.problem(408, "The client went away.")  # which nobody reads
+
     async def unknown(_: Request, error: Exception) -> Response:
-        return problems.problem(500, "Something went wrong inside; the server's own output says what.")
+        # it is answered outside of the guard
+        return problems.problem(500, "Something went wrong inside; the server's own output says what.", HEADERS)
 
     for kind, handler in (
         (CezsarError, ours),
         (RequestValidationError, invalid),
         (HTTPException, known),
         (Busy, busy),
+        (ClientDisconnect, gone),
         (Exception, unknown),
     ):
         app.add_exception_handler(kind, handler)
 
 
 class _Measured:
-    """Counts requests and times them, by route, so that no address that somebody makes up becomes a name."""
+    """Counts requests and times them, by route, so that no address that somebody makes up becomes a name.
+
+    HEAD is answered as GET, of which the server below sends the head.
+    """
 
     def __init__(self, app: ASGIApp, *, registry: CollectorRegistry) -> None:
         self._app = app
@@ -128,6 +139,8 @@ class _Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET", "cezsar.head": True}
         status = 500
 
         async def sent(message: Message) -> None:

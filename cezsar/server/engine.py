@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+
+import numpy as np
 
 from cezsar import catalog, encoders
 from cezsar.encoders import Encoder
@@ -16,35 +16,7 @@ from cezsar.types import EncoderIdentity, Vectors
 from query import Searcher
 
 THREADS = 8  # that search at once
-
-T = TypeVar("T")
-
-
-class Busy(Exception):
-    """As much is waiting as may wait: ask again in a second."""
-
-
-class Queue:
-    """Work done by threads, so much at once; raises Busy where more than most would wait for it."""
-
-    def __init__(self, threads: int, most: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._most = most
-        self.waiting = 0  # or being done; known to the event loop alone
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """What work gives, or raises; the event loop goes on meanwhile."""
-        if self.waiting >= self._most:
-            raise Busy
-        self.waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self.waiting -= 1
-
-    def close(self) -> None:
-        """Finish what is being done, and drop the rest."""
-        self._pool.shutdown(cancel_futures=True)
+_MANY_TEXTS = 64  # that one encodes together: nobody waits for all of somebody else's
 
 
 class Engine:
@@ -55,7 +27,7 @@ class Engine:
     """
 
     def __init__(self, directory: Path, *, device: str) -> None:
-        self._directory, self._device = directory, device
+        self.directory, self._device = directory, device
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._encoder: _Together | None = None
@@ -82,10 +54,10 @@ class Engine:
 
     def _current(self) -> _Opened:
         with self._lock:
-            state = catalog.homes.state(self._directory)
+            state = catalog.homes.state(self.directory)
             if self._opened is None or self._opened.state != state:
                 with ExitStack() as if_it_fails:
-                    searcher = Searcher(self._directory, device=self._device)
+                    searcher = Searcher(self.directory, device=self._device)
                     if_it_fails.callback(searcher.__exit__)
                     searcher.encoder = self._encoder_of(searcher.store.info.encoder)
                     if_it_fails.pop_all()
@@ -126,6 +98,11 @@ class _Together:
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As Encoder.encode_texts."""
+        lots = [texts[start : start + _MANY_TEXTS] for start in range(0, len(texts), _MANY_TEXTS)]
+        return np.concatenate([self._in_turn(lot) for lot in lots])
+
+    def _in_turn(self, texts: Sequence[str]) -> Vectors:
+        """With what other threads ask for meanwhile."""
         future: Future[Vectors] = Future()
         with self._lock:
             self._asked.append((texts, future))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import html
 import ipaddress
 import secrets
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar.server.problems import problem
@@ -21,8 +22,9 @@ from cezsar.server.problems import problem
 MOST_BYTES = 1 << 20  # of a request's body
 _LONGEST_QUERY = 16_384  # bytes of an address after its question mark
 _COOKIE = "cezsar_token"
-_OPEN = ("/api/v1/health",)  # says nothing of the index's content
-_HEADERS = {
+_ENTRANCE = Path(__file__).with_name("page") / "entrance.html"
+_OPEN = ("/api/v1/health", "/style.css", "/icon.svg")  # which say nothing of the index's content
+HEADERS = {  # of every answer
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -36,20 +38,27 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask: whoever knows the token (None: anybody), of a server that is called by host or one of the system's
-    own names; pages of the origins named by cors may read what it answers.
+    """Who may ask: whoever knows the token (None: anybody), of a server that is called by host or, where others can
+    reach it, by an address or one of names; pages of the origins named by cors may read what it answers.
     """
 
     host: str
     token: str | None = field(repr=False)
     cors: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, host: str, token: str | None, *, no_token: bool, cors: tuple[str, ...] = ()) -> Access:
-        """On loopback a token only where one is given; on other hosts one is made, unless no_token."""
-        if token is None and not no_token and not is_loopback(host):
+        """On loopback a token only where one is given; on other hosts one is made, unless no_token.
+
+        names are the system's own, which takes a while where names are not well looked after.
+        """
+        if is_loopback(host):
+            return cls(host, token, cors)
+        if token is None and not no_token:
             token = secrets.token_urlsafe(24)
-        return cls(host, token, cors)
+        own = {socket.gethostname().lower(), socket.getfqdn().lower()}
+        return cls(host, token, cors, frozenset(own | {f"{name}.local" for name in own if "." not in name}))
 
     def knows(self, host: str) -> bool:
         """Whether this server may be called so: a name that is not its own may have been made to lead here."""
@@ -62,16 +71,16 @@ class Access:
             return True
         if is_loopback(self.host):
             return is_loopback(name)
-        return _is_address(name) or name in {socket.gethostname().lower(), socket.getfqdn().lower()}
+        return _is_address(name) or name in self.names
 
-    def admits(self, headers: Headers) -> bool:
-        """Whether the token is among the headers, as a bearer's or in the cookie."""
+    def admits(self, headers: Headers, cookie: str) -> bool:
+        """Whether the token is among the headers, as a bearer's or in the cookie of this name."""
         if self.token is None:
             return True
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self.is_token(given.strip()):
             return True
-        return self.is_token(_cookies(headers).get(_COOKIE, ""))
+        return self.is_token(cookie_parser(headers.get("cookie", "")).get(cookie, ""))
 
     def is_token(self, given: str) -> bool:
         """Compares in a time that says nothing of where they differ."""
@@ -100,7 +109,7 @@ class Guard:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     answer.setdefault(name, value)
                 if allowed is not None:
                     answer["access-control-allow-origin"] = allowed
@@ -146,22 +155,24 @@ class Guard:
         given = dict(parse_qsl(query.decode("ascii", "replace"))).get("token", "")
         if self._access.is_token(given) and scope["method"] == "GET":
             return self._welcome(scope, query)
-        if not self._access.admits(headers):
-            return problem(
-                401,
-                "This server asks for its token: open it by the address that it printed, or send "
-                "Authorization: Bearer TOKEN.",
-                {"www-authenticate": "Bearer"},
-            )
-        return None
+        if self._access.admits(headers, _cookie(scope)):
+            return None
+        if "text/html" in headers.get("accept", ""):
+            return _entrance(query)
+        return problem(
+            401,
+            "This server asks for its token: open it by the address that it printed, or send "
+            "Authorization: Bearer TOKEN.",
+            {"www-authenticate": "Bearer"},
+        )
 
     def _welcome(self, scope: Scope, query: bytes) -> Response:
         """To the same address without the token, which is kept in a cookie from now on."""
-        rest = [(name, value) for name, value in parse_qsl(query.decode("ascii")) if name != "token"]
+        rest = _without_token(query)
         path = "/" + scope["path"].lstrip("/")  # two slashes would name another server
         answer = RedirectResponse(path + ("?" + urlencode(rest) if rest else ""), status_code=303)
         assert self._access.token is not None
-        answer.set_cookie(_COOKIE, self._access.token, httponly=True, samesite="strict", path="/")
+        answer.set_cookie(_cookie(scope), self._access.token, httponly=True, samesite="strict", path="/")
         answer.headers["cache-control"] = "no-store"
         return answer
 
@@ -189,8 +200,21 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
-    except CookieError:
-        return {}
+def _cookie(scope: Scope) -> str:
+    """The cookie's name: browsers share cookies between the ports of a host."""
+    return f"{_COOKIE}_{scope['server'][1]}"
+
+
+def _without_token(query: bytes) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in parse_qsl(query.decode("ascii", "replace")) if name != "token"]
+
+
+def _entrance(query: bytes) -> Response:
+    """The page that asks a person for the token, and then leads to what was asked for."""
+    kept = "".join(
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in _without_token(query)
+    )
+    told = "That is not the token." if b"token=" in query else "This server asks for its token."
+    page = _ENTRANCE.read_text(encoding="utf-8").replace("<!-- told -->", told).replace("<!-- kept -->", kept)
+    return HTMLResponse(page, 401, {"www-authenticate": "Bearer", "cache-control": "no-store"})

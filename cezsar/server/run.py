@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -22,8 +23,8 @@ _LONGEST_HEAD = (
 )  # bytes of a request before its body; the guard says what is wrong with those over its own limit
 
 
-def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted; ready is told the address.
+def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[list[str]], None]) -> None:
+    """Serve until interrupted; ready is told the addresses, this machine's first.
 
     Raises CezsarError where it cannot listen, BadIndex and EncoderError where the index cannot be searched.
     """
@@ -34,8 +35,7 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str
         suppress(KeyboardInterrupt),
     ):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # which the server raises again when it is done
-        name = f"[{access.host}]" if ":" in access.host else access.host
-        address = f"http://{name}:{listener.getsockname()[1]}/"
+        addresses = [f"http://{name}:{listener.getsockname()[1]}/" for name in _called(access.host)]
         config = uvicorn.Config(
             create_app(engine, media, access),
             http="h11",
@@ -47,28 +47,41 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[str
             timeout_keep_alive=30,
             lifespan="on",
         )
-        _Server(config, lambda: ready(address)).run(sockets=[listener])
+        _Server(config, lambda: ready(addresses), media.interrupt).run(sockets=[listener])
+
+
+def _called(host: str) -> list[str]:
+    """What browsers call it by: this machine's, and where host is every address that it has, others'."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)
+    if loopback is not None:
+        return [loopback, socket.gethostname()]
+    return [f"[{host}]" if ":" in host else host]
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Says when it listens; and when it stops, ends what takes too long, just before it would be cut off."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], interrupt: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._interrupt = ready, interrupt
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(_PATIENCE_S - 2, self._interrupt)
+        await super().shutdown(sockets)
+
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CezsarError(f"There is no host {host!r} to listen at ({error.strerror}).") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no name"
+        raise CezsarError(f"There is no host {host!r} to listen at ({reason}).") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)

@@ -36,9 +36,12 @@ def media_type(source: Path) -> str | None:
         return kind
 
 
-def browser_part(source: Path, segment: Segment, target: Path) -> None:
-    """Write a stretch of a video, with its sound, to an MP4 file that every browser plays. Raises VideoError."""
-    cut(source, segment, target, copied=_COPIED)
+def browser_part(source: Path, segment: Segment, target: Path, *, short_side: int | None = None) -> None:
+    """Write a stretch of a video, with its sound, to an MP4 file that every browser plays.
+
+    What has to be encoded is made smaller where its short side is over short_side pixels. Raises VideoError.
+    """
+    cut(source, segment, target, copied=_COPIED, short_side=short_side)
 
 
 def still(source: Path, time_s: float, target: Path, *, width: int) -> None:

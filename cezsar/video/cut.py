@@ -37,11 +37,14 @@ class Codecs:
 PLAYERS = Codecs(("h264", "hevc", "av1", "vp9"), ("aac", "mp3", "ac3", "eac3"))  # what players expect in an MP4 file
 
 
-def cut(source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYERS) -> bool:
+def cut(
+    source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYERS, short_side: int | None = None
+) -> bool:
     """Write [start_s, end_s) of a video to an MP4 file, with its sound; returns whether the picture was copied.
 
     The picture is copied, and then begins at most half a second early, where a key frame lies there; else it is encoded
-    with H.264, from the frame that is shown at the start. target appears whole or not at all. Raises VideoError.
+    with H.264, from the frame that is shown at the start, and with short_side at most so many pixels. target appears
+    whole or not at all. Raises VideoError.
     """
     with appearing(target, "it cannot be cut") as draft:
         if segment.end_s <= segment.start_s:
@@ -49,7 +52,7 @@ def cut(source: Path, segment: Segment, target: Path, *, copied: Codecs = PLAYER
         copy = _copy_plan(source, segment, copied)
         with draft.open("wb") as file, av.open(file, "w", format="mp4") as out:
             if copy is None:
-                _encode_picture(source, segment, out, _Sound(source, copied))
+                _encode_picture(source, segment, out, _Sound(source, copied), short_side)
             else:
                 _copy_picture(source, copy, out, _Sound(source, copied))
     return copy is not None
@@ -128,7 +131,9 @@ def _from_key_frame(video: Video, start_s: float) -> Iterator[Any]:
     return dropwhile(lambda packet: not packet.is_keyframe, packets)
 
 
-def _encode_picture(source: Path, stretch: Segment, out: OutputContainer, sound: _Sound) -> None:
+def _encode_picture(
+    source: Path, stretch: Segment, out: OutputContainer, sound: _Sound, short_side: int | None
+) -> None:
     with Video(source) as video:
         picture: Any = None
         last = -1
@@ -137,7 +142,7 @@ def _encode_picture(source: Path, stretch: Segment, out: OutputContainer, sound:
                 continue
             if time_s >= stretch.end_s - 1e-6:
                 break
-            shown = upright(frame, video.stream)
+            shown = upright(frame, video.stream, short_side=short_side)
             if picture is None:
                 picture = out.add_stream("libx264", rate=video.stream.average_rate or 25)
                 picture.width, picture.height, picture.pix_fmt = shown.width, shown.height, "yuv420p"

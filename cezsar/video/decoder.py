@@ -21,7 +21,7 @@ import numpy as np
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video.browser import browser_part, media_type, still
-from cezsar.video.frames import FrameBatch, Video, open_regular
+from cezsar.video.frames import FrameBatch, Video, only, open_regular
 
 # the child takes over the parent's import path, so that no file of the current folder is imported in its place
 _START = "import sys; sys.path[:] = sys.argv[2:]; from cezsar.video.decoder import serve; serve(int(sys.argv[1]))"
@@ -60,19 +60,30 @@ class Decoder:
         told = yield from self._work(path, asked)
         self.duration_s, self.shortfall = told["duration_s"], told["shortfall"]
 
-    def media_type(self, path: Path) -> str | None:
-        """As media_type of this package. Raises VideoError, as sample does."""
-        told: str | None = self._result(path, {"do": "media_type"})
+    def media_type(self, path: Path, *, identity: tuple[int, int] | None = None) -> str | None:
+        """As media_type of this package; identity as for only(). Raises VideoError, as sample does."""
+        told: str | None = self._result(path, {"do": "media_type", "identity": identity})
         return told
 
-    def part(self, path: Path, segment: Segment, target: Path) -> None:
-        """As browser_part. Raises VideoError, as sample does."""
-        asked = {"do": "part", "start_s": segment.start_s, "end_s": segment.end_s, "target": _named(target)}
-        self._result(path, asked)
+    def part(
+        self,
+        path: Path,
+        segment: Segment,
+        target: Path,
+        *,
+        short_side: int | None = None,
+        identity: tuple[int, int] | None = None,
+    ) -> None:
+        """As browser_part; identity as for only(). Raises VideoError, as sample does."""
+        stretch = {"start_s": segment.start_s, "end_s": segment.end_s, "short_side": short_side}
+        self._result(path, {"do": "part", **stretch, "target": _named(target), "identity": identity})
 
-    def still(self, path: Path, time_s: float, target: Path, *, width: int) -> None:
-        """As still of this package. Raises VideoError, as sample does."""
-        self._result(path, {"do": "still", "time_s": time_s, "target": _named(target), "width": width})
+    def still(
+        self, path: Path, time_s: float, target: Path, *, width: int, identity: tuple[int, int] | None = None
+    ) -> None:
+        """As still of this package; identity as for only(). Raises VideoError, as sample does."""
+        asked = {"do": "still", "time_s": time_s, "target": _named(target), "width": width, "identity": identity}
+        self._result(path, asked)
 
     def _result(self, path: Path, asked: dict[str, Any]) -> Any:
         work = self._work(path, asked)
@@ -221,12 +232,14 @@ def serve(memory_bytes: int) -> None:
 def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
     """Do what was asked; what is to be said in the end."""
     what = asked.pop("do")
-    if what == "media_type":
-        return media_type(path)
-    if what == "part":
-        return browser_part(path, Segment(asked["start_s"], asked["end_s"]), _path(asked["target"]))
-    if what == "still":
-        return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
+    with only(asked.pop("identity", None)):
+        if what == "media_type":
+            return media_type(path)
+        if what == "part":
+            stretch = Segment(asked["start_s"], asked["end_s"])
+            return browser_part(path, stretch, _path(asked["target"]), short_side=asked["short_side"])
+        if what == "still":
+            return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
     with Video(path) as video:
         for batch in video.sample(**asked):
             _send(answers, {"shape": batch.frames_uint8.shape}, batch)

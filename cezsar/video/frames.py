@@ -7,8 +7,9 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,7 @@ _MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unl
 _LONGEST_FRAME_S = 6 * 3600.0  # that a frame may claim to last
 _MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
 _TICK = Fraction(1, av.time_base)  # of a container's own times
+_only: ContextVar[Sequence[int] | None] = ContextVar("_only", default=None)
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
 
 
@@ -189,6 +191,16 @@ class _Clock:
         return stamp_s - (self._start_s or 0.0)
 
 
+@contextmanager
+def only(identity: Sequence[int] | None) -> Iterator[None]:
+    """Meanwhile no other file than this one, by its device and inode, is opened, whatever its name leads to then."""
+    token = _only.set(identity)
+    try:
+        yield
+    finally:
+        _only.reset(token)
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file; never wait on a FIFO or a device. Raises VideoError."""
     try:
@@ -197,7 +209,12 @@ def open_regular(path: Path) -> IO[bytes]:
             raise VideoError("not a regular file")
         if status.st_size == 0:
             raise VideoError("the file is empty")
-        return path.open("rb", buffering=0)
+        file = path.open("rb", buffering=0)
+        now, wanted = os.fstat(file.fileno()), _only.get()
+        if wanted is not None and [now.st_dev, now.st_ino] != list(wanted):
+            file.close()
+            raise VideoLost("it is another file by now")
+        return file
     except FileNotFoundError:
         raise VideoLost("there is no such file") from None
     except OSError as error:
@@ -292,9 +309,10 @@ def _grid_steps(end_s: float, fps: float) -> int:
     return max(0, int(np.ceil((end_s - 1e-6) * fps)))
 
 
-def upright(frame: VideoFrame, stream: VideoStream) -> VideoFrame:
-    """A frame as it is to be shown, with square pixels and even sides."""
-    width, height = _scaled_size(frame, stream, min(frame.width, frame.height))
+def upright(frame: VideoFrame, stream: VideoStream, *, short_side: int | None = None) -> VideoFrame:
+    """A frame as it is to be shown, with square pixels and even sides; with short_side at most so many pixels."""
+    own_side = min(frame.width, frame.height)
+    width, height = _scaled_size(frame, stream, min(own_side, short_side or own_side))
     pixels = _pixels(frame, (max(2, width - width % 2), max(2, height - height % 2)), VideoReformatter())
     return VideoFrame.from_ndarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), format="rgb24")
 

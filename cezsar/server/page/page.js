@@ -12,13 +12,16 @@ const further = document.getElementById("further");
 const fields = ["text", "not", "path", "min_score", "per_video", "k"];
 const fewHits = 24;
 const mostHits = 1000;
+const manyVideos = 8; // that are classified at once
 const longestExport = 120; // seconds
 const longestPart = 12; // seconds of what is made for playing, so that it begins soon
-const mostBlocks = 40; // of a timeline
+const mostBlocks = 300; // of a timeline: a point or so each
 let asking = null; // what is being asked for; a newer question ends it
 let shown = []; // the hits
 let shownFor = null; // the question that they answer
 let playing = null; // what ends the one video that plays
+let example = null; // the segment that hits are to be like
+const about = fetch(`${api}/stats`).then(told).catch(() => null); // the index; where there is none, a search says so
 
 // What the address bar holds is what is asked
 
@@ -53,15 +56,15 @@ async function read() {
   if (fields.slice(1).some((name) => asked().get(name))) document.getElementById("filters").open = true;
   const like = document.getElementById("like");
   like.hidden = !asked().get("like");
-  like.querySelector("span").textContent = asked().get("name") || `segment ${asked().get("like")}`;
+  like.querySelector("span").textContent = `segment ${asked().get("like")}`;
   labels.value = asked().get("labels") || "";
   asking?.abort();
   const mine = asking = new AbortController();
   try {
-    if (shownFor !== question().toString() || state.className) await search(mine.signal);
+    if (shownFor !== question().toString()) await search(mine.signal);
     if (shown.length) await tell(mine.signal);
   } catch (error) {
-    if (error.name !== "AbortError") say(words(error), true);
+    if (!mine.signal.aborted) say(words(error), true);
   }
   if (asking === mine) cards.removeAttribute("aria-busy");
 }
@@ -78,32 +81,47 @@ function words(error) {
 }
 
 async function told(answer) {
+  return (await sound(answer)).json();
+}
+
+async function sound(answer) {
+  if (answer.ok) return answer;
   const document = await answer.json().catch(() => ({}));
-  if (answer.ok) return document;
+  if (answer.status === 401) throw new Error("The server asks for its token again: load this page anew.");
   if (answer.status === 429) throw new Error("The server has too much to do: try again in a moment.");
   throw new Error(document.detail || `The server answered ${answer.status}.`);
 }
 
 async function search(signal) {
   const query = question();
-  const about = query.get("text") || (query.get("like") && `More like ${asked().get("name") || "this"}`);
-  document.title = about ? `${about} - CEZSAR` : "CEZSAR";
-  if (!about) {
+  document.title = query.get("text") ? `${query.get("text")} - CEZSAR` : "CEZSAR";
+  if (!query.get("text") && !query.get("like")) {
     show([], query);
     say("Say in a few words what should be seen.");
+    const held = await about;
+    if (signal.aborted || !held) return;
+    say(held.videos ? `${state.textContent} ${counted(held.videos, "video")}, ${clock(held.duration_s)} in all.`
+      : "The index holds no video yet: `cezsar index PATH` adds some.");
     return;
   }
   cards.setAttribute("aria-busy", "true");
   say("Searching.");
   try {
+    example = query.get("like") && await told(await fetch(`${api}/segments/${query.get("like")}`, { signal }));
+    if (example) document.querySelector("#like span").textContent = `${named(example)}, ${range(example)}`;
     const found = await told(await fetch(`${api}/search?${query}`, { signal }));
     show(found.hits, query);
   } catch (error) {
-    if (error.name !== "AbortError") show([], query);
+    if (!signal.aborted) show([], null);
     throw error;
   }
-  say(shown.length ? `${counted(shown.length, "moment")}, best first.`
-    : "No moment matches: loosen the filters, or say it in other words.");
+  say(outcome());
+}
+
+function outcome() {
+  if (!shown.length) return "No moment matches: loosen the filters, or say it in other words.";
+  const both = example && question().get("text") ? ", by the text and by what they are to be like" : "";
+  return `${counted(shown.length, "moment")}, best first${both}.`;
 }
 
 function counted(count, name) {
@@ -111,14 +129,15 @@ function counted(count, name) {
 }
 
 function show(hits, query) {
-  const isMore = shownFor && stem(shownFor) === stem(query);
+  const isMore = query && shownFor && stem(shownFor) === stem(query);
   const kept = document.activeElement;
   playing?.();
   shown = hits;
-  shownFor = query.toString();
+  shownFor = query && query.toString();
   cards.replaceChildren(...hits.map(card));
-  classify.hidden = hits.length === 0;
-  further.hidden = hits.length < Number(query.get("k")) || hits.length >= mostHits;
+  classify.hidden = document.getElementById("command").hidden = hits.length === 0;
+  document.getElementById("legend").hidden = true;
+  further.hidden = hits.length < Number(query?.get("k") ?? 1) || hits.length >= mostHits;
   if (!isMore) scrollTo(0, 0);
   if (!kept?.isConnected) results.focus({ preventScroll: true }); // it went with the cards
 }
@@ -148,8 +167,27 @@ function readable(path) {
     (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+function parted(hit) {
+  return hit.path.split(hit.path.startsWith("/") ? "/" : /[\\/]/);
+}
+
+function named(hit) {
+  return readable(parted(hit).pop());
+}
+
+function escaped(text, odd, digits) {
+  return `$'${text.replace(odd, (one) => (one === "'" || one === "\\" ? `\\${one}`
+    : `\\${digits === 2 ? "x" : "u"}${one.charCodeAt(0).toString(16).padStart(digits, "0")}`))}'`;
+}
+
 function quoted(word) {
-  return `'${word.replaceAll("'", "'\\''")}'`;
+  // what a shell takes for this word; control characters never reach a terminal as themselves
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(word)) return escaped(word, /[\\'\u0000-\u001f\u007f-\u009f]/g, 4);
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function quotedPath(hit) {
+  return hit.path_bytes ? escaped(atob(hit.path_bytes), /[^ -&(-[\]-~]/g, 2) : quoted(hit.path);
 }
 
 function element(name, text, className) {
@@ -166,13 +204,13 @@ function breakable(name) {
 
 function card(hit) {
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
-  const way = hit.path.split(hit.path.startsWith("/") ? "/" : /[\\/]/);
-  const name = readable(way.pop());
+  const name = named(hit);
+  const folder = parted(hit).at(-2);
   made.dataset.video = hit.video_id;
   made.querySelector("h2").replaceChildren(...breakable(name));
   made.querySelector("h2").id = `hit-${hit.rank}`;
   made.querySelector("h2").title = readable(hit.path);
-  made.querySelector(".folder").textContent = way.length > 1 ? `in ${readable(way.pop())}` : "";
+  made.querySelector(".folder").textContent = folder ? `in ${readable(folder)}` : "";
   made.querySelector(".folder").title = readable(hit.path);
   made.querySelector(".range").textContent = range(hit);
   made.querySelector(".score").textContent = `score ${hit.score.toFixed(3)}`;
@@ -184,17 +222,16 @@ function card(hit) {
     picture.removeAttribute("src");
   }, { once: true });
   made.querySelector(".play").addEventListener("click", () => play(made, hit));
-  made.querySelector(".more").addEventListener("click", () => go({ like: hit.segment_id, name, text: "" }));
-  made.querySelector(".copy-path").addEventListener("click", (event) => copy(event.target, hit.path));
-  made.querySelector(".copy-command").addEventListener("click", (event) =>
-    copy(event.target, `cezsar query --like ${quoted(`${hit.path}@${hit.start_s}-${hit.end_s}`)}`));
+  made.querySelector(".more").addEventListener("click", () => go({ like: hit.segment_id, text: "" }));
+  made.querySelector(".copy-path").addEventListener("click", (event) =>
+    copy(event.target, readable(hit.path) === hit.path && !hit.path_bytes ? hit.path : quotedPath(hit)));
   for (const action of made.querySelectorAll(".actions > *")) {
     action.setAttribute("aria-describedby", `hit-${hit.rank}`);
   }
   const file = made.querySelector(".export");
   if (hit.end_s - hit.start_s > longestExport) file.textContent = `Export the first ${longestExport} s`;
   file.href = stretch(hit.video_id, hit.start_s, Math.min(hit.end_s, hit.start_s + longestExport)) + "&download=true";
-  file.addEventListener("click", (event) => keep(event, file));
+  file.addEventListener("click", (event) => keep(event, file, name));
   return made;
 }
 
@@ -202,15 +239,15 @@ function stretch(video, start, end) {
   return `${api}/videos/${video}/stream?start_s=${start}&end_s=${end}`;
 }
 
-async function keep(event, file) {
+async function keep(event, file, name) {
   event.preventDefault(); // until it is known that there is something to keep
   say("Cutting.");
   try {
-    await told(await fetch(file.href, { headers: { range: "bytes=0-0" } }));
+    await sound(await fetch(file.href, { headers: { range: "bytes=0-0" } }));
     say("Cut: the browser keeps it with its downloads.");
     location.assign(file.href);
   } catch (error) {
-    say(words(error), true);
+    say(`${name}: ${words(error)}`, true);
   }
 }
 
@@ -225,12 +262,28 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = before; }, 1500);
 }
 
+async function commanded() {
+  // what the command line would be asked for the same hits
+  const query = question();
+  const words = ["cezsar", "query", "--top-k", query.get("k")];
+  const options = { "--not": query.getAll("not"), "--path": [query.get("path")], "--min-score": [query.get("min_score")],
+    "--per-video": [query.get("per_video")], "--index": [(await about)?.index] };
+  for (const [option, values] of Object.entries(options)) {
+    for (const value of values) if (value) words.push(option, quoted(value));
+  }
+  if (example) words.push("--like", `${quotedPath(example)}@${example.start_s}-${example.end_s}`);
+  const text = query.get("text");
+  if (text) words.push(...(text.startsWith("-") ? ["--"] : []), quoted(text));
+  return words.join(" ");
+}
+
 // Playing: one video at a time, in its card, from start_s to end_s over and over
 
 async function play(made, part) {
   playing?.();
   const room = made.querySelector(".picture");
   const still = room.firstElementChild;
+  const from = document.activeElement;
   const player = element("video");
   const ends = playing = () => {
     playing = null;
@@ -238,7 +291,7 @@ async function play(made, part) {
     player.removeAttribute("src");
     player.load();
     room.replaceChildren(still);
-    if (hadFocus) still.focus();
+    if (hadFocus) (from.isConnected ? from : still).focus();
   };
   try {
     const video = await told(await fetch(`${api}/videos/${part.video_id ?? made.dataset.video}`));
@@ -259,7 +312,7 @@ async function play(made, part) {
     player.focus();
   } catch (error) {
     if (playing === ends) playing = null;
-    say(words(error), true);
+    say(`${made.querySelector("h2").textContent}: ${words(error)}`, true);
   }
 }
 
@@ -294,23 +347,35 @@ function loopOfParts(player, id, part) {
 async function tell(signal) {
   const names = [...new Set(labels.value.split(",").map((one) => one.trim()).filter(Boolean))];
   for (const made of cards.children) made.querySelector(".classes").hidden = true;
-  if (!names.length) return;
-  say("Classifying.");
-  const ids = [...new Set(shown.map((hit) => hit.video_id))].slice(0, 100);
-  const answer = await told(await fetch(`${api}/classify`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ labels: names, video_ids: ids, k: Math.min(3, names.length), timeline: true }),
-    signal,
-  }));
-  const found = new Map(answer.videos.map((video) => [String(video.video_id), video]));
-  for (const made of cards.children) {
-    const video = found.get(made.dataset.video);
-    if (!video) continue;
-    made.querySelector(".classes").replaceChildren(...bars(video, names), ...timeline(made, video, names));
-    made.querySelector(".classes").hidden = false;
+  legend(names);
+  if (!names.length) {
+    say(labels.value.trim() ? "Give some labels, with commas between them." : outcome(), labels.value.trim());
+    return;
   }
-  say(`${counted(shown.length, "moment")}, best first; ${counted(ids.length, "video")} classified.`);
+  say("Classifying.");
+  const ids = [...new Set(shown.map((hit) => hit.video_id))];
+  for (let index = 0; index < ids.length; index += manyVideos) {
+    const answer = await told(await fetch(`${api}/classify`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ labels: names, video_ids: ids.slice(index, index + manyVideos), k: 3, timeline: true }),
+      signal,
+    }));
+    const found = new Map(answer.videos.map((video) => [String(video.video_id), video]));
+    for (const made of cards.children) {
+      const video = found.get(made.dataset.video);
+      if (!video) continue;
+      made.querySelector(".classes").replaceChildren(...bars(video, names), ...timeline(made, video, names));
+      made.querySelector(".classes").hidden = false;
+    }
+  }
+  say(`${outcome()} ${counted(ids.length, "video")} classified.`);
+}
+
+function legend(names) {
+  const list = document.getElementById("legend");
+  list.replaceChildren(...names.map((name, index) => paint(element("li", name, "swatch"), index)));
+  list.hidden = !names.length;
 }
 
 function paint(made, index) {
@@ -326,7 +391,7 @@ function bars(video, names) {
     bar.max = 1;
     bar.value = Math.max(0, score);
     bar.setAttribute("aria-label", `${label}: ${score.toFixed(3)}`);
-    row.append(element("span", label), bar, element("span", score.toFixed(3)));
+    row.append(element("span", label, "swatch"), bar, element("span", score.toFixed(3)));
     return row;
   });
 }
@@ -334,7 +399,8 @@ function bars(video, names) {
 function timeline(made, video, names) {
   const blocks = merged(video.segments);
   if (!blocks.length) return [];
-  const now = element("p", `${blocks[0].label}, ${range(blocks[0])}`, "now");
+  const whole = { start_s: blocks[0].start_s, end_s: blocks.at(-1).end_s };
+  const now = element("p", blocks.length === 1 ? `${blocks[0].label}, ${range(whole)}` : range(whole), "now");
   const line = element("div", "", "timeline");
   line.setAttribute("role", "group");
   line.setAttribute("aria-label", "What each part shows; arrow keys move, Enter plays");
@@ -364,13 +430,15 @@ function timeline(made, video, names) {
 }
 
 function merged(segments) {
-  // overlapping segments take turns, each until the next begins; neighbours of one label are one block
+  // overlapping segments take turns, each until the next begins; neighbours of one label are one block, and in a video
+  // of more segments than there are points to paint, some neighbours are what most of them are
   const each = Math.ceil(segments.length / mostBlocks);
   const blocks = [];
   for (let index = 0; index < segments.length; index += each) {
     const some = segments.slice(index, index + each);
-    const best = some.reduce((one, other) => (other.predictions[0].score > one.predictions[0].score ? other : one));
-    const { label } = best.predictions[0];
+    const names = some.map((segment) => segment.predictions[0].label);
+    const count = (name) => names.filter((other) => other === name).length;
+    const label = names.reduce((one, other) => (count(other) > count(one) ? other : one));
     const end_s = some.at(-1).end_s;
     const until_s = segments[index + each]?.start_s ?? end_s;
     const last = blocks.at(-1);
@@ -385,7 +453,12 @@ form.addEventListener("submit", (event) => {
   shownFor = null; // the index may have changed
   go(Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])));
 });
-document.querySelector("#like button").addEventListener("click", () => go({ like: "", name: "" }));
+form.addEventListener("invalid", () => { document.getElementById("filters").open = true; }, true); // it may be there
+document.querySelector("#like button").addEventListener("click", () => {
+  go({ like: "" });
+  form.elements.text.focus();
+});
+document.getElementById("command").addEventListener("click", async (event) => copy(event.target, await commanded()));
 classify.addEventListener("submit", (event) => {
   event.preventDefault();
   go({ labels: labels.value.trim() });
