@@ -811,6 +811,18 @@ def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> 
     assert not list(folder.iterdir())
 
 
+def test_who_deletes_what_is_being_made_is_told_to_ask_again(own: Path) -> None:
+    folder = own / "index" / "media"
+    with Media(own / "index") as media:
+        wanted = Still(0.0)
+        gone = type(
+            "Gone", (), {"name": wanted.name, "make": lambda _, *rest: (shutil.rmtree(folder), wanted.make(*rest))}
+        )
+        with pytest.raises(BadIndex, match="ask again"):
+            media.make(red(own), gone(), lambda: True)
+        assert made(media, red(own), wanted).startswith(b"\xff\xd8")
+
+
 def test_drafts_of_killed_servers_go(own: Path) -> None:
     folder = own / "index" / "media"
     (folder / ".drafts-old" / "x").mkdir(parents=True)

@@ -155,15 +155,18 @@ class Media:
             self._drafts.mkdir(parents=True, exist_ok=True)  # somebody may have tidied up
             with _one_of(self._decoders) as decoder, tempfile.TemporaryDirectory(dir=self._drafts) as room:
                 draft = Path(room) / wanted.name
-                wanted.make(decoder, source, draft, _identity(status))
+                try:
+                    wanted.make(decoder, source, draft, _identity(status))
+                except VideoError:
+                    if self._is_over:
+                        raise BadIndex("The server is stopping.") from None
+                    if not os.path.exists(room):
+                        raise BadIndex(f"What is made in {self._folder} was deleted: ask again.") from None
+                    raise
                 num_bytes = draft.stat().st_size
                 draft.replace(place)
         except OSError as error:
             raise BadIndex(f"Nothing can be kept in {self._folder} ({error.strerror}).") from None
-        except VideoError:
-            if self._is_over:
-                raise BadIndex("The server is stopping.") from None
-            raise
         if not is_there():
             place.unlink(missing_ok=True)
             raise VideoLost("The video has been removed meanwhile.")
