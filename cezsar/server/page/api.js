@@ -7,6 +7,12 @@ function element(name, text, className) {
   return made;
 }
 
+function prose(text) {
+  const made = element("p");
+  made.append(...text.split("`").map((part, index) => (index % 2 ? element("code", part) : part)));
+  return made;
+}
+
 function kind(schema) {
   if (!schema) return "";
   if (schema.anyOf) return schema.anyOf.map(kind).filter((one) => one !== "null").join(" or ");
@@ -48,7 +54,7 @@ async function show() {
         const section = element("section");
         const head = element("h2");
         head.append(element("code", `${method.toUpperCase()} ${path}`));
-        section.append(head, element("p", `${operation.summary}. ${operation.description}`));
+        section.append(head, prose(`${operation.summary}. ${operation.description}`));
         const made = rows(operation, description.components.schemas);
         if (made.length) {
           const table = document.createElement("table");
@@ -58,6 +64,7 @@ async function show() {
         document.getElementById("paths").append(section);
       }
     }
+    document.getElementById("example").textContent = `curl '${location.origin}/api/v1/search?text=person+playing+violin&k=3'`;
     state.hidden = true;
   } catch (error) {
     state.textContent = `The description cannot be had: ${error.message}`;
