@@ -32,4 +32,4 @@ if [ -e "$CEZSAR_INDEX" ]; then cezsar db upgrade > /dev/null; fi  # of an earli
 run index "$VIDEOS"
 for query in "$@"; do run query "$query" --top-k 3; done
 run classify "$VIDEOS" --labels "$LABELS" --top-k 2
-printf '\nThe same in the browser: .venv/bin/cezsar serve --open --index %s\n' "'.demo/$(basename "$CEZSAR_INDEX")'"
+printf '\nThe same in the browser: .venv/bin/cezsar serve --open --index .demo/%s\n' "${CEZSAR_INDEX##*/}"
