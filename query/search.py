@@ -232,8 +232,11 @@ def search(text: str, index: Path, *, filters: Filters | None = None, device: st
 
 
 def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None, path: Path) -> Vectors:
-    """The unit mean (D,) of the vectors (N, D) of those parts that touch segment, or of all."""
-    if segment is not None:
+    """The unit mean (D,) of the vectors (N, D) of those parts that touch segment, or of all; a part's own vector where
+    segment is just that part."""
+    if segment in parts:
+        rows = rows[[parts.index(segment)]]
+    elif segment is not None:
         touching = [i for i, part in enumerate(parts) if part.start_s < segment.end_s and segment.start_s < part.end_s]
         if not touching:
             raise QueryError(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from make_videos import write_video
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import serving
 
 import indexer
@@ -289,6 +289,57 @@ def test_labels_without_words_are_told(page: Page) -> None:
     assert page.locator("#cards li").count() > 0
 
 
+def test_a_video_removed_meanwhile_does_not_keep_others_from_being_classified(page: Page) -> None:
+    def answer(route: Route) -> None:
+        asked = route.request.post_data_json
+        asked["video_ids"] = [999 if number == 1 else number for number in asked["video_ids"]]
+        route.continue_(post_data=asked)
+
+    page.route("**/api/v1/classify", answer)
+    search(page, "a person")
+    page.fill("#labels", "music, sports")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("18 moments, best first. 17 videos classified.")
+
+
+def test_what_is_typed_and_not_asked_yet_stays(page: Page) -> None:
+    search(page, "a person")
+    page.fill("#text", "something to ask later")
+    page.fill("#labels", "music, sports")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("classified")
+    expect(page.locator("#text")).to_have_value("something to ask later")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#results")).to_be_focused()
+    expect(page.locator("#text")).to_have_value("something to ask later")
+    assert not [url for url in asked if "/search" in url or "/classify" in url]
+
+
+def test_going_back_while_a_search_is_under_way_leaves_what_was_there(page: Page) -> None:
+    search(page, "a blue screen")
+    first = page.locator("#cards h2").all_inner_texts()
+    page.route("**/api/v1/search?like=*", lambda route: None)  # it never ends
+    page.locator("#cards .more").first.click()
+    expect(page.locator("#state")).to_have_text("Searching.")
+    page.go_back()
+    expect(page.locator("#state")).to_have_text(re.compile(r"best first\.$"))
+    assert page.title() == "a blue screen - CEZSAR"
+    assert page.locator("#cards h2").all_inner_texts() == first
+    expect(page.locator("#like")).to_be_hidden()
+
+
+def test_what_was_being_made_playable_is_not_for_ever(page: Page) -> None:
+    page.route("**/stream?*", lambda route: None)  # it never ends
+    search(page, "a blue screen")
+    page.locator("#cards li", has_text="old.avi").locator(".play").click()
+    expect(page.locator("#state")).to_have_text("Making it playable.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#state")).to_contain_text("best first.")
+
+
 def test_a_wrong_filter_that_is_closed_is_opened_and_told(page: Page) -> None:
     search(page, "a person")
     page.click("summary")
@@ -305,6 +356,8 @@ def test_the_command_line_asks_for_the_same(page: Page, address: str, real_data:
     page.goto(f"{address}?text=it's+a+dog&not=a+cat;rain&path=*.avi&min_score=-1&per_video=2&k=7")
     page.click("#command")
     expect(page.locator("#command")).to_have_text("Copied")
+    page.click("#command")
+    expect(page.locator("#command")).to_have_text("Copy as a command")
     words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
     index = words.pop(words.index("--index") + 1)
     assert words == [
@@ -333,7 +386,9 @@ def test_a_hostile_name_is_copied_so_that_no_terminal_obeys_it(page: Page) -> No
     assert copied.isprintable()
     script = copied.replace("cezsar query", f"{sys.executable} -m cezsar query --json", 1)
     told = subprocess.run(["bash", "-c", script], capture_output=True, check=True, text=True)
-    assert Path(json.loads(told.stdout)["hits"][0]["path"]).name == HOSTILE
+    hits = json.loads(told.stdout)["hits"]
+    assert Path(hits[0]["path"]).name == HOSTILE
+    assert [f"score {hit['score']:.3f}" for hit in hits] == page.locator("#cards .score").all_inner_texts()
 
 
 def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index: Path) -> None:
@@ -352,6 +407,25 @@ def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index
         page.fill("#text", "blue")
         page.keyboard.press("Enter")
         expect(page.locator("#state")).to_contain_text("asks for its token again")
+        page.close()
+
+
+def test_a_link_of_another_site_with_the_token_lets_in(browser: Browser, own_index: Path) -> None:
+    with serving(own_index, "--token", "correct horse") as entrance:
+        page = browser.new_page()
+        here, links = entrance.split("?")[0], [""]
+        page.route(
+            "http://elsewhere.example/",
+            lambda route: route.fulfill(content_type="text/html", body=f"<a href='{links[-1]}'>look</a>"),
+        )
+        for link in (entrance.replace("?", "?text=red&"), f"{here}?text=red&k=2"):
+            links.append(link)
+            page.goto("http://elsewhere.example/")
+            page.click("a")
+            expect(page.locator("#state")).to_contain_text("best first")
+            assert page.url.startswith(f"{here}?text=red")
+            assert "token" not in page.url
+            assert "again" not in page.url
         page.close()
 
 

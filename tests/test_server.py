@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -36,7 +37,7 @@ from cezsar.errors import BadIndex, IndexMissing, VideoLost
 from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.media import Media, Still, Wanted, opened, part
-from cezsar.server.queues import Queue
+from cezsar.server.queues import Busy, Queue
 from cezsar.settings import load
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder
@@ -86,6 +87,14 @@ def problem(answer: httpx.Response, status: int) -> str:
     assert said["status"] == status
     assert "\n" not in said["detail"]
     return str(said["detail"])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    patience = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < patience
+        time.sleep(0.005)
 
 
 def test_a_search_answers_what_the_library_answers(folder: Path, client: httpx.Client) -> None:
@@ -249,7 +258,7 @@ def test_a_file_that_browsers_play_is_sent_as_it_is(folder: Path, client: httpx.
 
 
 @pytest.mark.parametrize(
-    "asked", ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=1-2,", "bytes=5-1"]
+    "asked", ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=1-2,", "bytes=5-1", "bytes=0-1,9-5"]
 )
 def test_a_broken_range_is_told(client: httpx.Client, ids: dict[str, int], asked: str) -> None:
     answer = client.get(f"/api/v1/videos/{ids['red.mp4']}/stream", headers={"range": asked})
@@ -263,10 +272,18 @@ def test_a_range_past_the_end_is_told(client: httpx.Client, ids: dict[str, int])
         assert answer.headers["content-range"].startswith("bytes */")
 
 
-def test_of_several_ranges_the_whole_file_is_sent(folder: Path, client: httpx.Client, ids: dict[str, int]) -> None:
+def test_of_several_ranges_or_other_units_the_whole_file_is_sent_and_of_one_range_a_range(
+    folder: Path, client: httpx.Client, ids: dict[str, int]
+) -> None:
     place = f"/api/v1/videos/{ids['red.mp4']}/stream"
-    answer = client.get(place, headers={"range": "bytes=0-1,99999999-"})
-    assert (answer.status_code, answer.content) == (200, (folder / "videos" / "red.mp4").read_bytes())
+    data = (folder / "videos" / "red.mp4").read_bytes()
+    for asked in ("bytes=0-1,99999999-", "bytes=0-1,  4-5", "lines=1-2"):
+        answer = client.get(place, headers={"range": asked})
+        assert (answer.status_code, answer.content) == (200, data)
+    for asked in ("bytes=0-", f"bytes=0-{len(data) - 1}", "bytes=-999999999", "Bytes=0-"):
+        answer = client.get(place, headers={"range": asked})
+        assert (answer.status_code, answer.content) == (206, data)
+        assert answer.headers["content-range"] == f"bytes 0-{len(data) - 1}/{len(data)}"
 
 
 def test_what_a_browser_has_is_asked_for_and_not_sent_again(client: httpx.Client, ids: dict[str, int]) -> None:
@@ -574,13 +591,16 @@ def test_a_person_is_asked_for_the_token(own: Path) -> None:
     with serving(own / "index", "--token", "correct horse") as entrance:
         address = entrance.split("?")[0]
         person = {"accept": "text/html,*/*"}
-        page = ask(address, '/?text="><script>&not=a%26b', headers=person)
+        first = ask(address, '/?text="><script>&not=a%26b', headers=person)
+        assert (first.status_code, "<script>" in first.text) == (401, False)
+        assert "text=%22%3E%3Cscript%3E&amp;not=a%26b&amp;again=1" in first.text
+        page = ask(address, '/?text="><script>&not=a%26b&again=1', headers=person)
         assert (page.status_code, page.headers["content-type"]) == (401, "text/html; charset=utf-8")
         assert "asks for its token" in page.text
         assert "<script>" not in page.text
         assert '<input type="hidden" name="text" value="&quot;&gt;&lt;script&gt;">' in page.text
         assert '<input type="hidden" name="not" value="a&amp;b">' in page.text
-        wrong = ask(address, "/?token=wrong", headers=person)
+        wrong = ask(address, "/?token=wrong&again=1", headers=person)
         assert "That is not the token." in wrong.text
         assert "wrong" not in wrong.text
         assert ask(address, "/style.css").status_code == 200
@@ -676,8 +696,7 @@ def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
             target=lambda: answers.append(ask(address, f"/api/v1/videos/{hit['video_id']}/stream?start_s=0&end_s=20"))
         )
         asking.start()
-        while "progress 2.0" not in ask(address, "/api/v1/metrics").text:
-            time.sleep(0.01)
+        until(lambda: "progress 2.0" in ask(address, "/api/v1/metrics").text)
         process.send_signal(signal.SIGTERM)
         asking.join(60)
         assert process.wait(60) == 0
@@ -703,11 +722,9 @@ def test_texts_that_wait_together_are_encoded_together() -> None:
     together = _Together(Slow())
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(together.encode_texts, ["red"])
-        while not Slow.calls:
-            time.sleep(0.001)
+        until(lambda: bool(Slow.calls))
         rest = [pool.submit(together.encode_texts, texts) for texts in (["blue"], ["green", "red"], ["bad"])]
-        while len(together._asked) < 3:
-            time.sleep(0.001)
+        until(lambda: len(together._asked) == 3)
         Slow.gate.set()
         toy = Toy()
         assert (first.result() == toy.encode_texts(["red"])).all()
@@ -802,8 +819,7 @@ def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> 
     folder = own / "index" / "media"
     with Media(own / "index") as media, ThreadPoolExecutor(1) as pool:
         making = pool.submit(media.make, video, part(video, 0, 100, at_full_size=True), lambda: True)
-        while not list(folder.glob(".drafts-*/*/.*")):
-            time.sleep(0.01)
+        until(lambda: bool(list(folder.glob(".drafts-*/*/.*"))))
         media.interrupt()
         with pytest.raises(BadIndex, match="stopping"):
             making.result(60)
@@ -861,6 +877,7 @@ def test_a_link_that_comes_and_goes_shows_nothing_of_what_lies_outside(own: Path
     try:
         while min(outcomes["shown"], outcomes["refused"]) < 20:
             outcomes[look()] += 1
+            assert outcomes.total() < 100_000
     finally:
         stop.set()
         swapping.join()
@@ -924,6 +941,56 @@ def test_what_several_ask_for_at_once_is_done_once() -> None:
 
     asyncio.run(asked())
     assert done == [1, 1]
+
+
+def test_what_has_begun_is_waited_for_by_those_who_ask_after_its_first_asker_has_gone() -> None:
+    done: list[int] = []
+    gate, began = threading.Event(), threading.Event()
+
+    def work() -> int:
+        began.set()
+        assert gate.wait(30)
+        done.append(1)
+        return 5
+
+    async def asked() -> None:
+        queue = Queue(2, 10, "test")
+        gone = asyncio.create_task(queue.once("key", work, Client(has_gone=True)))  # type: ignore[arg-type]
+        with pytest.raises(ClientDisconnect):
+            await gone
+        assert began.is_set()
+        later = asyncio.create_task(queue.once("key", work, Client()))  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        gate.set()
+        assert await later == 5
+        queue.close()
+
+    asyncio.run(asked())
+    assert done == [1]
+
+
+def test_what_goes_wrong_is_told_to_all_who_wait_and_to_nobody_else() -> None:
+    def work() -> int:
+        raise VideoLost("it has gone")
+
+    async def asked() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        queue = Queue(1, 3, "test")
+        askers = [queue.once("key", work, Client()) for _ in range(3)]  # type: ignore[arg-type]
+        outcomes = await asyncio.gather(*askers, return_exceptions=True)
+        assert [str(one) for one in outcomes] == ["it has gone"] * 3
+        waiting = [asyncio.create_task(queue.run(lambda: time.sleep(0.2))) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Busy):
+            await queue.once("key", work, Client())  # type: ignore[arg-type]
+        await asyncio.gather(*waiting)
+        queue.close()
+        del askers, outcomes
+        gc.collect()
+        assert told == []
+
+    asyncio.run(asked())
 
 
 def test_what_nobody_waits_for_any_more_is_not_begun() -> None:

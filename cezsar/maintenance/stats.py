@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cezsar import catalog
@@ -14,6 +15,10 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
     """What an open catalog, the one that serves the folder index, holds and which encoder made it."""
     with store.read() as session:
         counts, roots = catalog.counts(session), catalog.roots(session)
+    num_bytes = 0
+    for file in store.directory.iterdir():
+        with suppress(FileNotFoundError):  # a writer's, which has ended
+            num_bytes += file.stat().st_size if file.is_file() else 0
     return IndexStats(
         index,
         store.info.encoder,
@@ -22,7 +27,7 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
         counts.hidden_videos,
         counts.segments,
         counts.duration_s,
-        sum(file.stat().st_size for file in store.directory.iterdir() if file.is_file()),
+        num_bytes,
         catalog.REVISION,
         cache_state(store),
         tuple(Path(os.fsdecode(root)) for root in roots),

@@ -203,7 +203,7 @@ async def stream(
         file = await _off_the_loop(request, lambda: opened(found))
         status = os.fstat(file.fileno())
         tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-        return sent(request, file, kind, tag=tag)
+        return sent(request, file, kind, tag=tag, download=readable(_path_of(found).name) if download else None)
     wanted = part(found, start_s, end_s, at_full_size=download)
     file, tag = await _made(request, found, wanted)
     stretch = wanted.segment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from cezsar.server.media import Media
 from cezsar.server.queues import Busy, Queue
 
 _PAGE = Path(__file__).with_name("page")
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_WAITING = 256
 
 
@@ -42,6 +42,7 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
         app.state.probes = Queue(1, most_waiting, "probe")  # so that no play button waits for somebody's transcoding
         app.state.health = Queue(1, most_waiting, "health")  # nor who asks whether it lives for somebody's search
         yield
+        media.interrupt()
         for queue in (app.state.searches, app.state.decodings, app.state.probes, app.state.health):
             queue.close()
 
@@ -74,7 +75,7 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
 
 
 def _add_file(app: FastAPI, address: str, path: Path) -> None:
-    content, media_type = path.read_bytes(), mimetypes.guess_type(path.name)[0]
+    content, media_type = path.read_bytes(), _TYPES[path.suffix]
 
     async def send() -> Response:
         return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
@@ -92,7 +93,8 @@ def _answer_errors(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+        parts = [str(part) for part in first["loc"] if part not in ("query", "path", "body")]
+        place = ".".join(part for part in parts if "[" not in part)  # what pydantic calls its own alternatives
         return problems.problem(422, f"{place or 'the body'}: {first['msg']}")
 
     async def known(_: Request, error: Exception) -> Response:

@@ -16,48 +16,53 @@ from cezsar.server.problems import problem
 
 _BLOCK = 1 << 18  # bytes that are read at once
 _ONE = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
-_RANGES = re.compile(rf"bytes={_ONE}(?:, ?{_ONE}){{0,99}}")
+_RANGES = re.compile(rf"{_ONE}(?:[ \t]*,[ \t]*{_ONE}){{0,99}}")
 
 
 def sent(request: Request, file: BinaryIO, media_type: str, *, tag: str, download: str | None = None) -> Response:
     """The answer that sends a file, which it closes; tag names its content, download what to keep it as.
 
-    One range is sent as a range; of several ones, as the standard allows, the whole file. Others' caches never keep it,
-    and a browser asks each time whether what it has is still that file's: ids of one index mean nothing in another.
+    One range is sent as a range; several ones, and other units than bytes, are ignored, as the standard allows. Others'
+    caches never keep it, and a browser asks each time whether what it has is still that file's: ids of one index mean
+    nothing in another.
     """
     size = os.fstat(file.fileno()).st_size
     etag = f'"{tag}"'
     headers = {"accept-ranges": "bytes", "cache-control": "private, no-cache", "etag": etag}
     if download is not None:
         headers["content-disposition"] = f"attachment; filename*=UTF-8''{quote(download, safe='')}"
-    if etag in request.headers.get("if-none-match", ""):
+    had = request.headers.get("if-none-match", "")
+    if etag in had or had.strip() == "*":
         return _Sent(file, range(0), 304, headers)
     asked = request.headers.get("range")
-    if asked is None or request.headers.get("if-range", etag) != etag:
-        return _Sent(file, range(size), 200, headers, media_type)
-    stretch = _stretch(asked, size)
-    if stretch is None:
+    try:
+        stretch = None if asked is None else _stretch(asked, size)
+    except ValueError:
         file.close()
         return problem(400, "The Range header cannot be read: it is like bytes=0-999.")
+    if stretch is None or request.headers.get("if-range", etag) != etag:
+        return _Sent(file, range(size), 200, headers, media_type)
     if not stretch:
         file.close()
         whole = {"content-range": f"bytes */{size}"}
         return problem(416, f"The file ends at {size:,} bytes: there is nothing in that range.", whole)
-    if len(stretch) == size:
-        return _Sent(file, stretch, 200, headers, media_type)
     headers["content-range"] = f"bytes {stretch.start}-{stretch.stop - 1}/{size}"
     return _Sent(file, stretch, 206, headers, media_type)
 
 
 def _stretch(asked: str, size: int) -> range | None:
-    """The bytes that a Range header asks for, none of them where there are none; None where it cannot be read."""
-    if not _RANGES.fullmatch(asked):
+    """The bytes that a Range header asks for, none where there are none; None where it is to be ignored.
+
+    Raises ValueError where it cannot be read.
+    """
+    unit, is_said, ranges = asked.partition("=")
+    if is_said and unit.strip().lower() != "bytes":
         return None
-    found: list[tuple[str, str]] = re.findall(r"(\d*)-(\d*)", asked)
-    if any(start and end and int(start) > int(end) for start, end in found):
-        return None
+    found: list[tuple[str, str]] = re.findall(r"(\d*)-(\d*)", ranges)
+    if not _RANGES.fullmatch(ranges.strip()) or any(start and end and int(start) > int(end) for start, end in found):
+        raise ValueError("no ranges")
     if len(found) > 1:
-        return range(size)
+        return None
     ((start, end),) = found
     if not start:
         return range(max(0, size - int(end)), size)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hmac
-import html
 import ipaddress
 import secrets
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cezsar.server import entrance
 from cezsar.server.problems import problem
 
 MOST_BYTES = 1 << 20  # of a request's body
 _LONGEST_QUERY = 16_384  # bytes of an address after its question mark
-_COOKIE = "cezsar_token"
-_ENTRANCE = Path(__file__).with_name("page") / "entrance.html"
 _OPEN = ("/api/v1/health", "/style.css", "/icon.svg")  # which say nothing of the index's content
 HEADERS = {  # of every answer
     "content-security-policy": (
@@ -152,29 +149,21 @@ class Guard:
             return problem(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
         if scope["path"] in _OPEN:
             return None
-        given = dict(parse_qsl(query.decode("ascii", "replace"))).get("token", "")
-        if self._access.is_token(given) and scope["method"] == "GET":
-            return self._welcome(scope, query)
-        if self._access.admits(headers, _cookie(scope)):
-            return None
-        if "text/html" in headers.get("accept", ""):
-            return _entrance(query)
+        asked = parse_qsl(query.decode("ascii", "replace"))
+        is_person = "text/html" in headers.get("accept", "")
+        token = dict(asked).get("token", "")
+        if scope["method"] == "GET" and self._access.is_token(token):
+            return entrance.welcome(scope, asked, token, is_person=is_person)
+        if self._access.admits(headers, entrance.cookie_name(scope)):
+            return entrance.tidied(scope, asked) if is_person else None
+        if is_person:
+            return entrance.refused(scope, asked)
         return problem(
             401,
             "This server asks for its token: open it by the address that it printed, or send "
             "Authorization: Bearer TOKEN.",
             {"www-authenticate": "Bearer"},
         )
-
-    def _welcome(self, scope: Scope, query: bytes) -> Response:
-        """To the same address without the token, which is kept in a cookie from now on."""
-        rest = _without_token(query)
-        path = "/" + scope["path"].lstrip("/")  # two slashes would name another server
-        answer = RedirectResponse(path + ("?" + urlencode(rest) if rest else ""), status_code=303)
-        assert self._access.token is not None
-        answer.set_cookie(_cookie(scope), self._access.token, httponly=True, samesite="strict", path="/")
-        answer.headers["cache-control"] = "no-store"
-        return answer
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -198,23 +187,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _cookie(scope: Scope) -> str:
-    """The cookie's name: browsers share cookies between the ports of a host."""
-    return f"{_COOKIE}_{scope['server'][1]}"
-
-
-def _without_token(query: bytes) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in parse_qsl(query.decode("ascii", "replace")) if name != "token"]
-
-
-def _entrance(query: bytes) -> Response:
-    """The page that asks a person for the token, and then leads to what was asked for."""
-    kept = "".join(
-        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
-        for name, value in _without_token(query)
-    )
-    told = "That is not the token." if b"token=" in query else "This server asks for its token."
-    page = _ENTRANCE.read_text(encoding="utf-8").replace("<!-- told -->", told).replace("<!-- kept -->", kept)
-    return HTMLResponse(page, 401, {"www-authenticate": "Bearer", "cache-control": "no-store"})

@@ -155,6 +155,8 @@ class Media:
             self._drafts.mkdir(parents=True, exist_ok=True)  # somebody may have tidied up
             with _one_of(self._decoders) as decoder, tempfile.TemporaryDirectory(dir=self._drafts) as room:
                 draft = Path(room) / wanted.name
+                if self._is_over:
+                    raise BadIndex("The server is stopping.")
                 try:
                     wanted.make(decoder, source, draft, _identity(status))
                 except VideoError:
@@ -168,7 +170,8 @@ class Media:
         except OSError as error:
             raise BadIndex(f"Nothing can be kept in {self._folder} ({error.strerror}).") from None
         if not is_there():
-            place.unlink(missing_ok=True)
+            with suppress(OSError):
+                place.unlink()
             raise VideoLost("The video has been removed meanwhile.")
         self._count(place, num_bytes)
 

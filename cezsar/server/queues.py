@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,50 +19,73 @@ class Busy(Exception):
     """As much is waiting as may wait: ask again in a second."""
 
 
+@dataclass(eq=False, slots=True)
+class _Job:
+    """Something that is to be done, how many wait for it, and whether a thread is at it."""
+
+    task: asyncio.Task[Any] | None = None
+    num_askers: int = 0
+    has_begun: bool = False
+
+
 class Queue:
-    """Work done by threads, so much at once; raises Busy where more than most would wait for it, or be done."""
+    """Work done by threads, so much at once; raises Busy where more than most would wait for it, or be done.
+
+    What it keeps is known to the event loop alone.
+    """
 
     def __init__(self, threads: int, most: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._turn = asyncio.Semaphore(threads)
         self._most = most
-        self._waiting = 0  # or being done; all of these are known to the event loop alone
-        self._jobs: dict[Hashable, asyncio.Task[Any]] = {}
-        self._askers: dict[Hashable, int] = {}
+        self._waiting = 0  # or being done
+        self._jobs: dict[Hashable, _Job] = {}
 
     async def run(self, work: Callable[[], T]) -> T:
         """What work gives, or raises; the event loop goes on meanwhile."""
-        if self._waiting >= self._most:
-            raise Busy
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._waiting -= 1
+        return await self._do(_Job(), work)
 
     async def once(self, key: Hashable, work: Callable[[], T], request: Request) -> T:
-        """As run; who asks for what is being done already waits for that, and what nobody waits for any more is left.
+        """As run; who asks for what waits or is done already waits for that, and what nobody waits for is not begun.
 
         Raises ClientDisconnect where this client went away.
         """
         job = self._jobs.get(key)
         if job is None:
-            job = self._jobs[key] = asyncio.create_task(self.run(work))
-            job.add_done_callback(lambda _: self._jobs.pop(key))
-        self._askers[key] = self._askers.get(key, 0) + 1
+            job = self._jobs[key] = _Job()
+            job.task = asyncio.create_task(self._do(job, work))
+            job.task.add_done_callback(lambda task: self._forget(key, job, task))
+        assert job.task is not None
+        job.num_askers += 1
         try:
-            while not (await asyncio.wait({job}, timeout=_LOOK_S))[0]:
+            while not (await asyncio.wait({job.task}, timeout=_LOOK_S))[0]:
                 if await request.is_disconnected():
                     raise ClientDisconnect
-            found: T = job.result()
+            found: T = job.task.result()
             return found
         finally:
-            self._askers[key] -= 1
-            if self._askers[key] == 0:
-                del self._askers[key]
-                job.cancel()
+            job.num_askers -= 1
+            if job.num_askers == 0 and not job.has_begun:
+                job.task.cancel()
+                self._forget(key, job, job.task)
 
     def close(self) -> None:
         """Finish what is being done, and drop the rest."""
         self._pool.shutdown(cancel_futures=True)
+
+    async def _do(self, job: _Job, work: Callable[[], T]) -> T:
+        if self._waiting >= self._most:
+            raise Busy
+        self._waiting += 1
+        try:
+            async with self._turn:
+                job.has_begun = True
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+    def _forget(self, key: Hashable, job: _Job, task: asyncio.Task[Any]) -> None:
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
+        if task.done() and not task.cancelled():
+            task.exception()  # it was told to all who waited

@@ -15,12 +15,15 @@ const mostHits = 1000;
 const manyVideos = 8; // that are classified at once
 const longestExport = 120; // seconds
 const longestPart = 12; // seconds of what is made for playing, so that it begins soon
+const preparing = "Making it playable.";
 const mostBlocks = 300; // of a timeline: a point or so each
 let asking = null; // what is being asked for; a newer question ends it
 let shown = []; // the hits
 let shownFor = null; // the question that they answer
+let example = null; // the segment that they are like
+let outcome = ""; // what there is to say of them
 let playing = null; // what ends the one video that plays
-let example = null; // the segment that hits are to be like
+let address = null; // what was read last
 const about = fetch(`${api}/stats`).then(told).catch(() => null); // the index; where there is none, a search says so
 
 // What the address bar holds is what is asked
@@ -45,19 +48,26 @@ function go(changes) {
   const next = asked();
   for (const [name, value] of Object.entries(changes)) {
     if (value) next.set(name, value); else next.delete(name);
+    if (fields.includes(name)) form.elements[name].value = value;
   }
-  const address = next.toString();
-  if (address !== asked().toString()) history.pushState(null, "", address ? `?${address}` : location.pathname);
+  const search = next.toString();
+  if (search !== asked().toString()) history.pushState(null, "", search ? `?${search}` : location.pathname);
+  read();
+}
+
+function come() {
+  // from elsewhere, back or forward: what is typed and not yet asked goes
+  if (location.search === address) return; // only to another place of this page
+  for (const name of fields) form.elements[name].value = asked().get(name) || "";
+  if (fields.slice(1).some((name) => asked().get(name))) document.getElementById("filters").open = true;
+  labels.value = asked().get("labels") || "";
   read();
 }
 
 async function read() {
-  for (const name of fields) form.elements[name].value = asked().get(name) || "";
-  if (fields.slice(1).some((name) => asked().get(name))) document.getElementById("filters").open = true;
-  const like = document.getElementById("like");
-  like.hidden = !asked().get("like");
-  like.querySelector("span").textContent = `segment ${asked().get("like")}`;
-  labels.value = asked().get("labels") || "";
+  address = location.search;
+  document.title = asked().get("text") ? `${asked().get("text")} - CEZSAR` : "CEZSAR";
+  sayExample();
   asking?.abort();
   const mine = asking = new AbortController();
   try {
@@ -76,6 +86,14 @@ function say(text, isBad) {
   state.className = isBad ? "bad" : "";
 }
 
+function sayExample() {
+  const like = document.getElementById("like");
+  const id = asked().get("like");
+  like.hidden = !id;
+  const isKnown = example && String(example.segment_id) === id;
+  like.querySelector("span").textContent = isKnown ? `${named(example)}, ${range(example)}` : `segment ${id}`;
+}
+
 function words(error) {
   return error instanceof TypeError ? "The server cannot be reached: is `cezsar serve` still running?" : error.message;
 }
@@ -87,16 +105,17 @@ async function told(answer) {
 async function sound(answer) {
   if (answer.ok) return answer;
   const document = await answer.json().catch(() => ({}));
-  if (answer.status === 401) throw new Error("The server asks for its token again: load this page anew.");
-  if (answer.status === 429) throw new Error("The server has too much to do: try again in a moment.");
-  throw new Error(document.detail || `The server answered ${answer.status}.`);
+  const words = {
+    401: "The server asks for its token again: load this page anew.",
+    429: "The server has too much to do: try again in a moment.",
+  }[answer.status] || document.detail || `The server answered ${answer.status}.`;
+  throw Object.assign(new Error(words), { status: answer.status });
 }
 
 async function search(signal) {
   const query = question();
-  document.title = query.get("text") ? `${query.get("text")} - CEZSAR` : "CEZSAR";
   if (!query.get("text") && !query.get("like")) {
-    show([], query);
+    show([], query, null);
     say("Say in a few words what should be seen.");
     const held = await about;
     if (signal.aborted || !held) return;
@@ -107,32 +126,34 @@ async function search(signal) {
   cards.setAttribute("aria-busy", "true");
   say("Searching.");
   try {
-    example = query.get("like") && await told(await fetch(`${api}/segments/${query.get("like")}`, { signal }));
-    if (example) document.querySelector("#like span").textContent = `${named(example)}, ${range(example)}`;
+    const like = query.get("like") && await told(await fetch(`${api}/segments/${query.get("like")}`, { signal }));
     const found = await told(await fetch(`${api}/search?${query}`, { signal }));
-    show(found.hits, query);
+    show(found.hits, query, like);
   } catch (error) {
-    if (!signal.aborted) show([], null);
+    if (!signal.aborted) show([], null, null);
     throw error;
   }
-  say(outcome());
+  say(outcome = summary(0));
 }
 
-function outcome() {
+function summary(numClassified) {
   if (!shown.length) return "No moment matches: loosen the filters, or say it in other words.";
-  const both = example && question().get("text") ? ", by the text and by what they are to be like" : "";
-  return `${counted(shown.length, "moment")}, best first${both}.`;
+  const both = example && asked().get("text") ? ", by the text and by what they are to be like" : "";
+  const also = numClassified ? ` ${counted(numClassified, "video")} classified.` : "";
+  return `${counted(shown.length, "moment")}, best first${both}.${also}`;
 }
 
 function counted(count, name) {
   return `${count} ${name}${count === 1 ? "" : "s"}`;
 }
 
-function show(hits, query) {
+function show(hits, query, like) {
   const isMore = query && shownFor && stem(shownFor) === stem(query);
   const kept = document.activeElement;
   playing?.();
   shown = hits;
+  example = like;
+  sayExample();
   shownFor = query && query.toString();
   cards.replaceChildren(...hits.map(card));
   classify.hidden = document.getElementById("command").hidden = hits.length === 0;
@@ -252,14 +273,15 @@ async function keep(event, file, name) {
 }
 
 async function copy(button, text) {
-  const before = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
   } catch {
     prompt("Copy this:", text);
+    return;
   }
-  setTimeout(() => { button.textContent = before; }, 1500);
+  button.dataset.words ??= button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = button.dataset.words; }, 1500);
 }
 
 async function commanded() {
@@ -287,6 +309,7 @@ async function play(made, part) {
   const player = element("video");
   const ends = playing = () => {
     playing = null;
+    if (state.textContent === preparing) say(outcome);
     const hadFocus = room.contains(document.activeElement);
     player.removeAttribute("src");
     player.load();
@@ -298,9 +321,8 @@ async function play(made, part) {
     if (playing !== ends) return; // another one began meanwhile
     player.controls = player.muted = player.playsInline = true;
     player.setAttribute("aria-label", `${made.querySelector("h2").textContent}, ${range(part)}; Escape ends it`);
-    const before = state.textContent;
-    if (!video.media_type) say("Making it playable.");
-    player.addEventListener("playing", () => { if (state.textContent === "Making it playable.") say(before); });
+    if (!video.media_type) say(preparing);
+    player.addEventListener("playing", () => { if (state.textContent === preparing) say(outcome); });
     (video.media_type ? loop : loopOfParts)(player, video.video_id, part);
     player.addEventListener("error", () => {
       if (!player.hasAttribute("src")) return;
@@ -345,31 +367,48 @@ function loopOfParts(player, id, part) {
 // Classifying what is shown: a bar a label, and a timeline of what each part of the video shows
 
 async function tell(signal) {
-  const names = [...new Set(labels.value.split(",").map((one) => one.trim()).filter(Boolean))];
+  const typed = asked().get("labels") || "";
+  const names = [...new Set(typed.split(",").map((one) => one.trim()).filter(Boolean))];
   for (const made of cards.children) made.querySelector(".classes").hidden = true;
   legend(names);
   if (!names.length) {
-    say(labels.value.trim() ? "Give some labels, with commas between them." : outcome(), labels.value.trim());
+    outcome = summary(0);
+    say(typed ? "Give some labels, with commas between them." : outcome, typed);
     return;
   }
   say("Classifying.");
   const ids = [...new Set(shown.map((hit) => hit.video_id))];
+  let count = 0;
   for (let index = 0; index < ids.length; index += manyVideos) {
-    const answer = await told(await fetch(`${api}/classify`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ labels: names, video_ids: ids.slice(index, index + manyVideos), k: 3, timeline: true }),
-      signal,
-    }));
-    const found = new Map(answer.videos.map((video) => [String(video.video_id), video]));
+    const videos = await classified(names, ids.slice(index, index + manyVideos), signal);
+    const found = new Map(videos.map((video) => [String(video.video_id), video]));
     for (const made of cards.children) {
       const video = found.get(made.dataset.video);
       if (!video) continue;
       made.querySelector(".classes").replaceChildren(...bars(video, names), ...timeline(made, video, names));
       made.querySelector(".classes").hidden = false;
     }
+    count += found.size;
   }
-  say(`${outcome()} ${counted(ids.length, "video")} classified.`);
+  say(outcome = summary(count));
+}
+
+async function classified(names, ids, signal) {
+  try {
+    const answer = await told(await fetch(`${api}/classify`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ labels: names, video_ids: ids, k: 3, timeline: true }),
+      signal,
+    }));
+    return answer.videos;
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    if (ids.length === 1) return []; // it has been removed meanwhile
+    const each = [];
+    for (const id of ids) each.push(...await classified(names, [id], signal));
+    return each;
+  }
 }
 
 function legend(names) {
@@ -466,5 +505,5 @@ classify.addEventListener("submit", (event) => {
 further.addEventListener("click", () => {
   go({ k: String(Math.min(mostHits, Number(question().get("k")) + fewHits)) });
 });
-addEventListener("popstate", read);
-read();
+addEventListener("popstate", come);
+come();
