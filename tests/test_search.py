@@ -640,6 +640,20 @@ def test_like_gives_what_the_segments_that_touch_a_range_show(
         assert searcher.like(path, Segment(start_s, end_s)) == pytest.approx(Toy().encode_texts([expected])[0])
 
 
+def test_like_just_one_segment_gives_that_one_and_none_that_overlaps_it(toy: Settings, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "video.mp4", [("red", 2.0), ("blue", 2.0)])
+    indexer.index([path], replace(toy, window_s=2.0, stride_s=1.0))
+    with Searcher(toy.index) as searcher:
+        with searcher.store.read() as session:
+            segments = catalog.parts(session, 1, after=0, limit=9)
+        assert [(part.start_s, part.end_s) for part in segments] == [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
+        for part in segments:
+            alone = searcher.like_segment(part.id)
+            assert np.array_equal(searcher.like(path, Segment(part.start_s, part.end_s)), alone)
+        around = searcher.like(path, Segment(2.0, 3.9))
+        assert not np.allclose(around, searcher.like_segment(segments[2].id), atol=1e-3)
+
+
 @pytest.mark.parametrize(("start_s", "end_s"), [(4.0, 5.0), (60.0, 70.0)])
 def test_a_range_beyond_the_end_is_refused(
     by_second: Callable[..., Path], toy: Settings, start_s: float, end_s: float

@@ -704,6 +704,31 @@ def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
     assert len(answers[0].content) == int(answers[0].headers["content-length"])
 
 
+def test_a_second_signal_waits_no_longer_and_says_so_to_who_asked(own: Path) -> None:
+    write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(1280, 720))
+    indexer.index([own / "videos"], load(environ={}, index=own / "index"))
+    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ThreadPoolExecutor(5) as pool,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().split()[-1]
+        number = ask(address, "/api/v1/search?text=blue").json()["hits"][0]["video_id"]
+        places = [f"/api/v1/videos/{number}/stream?start_s={start_s}&end_s=100&download=true" for start_s in range(5)]
+        asked = [pool.submit(ask, address, place) for place in places]
+        until(lambda: "progress 6.0" in ask(address, "/api/v1/metrics").text)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        for one in asked:
+            assert "stopping" in problem(one.result(60), 503)
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+    assert not list((own / "index" / "media").iterdir())
+
+
 # The rooms behind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -144,17 +145,21 @@ class _Measured:
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET", "cezsar.head": True}
         status = 500
+        has_begun = False
 
         async def sent(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
             await send(message)
 
         began = time.perf_counter()
         self._now.inc()
         try:
             await self._app(scope, receive, sent)
+        except asyncio.CancelledError:  # it was told to stop at once, or to wait no longer for this client
+            if not has_begun:
+                await problems.problem(503, "The server is stopping.")(scope, receive, sent)
         finally:
             self._now.dec()
             route = scope.get("route")
