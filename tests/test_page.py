@@ -391,6 +391,22 @@ def test_a_hostile_name_is_copied_so_that_no_terminal_obeys_it(page: Page) -> No
     assert [f"score {hit['score']:.3f}" for hit in hits] == page.locator("#cards .score").all_inner_texts()
 
 
+def test_a_name_that_is_not_utf8_is_copied_by_its_bytes(browser: Browser, tmp_path: Path) -> None:
+    name = b"caf\xe9 'n\\.mp4"
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / os.fsdecode(name), [("red", 2.0)], format="mp4")
+    indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
+    with serving(tmp_path / "index") as address:
+        page = browser.new_page(permissions=["clipboard-read", "clipboard-write"])
+        page.goto(f"{address}?text=red")
+        page.click(".copy-path")
+        expect(page.get_by_text("Copied")).to_be_visible()
+        script = f"printf %s {page.evaluate('navigator.clipboard.readText()')}"
+        echoed = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+        assert echoed.stdout == os.fsencode(tmp_path / "videos") + b"/" + name
+        page.close()
+
+
 def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index: Path) -> None:
     with serving(own_index, "--token", "correct horse") as entrance:
         page = browser.new_page()

@@ -1,11 +1,6 @@
-"use strict";
+// The API page: the OpenAPI description, to be read.
 
-function element(name, text, className) {
-  const made = document.createElement(name);
-  made.textContent = text ?? "";
-  if (className) made.className = className;
-  return made;
-}
+import { element, told } from "./talk.js";
 
 function prose(text) {
   const made = element("p");
@@ -46,9 +41,7 @@ function rows(operation, schemas) {
 async function show() {
   const state = document.getElementById("state");
   try {
-    const answer = await fetch("/api/v1/openapi.json");
-    const description = await answer.json();
-    if (!answer.ok) throw new Error(description.detail);
+    const description = await told("/openapi.json");
     for (const [path, methods] of Object.entries(description.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         const section = element("section");
