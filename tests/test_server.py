@@ -183,6 +183,8 @@ def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
     sentences = {"sky": ["blue"], "blood": ["red", "a red thing"]}
     (video,) = client.post("/api/v1/classify", json={**asked, "labels": sentences}).json()["videos"]
     assert video["predictions"][0]["label"] == "sky"
+    told = client.post("/api/v1/classify", json={**asked, "k": 6})
+    assert "at most 5" in problem(told, 400)
     many = {f"label {number}": ["red"] * 100 for number in range(21)}
     assert "Too many sentences" in problem(client.post("/api/v1/classify", json={**asked, "labels": many}), 400)
 

@@ -27,6 +27,7 @@ MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
 _MOST_SENTENCES = 2_000  # of all labels together
 _MOST_PREDICTIONS = 250_000  # in one answer
+_MOST_IN_TIMELINES = 5  # predictions of each segment
 
 
 class Problem(BaseModel):
@@ -117,6 +118,8 @@ async def classified(request: Request, question: Question) -> Response:
     """As `cezsar classify --json` answers, for videos of the index, in the order asked; each also has its video_id."""
     asked = question.labels
     labels = {label: (label,) if isinstance(asked, list) else tuple(asked[label]) for label in asked}
+    if question.timeline and question.k > _MOST_IN_TIMELINES:
+        raise QueryError(f"With a timeline k is at most {_MOST_IN_TIMELINES}.")
     if sum(map(len, labels.values())) > _MOST_SENTENCES:
         raise QueryError(f"Too many sentences: at most {_MOST_SENTENCES:,} for all labels together.")
 
@@ -190,7 +193,7 @@ async def stream(
     end_s: Annotated[
         float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where it ends, in seconds.")
     ] = None,
-    download: Annotated[bool, Query(description="Name it as a file to keep.")] = False,
+    download: Annotated[bool, Query(description="As a file to keep: with a name, and at full size.")] = False,
 ) -> Response:
     """With range requests. Without start_s and end_s the file itself, where browsers play it, or else its first part.
 
@@ -200,7 +203,8 @@ async def stream(
     found = await _video_of(request, video_id)
     is_whole = start_s is None and end_s is None
     if is_whole and (kind := await _type_of(request, found)) is not None:
-        file = await _off_the_loop(request, lambda: opened(found))
+        files: Queue = request.app.state.files
+        file = await files.run(lambda: opened(found))
         status = os.fstat(file.fileno())
         tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
         return sent(request, file, kind, tag=tag, download=readable(_path_of(found).name) if download else None)
@@ -226,7 +230,6 @@ async def segment(request: Request, segment_id: Id) -> Response:
 )
 async def thumbnail(request: Request, segment_id: Id) -> Response:
     """A JPEG picture, at most 480 pixels wide, of the frame that is most like the whole segment."""
-
     found, shown = await _segment_of(request, segment_id)
     time_s = found.best_s
     if time_s is None:  # it was indexed before frames were chosen
@@ -266,12 +269,8 @@ async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queu
         with engine.using() as searcher:
             return work(searcher)
 
-    return await _off_the_loop(request, with_searcher, queue)
-
-
-async def _off_the_loop(request: Request, work: Callable[[], T], queue: Queue | None = None) -> T:
     turns: Queue = queue or request.app.state.searches
-    return await turns.run(work)
+    return await turns.run(with_searcher)
 
 
 async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> tuple[BinaryIO, str]:
@@ -279,16 +278,17 @@ async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> tuple
     engine: Engine = request.app.state.engine
     media: Media = request.app.state.media
     decodings: Queue = request.app.state.decodings
+    files: Queue = request.app.state.files
 
     def is_there() -> bool:
         with engine.using() as searcher, searcher.store.read() as snapshot:
             now = catalog.video(snapshot, video.id)
         return now is not None and now.content_sha256 == video.content_sha256
 
-    kept = await _off_the_loop(request, lambda: media.kept(video, wanted))
+    kept = await files.run(lambda: media.kept(video, wanted))
     if kept is None:
         await decodings.once((video, wanted), lambda: media.make(video, wanted, is_there), request)
-        kept = await _off_the_loop(request, lambda: media.kept(video, wanted))
+        kept = await files.run(lambda: media.kept(video, wanted))
     if kept is None:
         raise HTTPException(503, "What was made has been deleted already: ask again.", {"retry-after": "1"})
     return kept

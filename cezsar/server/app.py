@@ -38,13 +38,22 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine, app.state.media = engine, media
-        app.state.searches = Queue(THREADS, most_waiting, "search")
-        app.state.decodings = Queue(DECODERS, most_waiting, "media")
-        app.state.probes = Queue(1, most_waiting, "probe")  # so that no play button waits for somebody's transcoding
-        app.state.health = Queue(1, most_waiting, "health")  # nor who asks whether it lives for somebody's search
+        # a slow drive keeps no search waiting, a transcoding no play button, a search no question whether it lives
+        queues = {
+            name: Queue(threads, most_waiting, name)
+            for name, threads in (
+                ("searches", THREADS),
+                ("files", THREADS),
+                ("decodings", DECODERS),
+                ("probes", 1),
+                ("health", 1),
+            )
+        }
+        for name, queue in queues.items():
+            setattr(app.state, name, queue)
         yield
         media.interrupt()
-        for queue in (app.state.searches, app.state.decodings, app.state.probes, app.state.health):
+        for queue in queues.values():
             queue.close()
 
     app = FastAPI(
