@@ -232,12 +232,12 @@ def opened(video: Video) -> BinaryIO:
     Raises VideoLost where it has gone, or is a link that leads out of the folder that was indexed, at this moment or
     before; VideoError where it is no file any more.
     """
-    named, root = video.file.absolute, os.path.realpath(video.file.root)
-    real = os.path.realpath(named)
-    if not is_under(real, root):
-        raise VideoLost("The video's file is a link out of the folder that was indexed: it is not shown.")
+    named = video.file.absolute
     file: BinaryIO | None = None
-    try:
+    try:  # each of these calls may meet another file than the one before
+        real = os.path.realpath(named)
+        if not is_under(real, os.path.realpath(video.file.root)):
+            raise VideoLost("The video's file is a link out of the folder that was indexed: it is not shown.")
         # a link or a FIFO that has just taken its place is neither followed nor waited for
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         file = open(os.fsdecode(real), "rb", opener=lambda path, _: os.open(path, flags))  # noqa: SIM115
