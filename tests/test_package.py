@@ -29,8 +29,11 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names: set[str]) -> None:
     revisions = {f"cezsar/migrations/versions/{path.name}" for path in (_ROOT / "migrations/versions").glob("*.py")}
+    page = {path.relative_to(_ROOT).as_posix() for path in (_ROOT / "cezsar" / "server" / "page").iterdir()}
+    assert len(page) > 8
     assert (
         revisions
+        | page
         | {
             "cezsar/migrations/env.py",
             "cezsar/migrations/script.py.mako",
@@ -38,9 +41,6 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/encoders/lite/config.json",
             "cezsar/encoders/lite/model.safetensors",
             "cezsar/py.typed",
-            "cezsar/server/page/index.html",
-            "cezsar/server/page/page.js",
-            "cezsar/server/page/style.css",
             "query/sentences/ucf101.json",
             "query/sentences/hmdb51.json",
             "query/sentences/kinetics400.json",
