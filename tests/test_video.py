@@ -621,7 +621,7 @@ def test_a_failing_drive_is_a_reason_and_no_crash(
         file.reads_left = num_reads
         return file
 
-    monkeypatch.setattr("cezsar.video.frames.open_regular", failing)
+    monkeypatch.setattr("cezsar.video.opening.open_regular", failing)
     with pytest.raises(VideoError, match="input/output error"), Video(path) as video:
         list(video.sample(fps=2.0, short_side=16, batch_size=8))
 

@@ -9,7 +9,8 @@ import av
 
 from cezsar.types import Segment
 from cezsar.video.cut import Codecs, appearing, cut
-from cezsar.video.frames import Video, opened, upright
+from cezsar.video.frames import Video, upright
+from cezsar.video.opening import opened
 
 _PIXELS = ("yuv420p", "yuvj420p")  # 8 bits, 4:2:0: what every browser decodes
 _PLAYED = {  # container: media type, picture, sound

@@ -18,7 +18,8 @@ from av.container import OutputContainer
 
 from cezsar.errors import VideoError
 from cezsar.types import Segment
-from cezsar.video.frames import Video, opened, reason, seek, upright
+from cezsar.video.frames import Video, seek, upright
+from cezsar.video.opening import opened, reason
 
 _CLOCK = Fraction(1, 90_000)  # the time base of what is encoded
 _SOUND_RATE = 48_000

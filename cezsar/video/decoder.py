@@ -21,7 +21,8 @@ import numpy as np
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video.browser import browser_part, media_type, still
-from cezsar.video.frames import FrameBatch, Video, only, open_regular
+from cezsar.video.frames import FrameBatch, Video
+from cezsar.video.opening import only, open_regular
 
 # the child takes over the parent's import path, so that no file of the current folder is imported in its place
 _START = "import sys; sys.path[:] = sys.argv[2:]; from cezsar.video.decoder import serve; serve(int(sys.argv[1]))"

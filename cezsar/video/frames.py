@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import stat
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 import av.error
@@ -27,16 +24,14 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from cezsar.errors import VideoError, VideoLost
+from cezsar.video.opening import opened, reason
 from cezsar.video.skipping import LONGEST_GAP_S, Skipper
 
 DECODER = f"PyAV {av.__version__}"  # another one may make more of a file
-# A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
-_OPTIONS = {"protocol_whitelist": "none"}
 _MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unless the frame itself says it lasts
 _LONGEST_FRAME_S = 6 * 3600.0  # that a frame may claim to last
 _MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
 _TICK = Fraction(1, av.time_base)  # of a container's own times
-_only: ContextVar[Sequence[int] | None] = ContextVar("_only", default=None)
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
 
 
@@ -191,48 +186,6 @@ class _Clock:
         return stamp_s - (self._start_s or 0.0)
 
 
-@contextmanager
-def only(identity: Sequence[int] | None) -> Iterator[None]:
-    """Meanwhile no other file than this one, by its device and inode, is opened, whatever its name leads to then."""
-    token = _only.set(identity)
-    try:
-        yield
-    finally:
-        _only.reset(token)
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file; never wait on a FIFO or a device. Raises VideoError."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError("not a regular file")
-        if status.st_size == 0:
-            raise VideoError("the file is empty")
-        file = path.open("rb", buffering=0)
-        now, wanted = os.fstat(file.fileno()), _only.get()
-        if wanted is not None and [now.st_dev, now.st_ino] != list(wanted):
-            file.close()
-            raise VideoLost("it is another file by now")
-        return file
-    except FileNotFoundError:
-        raise VideoLost("there is no such file") from None
-    except OSError as error:
-        raise VideoLost(reason(error)) from None
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """An open container. Raises VideoError where FFmpeg makes nothing of the file."""
-    with open_regular(path) as file:
-        try:
-            container = av.open(file, mode="r", options=_OPTIONS, metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError, OSError) as error:
-            raise VideoError(f"not a readable video ({reason(error)})") from None
-        with container:
-            yield container
-
-
 def seek(container: InputContainer, time_s: float) -> float | None:
     """Go to the key frame before a time; returns the time stamp of the file's start in seconds, None if it cannot."""
     origin_s = _seconds(container.start_time, _TICK) or 0.0
@@ -360,9 +313,3 @@ def _stack(batch: list[tuple[NDArray[np.uint8], float, int]]) -> FrameBatch:
 
 def _seconds(count: int | None, unit_s: Fraction | None) -> float | None:
     return None if count is None or unit_s is None else float(count * unit_s)
-
-
-def reason(error: BaseException) -> str:
-    """What the system says of an error, without the file's name."""
-    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text[:1].lower() + text[1:]
