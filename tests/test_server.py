@@ -794,16 +794,20 @@ def test_an_engine_without_an_index_says_so(tmp_path: Path) -> None:
         pass
 
 
-def red(own: Path) -> catalog.Video:
+def video_of(own: Path, number: int) -> catalog.Video:
     with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        return catalog.videos(snapshot)[0]
+        return catalog.videos(snapshot)[number]
+
+
+def red(own: Path) -> catalog.Video:
+    return video_of(own, 0)
 
 
 def made(media: Media, video: catalog.Video, wanted: Wanted) -> bytes:
     media.make(video, wanted, lambda: True)
     kept = media.kept(video, wanted)
     assert kept is not None
-    with kept[0] as file:
+    with kept.file as file:
         return file.read()
 
 
@@ -824,7 +828,7 @@ def test_what_is_open_is_read_to_its_end_though_it_is_deleted(own: Path) -> None
         kept = media.kept(video, Still(0.0))
         assert kept is not None
         shutil.rmtree(own / "index" / "media")
-        with kept[0] as file:
+        with kept.file as file:
             assert file.read() == whole
         assert media.kept(video, Still(0.0)) is None
         assert made(media, video, Still(0.0)) == whole
@@ -841,8 +845,7 @@ def test_nothing_is_kept_of_a_video_that_is_purged_meanwhile(own: Path) -> None:
 def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> None:
     write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(640, 480))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
-    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        video = catalog.videos(snapshot)[1]
+    video = video_of(own, 1)
     folder = own / "index" / "media"
     with Media(own / "index") as media, ThreadPoolExecutor(1) as pool:
         making = pool.submit(media.make, video, part(video, 0, 100, at_full_size=True), lambda: True)
@@ -923,8 +926,7 @@ def test_a_link_that_comes_and_goes_shows_nothing_of_what_lies_outside(own: Path
 def test_what_is_encoded_to_be_looked_at_is_made_smaller_and_what_is_kept_is_not(own: Path) -> None:
     write_video(own / "videos" / "wide.avi", [("blue", 1.0)], codec="mpeg4", size=(1920, 1080))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
-    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        video = catalog.videos(snapshot)[1]
+    video = video_of(own, 1)
     with Media(own / "index") as media:
         for at_full_size, size in ((False, (1280, 720)), (True, (1920, 1080))):
             data = made(media, video, part(video, 0, 1, at_full_size=at_full_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
@@ -18,7 +18,7 @@ from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 from cezsar.server.engine import Engine
 from cezsar.server.files import sent
-from cezsar.server.media import Media, Still, Wanted, opened, part
+from cezsar.server.media import Content, Media, Still, Wanted, part
 from cezsar.server.problems import MEDIA_TYPE
 from cezsar.server.queues import Queue
 from query import Filters, Searcher, classify_videos
@@ -162,7 +162,9 @@ async def video(request: Request, video_id: Id) -> Response:
     `end_s`.
     """
     found = await _video_of(request, video_id)
-    return JSONResponse({**_video(found), "media_type": await _type_of(request, found)})
+    media: Media = request.app.state.media
+    probes: Queue = request.app.state.probes
+    return JSONResponse({**_video(found), "media_type": await probes.run(lambda: media.media_type(found))})
 
 
 @router.get("/videos/{video_id}/segments", summary="The segments of a video")
@@ -201,18 +203,17 @@ async def stream(
     then with a short side of at most 720 pixels, unless it is downloaded.
     """
     found = await _video_of(request, video_id)
-    is_whole = start_s is None and end_s is None
-    if is_whole and (kind := await _type_of(request, found)) is not None:
-        files: Queue = request.app.state.files
-        file = await files.run(lambda: opened(found))
-        status = os.fstat(file.fileno())
-        tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-        return sent(request, file, kind, tag=tag, download=readable(_path_of(found).name) if download else None)
+    media: Media = request.app.state.media
+    probes: Queue = request.app.state.probes
+    path = _path_of(found)
+    if start_s is None and end_s is None:
+        whole = await probes.run(lambda: media.whole(found))
+        if whole is not None:
+            return sent(request, whole, download=readable(path.name) if download else None)
     wanted = part(found, start_s, end_s, at_full_size=download)
-    file, tag = await _made(request, found, wanted)
     stretch = wanted.segment
-    name = readable(f"{_path_of(found).stem}-{stretch.start_s:g}-{stretch.end_s:g}.mp4") if download else None
-    return sent(request, file, "video/mp4", tag=tag, download=name)
+    name = f"{path.stem}-{stretch.start_s:g}-{stretch.end_s:g}.mp4"
+    return sent(request, await _made(request, found, wanted), download=readable(name) if download else None)
 
 
 @router.get("/segments/{segment_id}", summary="A segment, and its video")
@@ -234,8 +235,7 @@ async def thumbnail(request: Request, segment_id: Id) -> Response:
     time_s = found.best_s
     if time_s is None:  # it was indexed before frames were chosen
         time_s = (found.start_s + min(found.end_s, shown.duration_s)) / 2
-    file, tag = await _made(request, shown, Still(time_s))
-    return sent(request, file, "image/jpeg", tag=tag)
+    return sent(request, await _made(request, shown, Still(time_s)))
 
 
 @router.get("/stats", summary="What the index holds and which encoder made it")
@@ -273,8 +273,8 @@ async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queu
     return await turns.run(with_searcher)
 
 
-async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> tuple[BinaryIO, str]:
-    """What is wanted of a video, open, and a name for its content; made where it has not been kept."""
+async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> Content:
+    """What is wanted of a video; made where it has not been kept."""
     engine: Engine = request.app.state.engine
     media: Media = request.app.state.media
     decodings: Queue = request.app.state.decodings
@@ -292,13 +292,6 @@ async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> tuple
     if kept is None:
         raise HTTPException(503, "What was made has been deleted already: ask again.", {"retry-after": "1"})
     return kept
-
-
-async def _type_of(request: Request, video: catalog.Video) -> str | None:
-    """What a browser plays of the file as it is; does not wait for decodings."""
-    media: Media = request.app.state.media
-    probes: Queue = request.app.state.probes
-    return await probes.run(lambda: media.media_type(video))
 
 
 async def _video_of(request: Request, video_id: int) -> catalog.Video:

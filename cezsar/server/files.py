@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from cezsar.server.media import Content
 from cezsar.server.problems import problem
 
 _BLOCK = 1 << 18  # bytes that are read at once
@@ -19,13 +20,14 @@ _ONE = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
 _RANGES = re.compile(rf"{_ONE}(?:[ \t]*,[ \t]*{_ONE}){{0,99}}")
 
 
-def sent(request: Request, file: BinaryIO, media_type: str, *, tag: str, download: str | None = None) -> Response:
-    """The answer that sends a file, which it closes; tag names its content, download what to keep it as.
+def sent(request: Request, content: Content, *, download: str | None = None) -> Response:
+    """The answer that sends a file, which it closes; download is the name to keep it by.
 
     One range is sent as a range; several ones, and other units than bytes, are ignored, as the standard allows. Others'
     caches never keep it, and a browser asks each time whether what it has is still that file's: ids of one index mean
     nothing in another.
     """
+    file, media_type, tag = content
     size = os.fstat(file.fileno()).st_size
     etag = f'"{tag}"'
     headers = {"accept-ranges": "bytes", "cache-control": "private, no-cache", "etag": etag}

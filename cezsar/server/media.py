@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from cezsar.catalog import Video, homes
 from cezsar.errors import BadIndex, QueryError, VideoError, VideoLost
@@ -33,11 +33,20 @@ _MAKING = Limits(stall_s=180, time_s=180, memory_gb=4)
 _OLD_S = 24 * 3600.0  # what was begun so long ago will not be ended
 
 
+class Content(NamedTuple):
+    """An open file, which can be read to its end whatever becomes of its name; tag names what it contains."""
+
+    file: BinaryIO
+    media_type: str
+    tag: str
+
+
 @dataclass(frozen=True, slots=True)
 class Still:
     """The frame that is shown at a time, as a JPEG file."""
 
     time_s: float
+    media_type = "image/jpeg"
 
     @property
     def name(self) -> str:
@@ -55,6 +64,7 @@ class Part:
 
     segment: Segment
     at_full_size: bool
+    media_type = "video/mp4"
 
     @property
     def name(self) -> str:
@@ -125,14 +135,22 @@ class Media:
     def media_type(self, video: Video) -> str | None:
         """As video.media_type: what a browser plays of the file as it is. Raises VideoError."""
         with opened(video) as file:
-            status = os.fstat(file.fileno())
-        return self._type_of(Path(file.name), _identity(status), status.st_size, status.st_mtime_ns)
+            return self._type(file)
 
-    def kept(self, video: Video, wanted: Wanted) -> tuple[BinaryIO, str] | None:
-        """What is wanted of a video, open, and a name for its content; None where it has to be made. Raises VideoError.
+    def whole(self, video: Video) -> Content | None:
+        """The file itself; None where not every browser should play it as it is. Raises VideoError."""
+        with ExitStack() as unless_sent:
+            file = unless_sent.enter_context(opened(video))
+            kind = self._type(file)
+            if kind is None:
+                return None
+            unless_sent.pop_all()
+        status = os.fstat(file.fileno())
+        tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
+        return Content(file, kind, tag)
 
-        Once open it can be read to its end, whatever becomes of its name.
-        """
+    def kept(self, video: Video, wanted: Wanted) -> Content | None:
+        """What is wanted of a video; None where it has to be made. Raises VideoError."""
         with opened(video) as file:
             place = self._place(video, wanted, os.fstat(file.fileno()))
         try:
@@ -141,7 +159,7 @@ class Media:
             return None
         with suppress(OSError):
             os.utime(place)  # it is the latest that was wanted
-        return found, place.stem
+        return Content(found, wanted.media_type, place.stem)
 
     def make(self, video: Video, wanted: Wanted, is_there: Callable[[], bool]) -> None:
         """Make what is wanted, and keep it; is_there says whether it is still to be shown then.
@@ -179,6 +197,10 @@ class Media:
         """Where something made of a video is kept: another file has another name."""
         key = repr((video.content_sha256, status.st_ino, status.st_size, status.st_mtime_ns, wanted.name)).encode()
         return self._folder / f"{hashlib.sha256(key).hexdigest()[:32]}{os.path.splitext(wanted.name)[1]}"
+
+    def _type(self, file: BinaryIO) -> str | None:
+        status = os.fstat(file.fileno())
+        return self._type_of(Path(file.name), _identity(status), status.st_size, status.st_mtime_ns)
 
     def _find_type(self, source: Path, identity: tuple[int, int], size: int, mtime_ns: int) -> str | None:
         with _one_of(self._probers) as decoder:

@@ -19,9 +19,8 @@ from cezsar.server.media import Media
 from cezsar.settings import Settings
 
 _PATIENCE_S = 10  # for what is in flight when it is told to stop
-_LONGEST_HEAD = (
-    1 << 18
-)  # bytes of a request before its body; the guard says what is wrong with those over its own limit
+# bytes of a request before its body; the guard says what is wrong with those over its own limit
+_LONGEST_HEAD = 1 << 18
 
 
 def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[list[str]], None]) -> None:

@@ -80,8 +80,8 @@ function timeline(made, video, names) {
     button.type = "button";
     button.tabIndex = index ? -1 : 0;
     button.style.flexGrow = String(block.until_s - block.start_s);
-    button.setAttribute("aria-label", `${block.label}, ${range(block)}`);
     button.title = `${block.label}, ${range(block)}`;
+    button.setAttribute("aria-label", button.title);
     button.addEventListener("click", () => play(made, block));
     const tells = () => { now.textContent = button.title; };
     button.addEventListener("focus", tells);

@@ -21,7 +21,12 @@ let shown = []; // the hits
 let shownFor = null; // the question that they answer
 let example = null; // the segment that they are like
 let address = null; // what was read last
-const about = told("/stats").catch(() => null); // the index; where there is none, a search says so
+let about = null; // the index
+
+function index() {
+  // what it holds, asked for once, after what is waited for; null where there is none, which a search says too
+  return about ??= told("/stats").catch(() => null);
+}
 
 function asked() {
   return new URLSearchParams(location.search);
@@ -72,6 +77,7 @@ async function read() {
     if (!mine.signal.aborted) complain(error.message);
   }
   if (asking === mine) cards.removeAttribute("aria-busy");
+  index();
 }
 
 function sayExample() {
@@ -88,7 +94,7 @@ async function search(signal) {
     show([], query, null);
     const hint = "Say in a few words what should be seen.";
     say(hint);
-    const held = await about;
+    const held = await index();
     if (signal.aborted || !held) return;
     say(held.videos ? `${hint} ${counted(held.videos, "video")}, ${clock(held.duration_s)} in all.`
       : "The index holds no video yet: `cezsar index PATH` adds some.");
@@ -155,7 +161,7 @@ async function commanded() {
   const query = question();
   const words = ["cezsar", "query", "--top-k", query.get("k")];
   const options = { "--not": query.getAll("not"), "--path": [query.get("path")], "--min-score": [query.get("min_score")],
-    "--per-video": [query.get("per_video")], "--index": [(await about)?.index] };
+    "--per-video": [query.get("per_video")], "--index": [(await index())?.index] };
   for (const [option, values] of Object.entries(options)) {
     for (const value of values) if (value) words.push(option, quoted(value));
   }

@@ -27,7 +27,7 @@ export async function play(made, part) {
     if (hadFocus) (from.isConnected ? from : still).focus();
   };
   try {
-    const video = await told(`/videos/${part.video_id ?? made.dataset.video}`);
+    const video = await told(`/videos/${made.dataset.video}`);
     if (playing !== ends) return; // another one began meanwhile
     player.controls = player.muted = player.playsInline = true;
     player.setAttribute("aria-label", `${made.querySelector("h2").textContent}, ${range(part)}; Escape ends it`);
