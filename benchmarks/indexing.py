@@ -18,9 +18,9 @@ from measuring import Row, ratios, seconds
 from numpy.typing import NDArray
 
 from cezsar.encoders.embedded import EfficientNet
+from cezsar.indexer.scan import EXTENSIONS
 from cezsar.types import Sampling
 from cezsar.video import Video
-from indexer.scan import EXTENSIONS
 
 _ROUNDS = 3
 _BATCH = 8

@@ -10,10 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import indexer
-from cezsar import metrics, settings
-from query import Filters, Searcher, classify, from_names
-from query.prompts import words
+from cezsar import indexer, metrics, settings
+from cezsar.query import Filters, Searcher, classify, from_names
+from cezsar.query.prompts import words
 
 
 def main(root: Path, model: str | None) -> None:

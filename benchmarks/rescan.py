@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from measuring import Row, ratios, turns
 
-import indexer
-from cezsar import catalog, maintenance
+from cezsar import catalog, indexer, maintenance
 from cezsar.encoders.toy import Toy
 from cezsar.settings import load
 from cezsar.types import Sampling, Segment

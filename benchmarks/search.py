@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 from measuring import Row, ratios, seconds, turns
 
-import query
-from cezsar import catalog, encoders, maintenance, vectors
+from cezsar import catalog, encoders, maintenance, query, vectors
 from cezsar.documents import query_document
 from cezsar.encoders.toy import Toy
+from cezsar.query import Filters, Searcher
 from cezsar.types import EncoderIdentity, Sampling, Segment, Vectors, unit
-from query import Filters, Searcher
 
 _DIMENSION = 256
 _EACH = 1_000  # segments of a video

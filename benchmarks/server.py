@@ -28,7 +28,7 @@ import indexing
 import numpy as np
 from measuring import Row, ratios, turns
 
-from query import Searcher
+from cezsar.query import Searcher
 
 _ROUNDS = 60
 _TEXTS = [

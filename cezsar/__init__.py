@@ -1,11 +1,15 @@
 """CEZSAR: search your own videos by what happens in them.
 
-`indexer.index` writes an index, `query.Searcher` and `query.classify` ask it. This package holds what both share.
+`cezsar.indexer.index` writes an index, `cezsar.query.Searcher` and `cezsar.query.classify` ask it; the folders indexer/
+and query/ of the checkout are installed under these names.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from cezsar.former import FormerNames
 
 if TYPE_CHECKING:
     from cezsar.errors import CezsarError
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["CezsarError", "Settings", "__version__", "load_settings"]
+
+sys.meta_path.append(FormerNames())
 
 
 def __getattr__(name: str) -> Any:

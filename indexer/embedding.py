@@ -21,9 +21,9 @@ from cezsar.catalog import Embedding, File
 from cezsar.digest import sha256
 from cezsar.encoders import Encoder
 from cezsar.errors import VideoError, VideoLost
+from cezsar.indexer import segments
 from cezsar.types import Limits, Sampling, Segment
 from cezsar.video import Decoder, FrameBatch, Video
-from indexer import segments
 
 _SEGMENTS_AT_ONCE = 32  # encoded together
 _FRAMES_AT_ONCE = 512  # of theirs

@@ -13,11 +13,11 @@ from typing import Protocol
 from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import Catalog, File
 from cezsar.errors import IndexMismatch, VideoError, VideoLost
+from cezsar.indexer import scan
+from cezsar.indexer.embedding import Embedded, embed_all
 from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.types import IndexReport, Sampling, Skipped
 from cezsar.video import DECODER
-from indexer import scan
-from indexer.embedding import Embedded, embed_all
 
 _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cache's tail has grown
 
@@ -155,7 +155,7 @@ def embed_and_commit(
                 if progress:
                     progress.skipped(path, file.size, str(result))
                 if not isinstance(result, VideoLost):
-                    failed.append(catalog.Failure(file.absolute, file.size, file.mtime_ns, DECODER, str(result)))
+                    failed.append(catalog.Failure.of(file, DECODER, str(result)))
             else:
                 store = store or stack.enter_context(catalog.create(settings.index, encoder.identity, sampling))
                 _commit(store, file, row, result)

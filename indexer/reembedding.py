@@ -11,10 +11,10 @@ from pathlib import Path
 from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import homes
 from cezsar.errors import BadIndex
+from cezsar.indexer import scan
+from cezsar.indexer.pipeline import Progress, embed_and_commit
 from cezsar.settings import Settings
 from cezsar.types import Skipped
-from indexer import scan
-from indexer.pipeline import Progress, embed_and_commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mappi
         except OSError as error:
             found.skipped.append(_unreadable(file.absolute, error))
             continue
-        now = File(file.root, file.path, status.st_size, status.st_mtime_ns)
+        now = File.of(file.root, file.path, status)
         _compare(now, known.get(file.absolute), failures.get(file.absolute), found, unknown)
     found.embed += [(file, None) for file in unknown]
     return found
@@ -123,7 +123,7 @@ def _files(
             folder = above
             root = max((root for root in roots if is_under(folder, root)), key=len, default=base)
             length = len(below(root, b""))
-        yield absolute, File(root, absolute[length:], status.st_size, status.st_mtime_ns)
+        yield absolute, File.of(root, absolute[length:], status)
 
 
 def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:

@@ -15,8 +15,8 @@ from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder
 from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import matches, spellings
+from cezsar.query.prompts import valid
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
-from query.prompts import valid
 
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from cezsar import catalog
 from cezsar.errors import QueryError, SettingsError
 from cezsar.paths import is_under, spellings
+from cezsar.query.prompts import Labels
+from cezsar.query.search import Searcher
 from cezsar.types import Prediction, SegmentPredictions, Vectors, VideoPredictions, unit
-from query.prompts import Labels
-from query.search import Searcher
 
 
 def classify(

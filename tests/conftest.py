@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 from make_videos import COLOURS, write_video
 
-import indexer
+from cezsar import indexer
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 

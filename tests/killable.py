@@ -115,7 +115,7 @@ def plant(bug: str) -> None:
     """Put a bug in."""
     from cezsar import catalog, maintenance
     from cezsar.catalog import writing
-    from indexer import pipeline
+    from cezsar.indexer import pipeline
 
     def split_commit(store: Any, file: Any, row: Any, result: Any) -> None:
         """A video's row first, its segments in a transaction of their own."""

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from cezsar import catalog, maintenance, vectors
 from cezsar.cli import cli
 from cezsar.encoders.toy import Toy
+from cezsar.query import Filters, Searcher
 from cezsar.types import EncoderIdentity, Ids, Sampling, Scores, Segment, Vectors, unit
 from cezsar.vectors.approximate import Approximate
-from query import Filters, Searcher
 
 DIMENSION = 8
 COUNT = 6_000

@@ -16,14 +16,14 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_acc
 
 from cezsar import metrics
 from cezsar.errors import BenchmarkError
+from cezsar.query.benchmark.datasets import Dataset, lists, official_classes, read, ucf101_names
+from cezsar.query.benchmark.protocols import Protocol, plan
+from cezsar.query.benchmark.receipt import compare
+from cezsar.query.benchmark.retrieval import read_moments
+from cezsar.query.benchmark.scoring import both_ways, class_scores, corrected, figures
+from cezsar.query.benchmark.sentences import class_sentences
 from cezsar.training import Split
 from cezsar.types import unit
-from query.benchmark.datasets import Dataset, lists, official_classes, read, ucf101_names
-from query.benchmark.protocols import Protocol, plan
-from query.benchmark.receipt import compare
-from query.benchmark.retrieval import read_moments
-from query.benchmark.scoring import both_ways, class_scores, corrected, figures
-from query.benchmark.sentences import class_sentences
 
 ROOT = Path("/data")
 TEST_LISTS = {  # of the official files

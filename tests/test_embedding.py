@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from make_videos import COLOURS, write_video
 from numpy.typing import NDArray
 
-import indexer
+from cezsar import indexer
 from cezsar.catalog import Embedding, File
 from cezsar.digest import sha256
 from cezsar.encoders.toy import Toy
 from cezsar.errors import VideoError
+from cezsar.indexer import embedding
 from cezsar.types import Limits, Sampling, Segment, Vectors
 from cezsar.video import Video
-from indexer import embedding
 
 _RED, _BLUE = np.eye(8, dtype=np.float32)[[list(COLOURS).index(name) for name in ("red", "blue")]]
 _MIXED: list[tuple[str, float]] = [(random.Random(n).choice(list(COLOURS)), 0.1) for n in range(33)]
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_video_is_named_by_its_reason(tmp_path: Path) -> None:
 
 def _file(path: Path) -> File:
     status = path.stat()
-    return File(os.fsencode(path.parent), os.fsencode(path.name), status.st_size, status.st_mtime_ns)
+    return File.of(os.fsencode(path.parent), os.fsencode(path.name), status)
 
 
 def _same(one: Embedding, other: Embedding) -> None:

@@ -33,16 +33,16 @@ from cezsar.cli import main
 from cezsar.cli.query import _parse_example
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import BadIndex, BenchmarkError, EncoderError, PairsError, QueryError, SettingsError, VideoError
+from cezsar.indexer.segments import grid_steps, plan
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.pairs import read_pairs
+from cezsar.query import Filters, Searcher
+from cezsar.query.benchmark.receipt import compare, read_receipt
+from cezsar.query.benchmark.sentences import class_sentences
+from cezsar.query.prompts import from_names, read_labels, words
 from cezsar.types import Hit, Limits, Sampling, Segment
 from cezsar.vectors import STAMP
 from cezsar.video import Decoder
-from indexer.segments import grid_steps, plan
-from query import Filters, Searcher
-from query.benchmark.receipt import compare, read_receipt
-from query.benchmark.sentences import class_sentences
-from query.prompts import from_names, read_labels, words
 
 CORPUS = Path(__file__).parent / "corpus"
 _TIMES = int(os.environ.get("CEZSAR_FUZZ_EXAMPLES", "1"))

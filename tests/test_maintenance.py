@@ -21,8 +21,8 @@ from cezsar.catalog import Catalog, Embedding, File
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged
 from cezsar.maintenance import cache_state, fold_if_due, rebuild, verify
+from cezsar.query import Searcher
 from cezsar.types import Ids, Sampling, Segment, Vectors
-from query import Searcher
 
 
 @pytest.fixture

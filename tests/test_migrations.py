@@ -24,8 +24,8 @@ from cezsar import catalog, maintenance, migrations
 from cezsar.catalog.tables import Base
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexOutdated
+from cezsar.query import Searcher
 from cezsar.types import Sampling, Segment
-from query import Searcher
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 SCRIPTS = ScriptDirectory(str(VERSIONS.parent))

@@ -18,7 +18,7 @@ from make_videos import write_video
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import serving
 
-import indexer
+from cezsar import indexer
 from cezsar.settings import load
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

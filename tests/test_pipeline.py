@@ -17,13 +17,12 @@ import numpy as np
 import pytest
 from make_videos import COLOURS, write_sound, write_video
 
-import indexer
-from cezsar import catalog, maintenance
+from cezsar import catalog, indexer, maintenance
 from cezsar.encoders.toy import Toy
 from cezsar.errors import EncoderError, IndexDamaged, IndexMismatch, IndexReadOnly
+from cezsar.query import search
 from cezsar.settings import Settings
 from cezsar.types import Hit, IndexReport, Sampling
-from query import search
 
 Index = Callable[..., IndexReport]
 _NAMES = [name for name in COLOURS if name != "black"]
@@ -762,6 +761,6 @@ def test_failures_of_another_decoder_are_tried_again(
 ) -> None:
     (folder / "bad.mp4").write_text("bad")
     indexer.index([folder], toy)
-    monkeypatch.setattr("indexer.pipeline.DECODER", "another one")
+    monkeypatch.setattr("cezsar.indexer.pipeline.DECODER", "another one")
     assert "not tried again" not in indexer.index([folder], toy).skipped[0].reason
     assert "not tried again" in indexer.index([folder], toy).skipped[0].reason

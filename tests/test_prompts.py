@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cezsar.errors import QueryError
-from query.prompts import from_names, read_labels, words
+from cezsar.query.prompts import from_names, read_labels, words
 
 
 @pytest.fixture
@@ -201,6 +201,6 @@ def test_json_of_another_form_is_refused(labels_file: Path, text: str, reason: s
 
 
 def test_each_class_of_ucf101_has_one_plain_sentence() -> None:
-    labels = read_labels(str(files("query") / "sentences" / "ucf101.json"))
+    labels = read_labels(str(files("cezsar.query") / "sentences" / "ucf101.json"))
     assert len(labels) == 101
     assert all(len(said) == 1 and said[0] == said[0].lower() and len(said[0].split()) >= 5 for said in labels.values())

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import indexer
-import query
-from cezsar import metrics
+from cezsar import indexer, metrics, query
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 from make_videos import write_video
 
-import indexer
-from cezsar import catalog, maintenance
+from cezsar import catalog, indexer, maintenance
 from cezsar.catalog import homes
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing
+from cezsar.query import Searcher, search
 from cezsar.settings import Settings
 from cezsar.types import IndexReport
-from query import Searcher, search
 
 SHADES = ("red", "green", "blue")
 
@@ -177,7 +176,7 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-import indexer
+from cezsar import indexer
 from cezsar import encoders
 from cezsar.encoders.toy import Toy
 from cezsar.settings import load

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from make_videos import write_video
 
-import indexer
-from cezsar import catalog, maintenance, vectors
+from cezsar import catalog, indexer, maintenance, vectors
 from cezsar.errors import BadIndex, IndexMissing, QueryError
+from cezsar.query import search
 from cezsar.settings import Settings
 from cezsar.types import IndexReport
-from query import search
 
 Index = Callable[..., IndexReport]
 _PLACES = {"red": "a.mp4", "green": "b/one.mp4", "blue": "b/two.mp4", "cyan": "bc/one.mp4"}

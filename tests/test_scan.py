@@ -13,7 +13,7 @@ import pytest
 
 from cezsar.catalog import File, Video
 from cezsar.digest import sha256
-from indexer import scan
+from cezsar.indexer import scan
 
 
 def _put(path: Path, content: str | None = None) -> Path:
@@ -28,7 +28,7 @@ def _rows(root: Path, paths: Iterable[Path], *, hidden: bool = False, first_id: 
     rows = []
     for number, path in enumerate(paths, first_id):
         status, below = path.stat(), os.fsencode(path.relative_to(root))
-        file = File(os.fsencode(root), below, status.st_size, status.st_mtime_ns)
+        file = File.of(os.fsencode(root), below, status)
         rows.append(Video(number, file, sha256(path), 1.0, hidden))
     return rows
 
@@ -110,7 +110,9 @@ def test_names_may_hold_anything_that_the_system_allows(folder: Path) -> None:
 def test_a_file_s_size_and_time_are_recorded(folder: Path) -> None:
     path = _put(folder / "a.mp4", "four")
     os.utime(path, ns=(5, 1_600_000_000_123_456_789))
-    assert _plan(folder).embed == [(File(os.fsencode(folder), b"a.mp4", 4, 1_600_000_000_123_456_789), None)]
+    ((file, _),) = _plan(folder).embed
+    assert file[:4] == (os.fsencode(folder), b"a.mp4", 4, 1_600_000_000_123_456_789)
+    assert file[4:] == (path.stat().st_ino, path.stat().st_ctime_ns)
 
 
 def test_a_fifo_is_not_waited_for(folder: Path) -> None:

@@ -21,13 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_videos import COLOURS, write_video
 
-import indexer
-from cezsar import catalog, maintenance, vectors
+from cezsar import catalog, indexer, maintenance, vectors
 from cezsar.encoders.toy import Toy
 from cezsar.errors import IndexMismatch, IndexMissing, QueryError, SettingsError
+from cezsar.query import Filters, Searcher, search
 from cezsar.settings import Settings, load
 from cezsar.types import Hit, IndexReport, Sampling, Segment, Vectors, unit
-from query import Filters, Searcher, search
 
 Index = Callable[..., IndexReport]
 ALL = Filters(top_k=1_000, per_video=0)

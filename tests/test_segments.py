@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cezsar.errors import SettingsError
+from cezsar.indexer.segments import grid_steps, plan, runs, typical
 from cezsar.types import Segment, Vectors, unit
-from indexer.segments import grid_steps, plan, runs, typical
 
 _SPANS = st.integers(1, 20_000).map(lambda ms: Fraction(ms, 1000))
 _RATES = st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.5, 10.0, 24.0, 30.0])

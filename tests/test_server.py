@@ -30,10 +30,10 @@ from serving import serving
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
-import indexer
-from cezsar import catalog
+from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexMissing, VideoLost
+from cezsar.query import Filters, Searcher
 from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.media import Media, Still, Wanted, opened, part
@@ -41,7 +41,6 @@ from cezsar.server.queues import Busy, Queue
 from cezsar.settings import load
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder
-from query import Filters, Searcher
 
 HOSTILE = '<img src=x onerror=alert(1)> "it\'s" \n\x1b[31m.mp4'
 

@@ -14,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_videos import COLOURS, write_video
 
-import indexer
-from cezsar import catalog
+from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
 from cezsar.errors import IndexMismatch, SettingsError
+from cezsar.query import Searcher, classify, classify_videos, from_names
+from cezsar.query.prompts import Labels
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport, Prediction, Sampling, Segment, SegmentPredictions, Vectors, VideoPredictions, unit
-from query import Searcher, classify, classify_videos, from_names
-from query.prompts import Labels
 
 Index = Callable[..., IndexReport]
 

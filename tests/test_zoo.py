@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import zoo
 
-import indexer
-from cezsar import catalog, maintenance
+from cezsar import catalog, indexer, maintenance
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 

@@ -31,12 +31,16 @@ from killable import PLANTS, POINTS  # noqa: E402
 from make_catalogs import CATALOGS  # noqa: E402
 from make_videos import write_video  # noqa: E402
 
-import indexer  # noqa: E402
-from cezsar import catalog, maintenance, vectors  # noqa: E402
+from cezsar import (  # noqa: E402
+    catalog,
+    indexer,
+    maintenance,
+    vectors,
+)
 from cezsar.encoders.toy import COLOURS  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
+from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
-from query import Filters, Searcher  # noqa: E402
 
 Contents = dict[bytes, tuple[bytes, bool, tuple[tuple[float, float, bytes], ...]]]
 

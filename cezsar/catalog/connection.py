@@ -13,7 +13,7 @@ from urllib.parse import quote
 from cezsar.catalog.homes import FILE
 from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
 
-REVISION = "0005"  # the newest revision in migrations/versions
+REVISION = "0006"  # the newest revision in migrations/versions
 BUSY_MS = 30_000
 _MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
 

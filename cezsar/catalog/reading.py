@@ -18,6 +18,8 @@ from cezsar.types import Ids, Segment, Vectors
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _LONGEST_S = 1e12  # no video is longer
+_INODE_BITS = (1 << 63) - 1
+_FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File has them
 
 
 # What a query asks; a test holds that indices answer it
@@ -39,12 +41,23 @@ WHERE segments.id IN ({}) GROUP BY segments.id
 
 
 class File(NamedTuple):
-    """A file as the catalog knows it: root and path below it as bytes, size in bytes, mtime in nanoseconds."""
+    """A file as the catalog knows it: root and path below it as bytes, size in bytes, times in nanoseconds.
+
+    inode and ctime_ns are None where they were not kept. inode is the system's number less its highest bit, which
+    SQLite's integers have no room for.
+    """
 
     root: bytes
     path: bytes
     size: int
     mtime_ns: int
+    inode: int | None = None
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, root: bytes, path: bytes, status: os.stat_result) -> File:
+        """A file below root as the system describes it."""
+        return cls(root, path, status.st_size, status.st_mtime_ns, status.st_ino & _INODE_BITS, status.st_ctime_ns)
 
     @property
     def absolute(self) -> bytes:
@@ -54,23 +67,31 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file, whole path, size in bytes and mtime in nanoseconds, that a decoder could make nothing of, and why."""
+    """A file, whole path and the rest as in File, that a decoder could make nothing of, and why."""
 
     path: bytes
     size: int
     mtime_ns: int
     decoder: str
     reason: str
+    inode: int | None = None
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, file: File, decoder: str, reason: str) -> Failure:
+        """This file's, as it was when it was read."""
+        return cls(file.absolute, file.size, file.mtime_ns, decoder, reason, file.inode, file.ctime_ns)
 
 
 class Video(NamedTuple):
-    """A video in the catalog."""
+    """A video in the catalog; stream is the number of the one that was taken in its container, None if not noted."""
 
     id: int
     file: File
     content_sha256: bytes
     duration_s: float
     hidden: bool
+    stream: int | None = None
 
 
 class Part(NamedTuple):
@@ -110,7 +131,8 @@ class Counts:
 class Embedding:
     """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
 
-    best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose.
+    best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
+    number, in its container, of the stream that was decoded; None where nobody noted it.
     """
 
     duration_s: float
@@ -118,6 +140,7 @@ class Embedding:
     runs: tuple[int, ...]
     vectors: Vectors
     best_s: tuple[float, ...] | None = None
+    stream: int | None = None
 
 
 def generation(snapshot: Snapshot) -> int:
@@ -129,10 +152,10 @@ def generation(snapshot: Snapshot) -> int:
 def videos(snapshot: Snapshot) -> list[Video]:
     """Every video, hidden ones too, in the order in which they came."""
     rows = snapshot.execute(
-        "SELECT videos.id, roots.path, videos.path, size, mtime_ns, content_sha256, duration_s, hidden"
+        f"SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream"
         " FROM videos JOIN roots ON roots.id = root_id ORDER BY videos.id"
     )
-    return [Video(row[0], File(*row[1:5]), row[5], row[6], bool(row[7])) for row in rows]
+    return [_video(row) for row in rows]
 
 
 def video(snapshot: Snapshot, video_id: int) -> Video | None:
@@ -144,16 +167,21 @@ def video(snapshot: Snapshot, video_id: int) -> Video | None:
 def videos_shown(snapshot: Snapshot, *, after: int, limit: int) -> list[Video]:
     """The first visible videos with an id above after, by id."""
     rows = snapshot.execute(
-        "SELECT videos.id, roots.path, videos.path, size, mtime_ns, content_sha256, duration_s"
+        f"SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream"
         " FROM videos JOIN roots ON roots.id = root_id WHERE videos.id > ? AND hidden = 0 ORDER BY videos.id LIMIT ?",
         (after, limit),
     )
-    return [Video(row[0], File(*row[1:5]), row[5], row[6], False) for row in rows]
+    return [_video(row) for row in rows]
+
+
+def _video(row: Sequence[Any]) -> Video:
+    number, *file, content_sha256, duration_s, hidden, stream = row
+    return Video(number, File(*file), content_sha256, duration_s, bool(hidden), stream)
 
 
 def failures(snapshot: Snapshot) -> list[Failure]:
     """The files that could not be decoded, by path."""
-    rows = snapshot.execute("SELECT path, size, mtime_ns, decoder, reason FROM failures ORDER BY path")
+    rows = snapshot.execute("SELECT path, size, mtime_ns, decoder, reason, inode, ctime_ns FROM failures ORDER BY path")
     return [Failure(*row) for row in rows]
 
 

@@ -35,6 +35,11 @@ class RootRow(Base):
 
 
 class VideoRow(Base):
+    """A video's file, as it was when it was read, and stream, the number of the one that was taken, in its container.
+
+    inode, ctime_ns and stream are null in rows of before they were kept.
+    """
+
     __tablename__ = "videos"
     __table_args__ = (
         UniqueConstraint("root_id", "path"),
@@ -49,6 +54,9 @@ class VideoRow(Base):
     content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     duration_s: Mapped[float]
     hidden: Mapped[bool]
+    inode: Mapped[int | None] = mapped_column(BigInteger)
+    ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    stream: Mapped[int | None]
 
 
 class SegmentRow(Base):
@@ -89,3 +97,5 @@ class FailureRow(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     decoder: Mapped[str]
     reason: Mapped[str]
+    inode: Mapped[int | None] = mapped_column(BigInteger)
+    ctime_ns: Mapped[int | None] = mapped_column(BigInteger)

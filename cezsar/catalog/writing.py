@@ -26,9 +26,12 @@ def add_video(session: Session, file: File, content_sha256: bytes, embedding: Em
         path=file.path,
         size=file.size,
         mtime_ns=file.mtime_ns,
+        inode=file.inode,
+        ctime_ns=file.ctime_ns,
         content_sha256=content_sha256,
         duration_s=embedding.duration_s,
         hidden=False,
+        stream=embedding.stream,
     )
     session.add(row)
     session.flush()
@@ -39,7 +42,7 @@ def add_video(session: Session, file: File, content_sha256: bytes, embedding: Em
 def replace_video(session: Session, video_id: int, file: File, content_sha256: bytes, embedding: Embedding) -> None:
     """Give a video whose content has changed its new segments and vectors, under new ids."""
     _delete_segments(session, [video_id])
-    values = {"content_sha256": content_sha256, "duration_s": embedding.duration_s}
+    values = {"content_sha256": content_sha256, "duration_s": embedding.duration_s, "stream": embedding.stream}
     session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
     place_video(session, video_id, file)
     _add_segments(session, video_id, embedding)
@@ -53,6 +56,8 @@ def place_video(session: Session, video_id: int, file: File) -> None:
         "path": file.path,
         "size": file.size,
         "mtime_ns": file.mtime_ns,
+        "inode": file.inode,
+        "ctime_ns": file.ctime_ns,
         "hidden": False,
     }
     session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))

@@ -24,8 +24,8 @@ from cezsar.errors import BenchmarkError, CezsarError
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
+    from cezsar.query.benchmark import Request, Result
     from cezsar.settings import Settings
-    from query.benchmark import Request, Result
 
 _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
 
@@ -105,8 +105,8 @@ def command(
     cezsar benchmark ucf101 --root UCF-101 --protocol truze --sentences ours
     cezsar benchmark --check report/receipt.json
     """
+    from cezsar.query.benchmark import Request, compare, read_receipt
     from cezsar.settings import load
-    from query.benchmark import Request, compare, read_receipt
 
     before: dict[str, Any] | None = None
     if check is not None:
@@ -168,8 +168,8 @@ def _run(root: Path, settings: Settings, request: Request) -> Result:
     from cezsar import catalog
     from cezsar.cli.index import run_index
     from cezsar.encoders.devices import device_name
-    from query import Searcher
-    from query.benchmark import run
+    from cezsar.query import Searcher
+    from cezsar.query.benchmark import run
 
     began = time.monotonic()
     report = run_index((root,), settings)
@@ -189,7 +189,7 @@ def _run(root: Path, settings: Settings, request: Request) -> Result:
 
 
 def _write(out: Path, result: Result) -> None:
-    from query.benchmark import write_report
+    from cezsar.query.benchmark import write_report
 
     try:
         with working("drawing the report"):

@@ -63,9 +63,9 @@ def command(
     """
     from cezsar import catalog
     from cezsar.cli.index import run_index
+    from cezsar.query import Searcher, classify, read_labels
     from cezsar.settings import load
     from cezsar.types import VideoPredictions
-    from query import Searcher, classify, read_labels
 
     wanted = read_labels(labels)
     settings = load(index=index, device=device)

@@ -99,7 +99,7 @@ def run_index(
     quiet: bool = False,
 ) -> IndexReport:
     """Index with a progress bar on stderr, where that is a terminal, and a line a skipped file."""
-    import indexer
+    from cezsar import indexer
 
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(shown=not quiet))

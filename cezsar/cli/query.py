@@ -31,8 +31,8 @@ from cezsar.errors import CezsarError, QueryError, VideoError
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
+    from cezsar.query import Searcher
     from cezsar.types import Hit, Segment, Vectors
-    from query import Searcher
 
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
 _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
@@ -81,8 +81,8 @@ def command(
     The score is the cosine similarity of a moment and the text; it ranks, it is no probability, and its usual height
     depends on the model. Times for --like are seconds or m:ss, as in --like trip.mp4@1:20-1:30.
     """
+    from cezsar.query import Filters, Searcher
     from cezsar.settings import load
-    from query import Filters, Searcher
 
     settings = load(index=index, device=device)
     if like == "":
@@ -153,8 +153,8 @@ def _csv_line(values: Sequence[object]) -> str:
 
 def _example(searcher: Searcher, spec: str) -> Vectors:
     """The vector of VIDEO[@START-END]: the index's own where it holds the video, else embedded now."""
-    import indexer
-    from query import mean_vector
+    from cezsar import indexer
+    from cezsar.query import mean_vector
 
     path, segment = _parse_example(spec)
     found = searcher.like(path, segment)

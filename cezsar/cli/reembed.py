@@ -66,7 +66,7 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
 
 
 def _reembed(settings: Settings, allow_missing: bool, as_json: bool) -> None:
-    import indexer
+    from cezsar import indexer
     from cezsar.cli.index import Bar
 
     with ExitStack() as stack:

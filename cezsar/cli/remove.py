@@ -20,7 +20,7 @@ def command(paths: tuple[Path, ...], index: Path | None, purge: bool, as_json: b
     Their vectors are kept, and a later `cezsar index` or `classify` that meets the files brings them back at no cost;
     --purge deletes them for good.
     """
-    import indexer
+    from cezsar import indexer
     from cezsar.settings import load
 
     settings = load(index=index)

@@ -16,12 +16,12 @@ from cezsar import __version__, catalog, maintenance
 from cezsar.documents import classify_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
+from cezsar.query import Filters, Searcher, classify_videos
 from cezsar.server.engine import Engine
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Media, Still, Wanted, part
 from cezsar.server.problems import MEDIA_TYPE
 from cezsar.server.queues import Queue
-from query import Filters, Searcher, classify_videos
 
 MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text

@@ -12,8 +12,8 @@ import numpy as np
 
 from cezsar import catalog, encoders
 from cezsar.encoders import Encoder
+from cezsar.query import Searcher
 from cezsar.types import EncoderIdentity, Vectors
-from query import Searcher
 
 THREADS = 8  # that search at once
 _MANY_TEXTS = 64  # that one encodes together: nobody waits for all of somebody else's

@@ -65,7 +65,7 @@ _LAYOUTS = {
 
 def lists(name: str) -> dict[str, Any]:
     """The published lists of a dataset, as package data."""
-    text = (files("query") / "benchmark" / "lists" / f"{name}.json").read_text(encoding="utf-8")
+    text = (files("cezsar.query") / "benchmark" / "lists" / f"{name}.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cezsar.query.benchmark.run import Scored
 from cezsar.types import Ids
-from query.benchmark.run import Scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

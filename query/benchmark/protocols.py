@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cezsar.errors import BenchmarkError
-from query.benchmark.datasets import Clip, Dataset, lists, matched, ucf101_names
+from cezsar.query.benchmark.datasets import Clip, Dataset, lists, matched, ucf101_names
 
 NAMES = "full, half, random:K, split1, split2, split3, truze, truze2, hard-cases, semantic-gap, zsar"
 _OF_UCF101 = ("split1", "split2", "split3", "truze", "truze2", "hard-cases", "semantic-gap")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.errors import BenchmarkError
-from query.benchmark.run import Request
+from cezsar.query.benchmark.run import Request
 
 TOLERANCE = 1e-4
 _CIRCUMSTANCES = (

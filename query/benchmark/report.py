@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from cezsar.errors import VideoError
+from cezsar.query.benchmark.drawing import draw
+from cezsar.query.benchmark.run import Result, Scored
 from cezsar.video import Video
-from query.benchmark.drawing import draw
-from query.benchmark.run import Result, Scored
 
 _WORST = 10
 _THUMBNAIL_PX = 160

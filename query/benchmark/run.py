@@ -17,14 +17,14 @@ import numpy as np
 from cezsar import __version__, catalog
 from cezsar.errors import BenchmarkError
 from cezsar.metrics import predictions
+from cezsar.query.benchmark.datasets import CLASSIFICATION, read
+from cezsar.query.benchmark.protocols import Task, plan
+from cezsar.query.benchmark.retrieval import Moment, read_moments
+from cezsar.query.benchmark.scoring import CORRECTIONS, PROTOTYPES, both_ways, class_scores, corrected, figures
+from cezsar.query.benchmark.sentences import class_sentences
+from cezsar.query.prompts import Labels
+from cezsar.query.search import Searcher
 from cezsar.types import Ids, Scores, Segment, Vectors, unit
-from query.benchmark.datasets import CLASSIFICATION, read
-from query.benchmark.protocols import Task, plan
-from query.benchmark.retrieval import Moment, read_moments
-from query.benchmark.scoring import CORRECTIONS, PROTOTYPES, both_ways, class_scores, corrected, figures
-from query.benchmark.sentences import class_sentences
-from query.prompts import Labels
-from query.search import Searcher
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "faiss-gpu", "faiss-cpu")
 Progress = Callable[[str], None]

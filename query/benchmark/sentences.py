@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from cezsar.errors import BenchmarkError
-from query.benchmark.datasets import key
-from query.prompts import Labels, read_labels, words
+from cezsar.query.benchmark.datasets import key
+from cezsar.query.prompts import Labels, read_labels, words
 
 _OURS = {
     "ucf101": ("ucf101",),
@@ -31,7 +31,7 @@ def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels
     if source == "ours":
         known: dict[str, tuple[str, ...]] = {}
         for name in reversed(_OURS[dataset]):  # of a class in two of them the first
-            said = json.loads((files("query") / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
+            said = json.loads((files("cezsar.query") / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
             known |= {key(label): tuple(sentences) for label, sentences in said.items()}
         where, advice = "This project has", f"give your own with --sentences FILE, or --sentences names ({dataset})"
     else:

@@ -58,8 +58,10 @@ def write_catalog(path: Path, revision: str) -> Path:
         database.execute("INSERT INTO roots VALUES (1, ?)", (ROOT,))
         for video_id, name, hidden in VIDEOS:
             duration_s = max(end_s for _, video, _, end_s, _, _ in SEGMENTS if video == video_id)
+            columns = "id, root_id, path, size, mtime_ns, content_sha256, duration_s, hidden"
             row = (video_id, 1, name, 1000 + video_id, 1_700_000_000_123_456_789, hashlib.sha256(name).digest())
-            database.execute("INSERT INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, duration_s, hidden))
+            sql = f"INSERT INTO videos ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            database.execute(sql, (*row, duration_s, hidden))
         for *row, colour in SEGMENTS:
             database.execute(
                 "INSERT INTO segments (id, video_id, start_s, end_s, run, vector) VALUES (?, ?, ?, ?, ?, ?)",
@@ -68,9 +70,14 @@ def write_catalog(path: Path, revision: str) -> Path:
         if revision >= "0002":
             database.executemany("INSERT INTO deleted_segments VALUES (?, ?)", DELETED)
         if revision >= "0003":
-            database.executemany("INSERT INTO failures VALUES (?, ?, ?, ?, ?)", FAILURES)
+            database.executemany(
+                "INSERT INTO failures (path, size, mtime_ns, decoder, reason) VALUES (?, ?, ?, ?, ?)", FAILURES
+            )
         if revision >= "0005":
             database.execute("UPDATE segments SET best_s = start_s + 1.5 WHERE id != 2")
+        if revision >= "0006":
+            database.execute("UPDATE videos SET inode = 100 + id, ctime_ns = mtime_ns + 1, stream = 1 WHERE id != 2")
+            database.execute("UPDATE failures SET inode = 7, ctime_ns = mtime_ns + 1")
     return path
 
 
