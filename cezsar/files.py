@@ -1,0 +1,62 @@
+"""How a file comes to be: whole, under its name, or not at all; and what is left of one that never did."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600  # what tells of somebody's videos is nobody else's business
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.cezsar-draft", re.DOTALL)
+_LONGEST = 255 - len("..0123456789abcdef.cezsar-draft")  # bytes of a name that fits beside that
+
+
+@contextmanager
+def appearing(target: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
+    """An empty draft beside target, to be written; it takes target's name at the end, and is deleted on any error.
+
+    No two drafts share a name, of threads neither. With durable its content is on the disk before it has the name, and
+    the name when this is over; with private nobody else may read it. Raises OSError.
+    """
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    draft = target.with_name(f".{name}.{secrets.token_hex(8)}.cezsar-draft")
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE if private else 0o666))
+    try:
+        yield draft
+        if durable:
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(draft, target)
+        if durable:
+            sync(target.parent)
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def forget_drafts(folder: Path) -> None:
+    """Delete what appearing() left in a folder when its process was killed; nothing else, and through no link.
+
+    For who knows that nobody is writing there.
+    """
+    with suppress(OSError), os.scandir(folder) as listing:
+        if folder.is_symlink():
+            return
+        for entry in listing:
+            if _DRAFT.fullmatch(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                os.unlink(entry.path)
+
+
+def sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can say so. Raises OSError."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
