@@ -26,9 +26,14 @@ def test_a_file_appears_whole_with_its_content(tmp_path: Path) -> None:
 
 def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), appearing(tmp_path / "a.txt") as draft:
-        draft.write_text("new")
-        raise RuntimeError("half way")
+
+    def fail() -> None:
+        with appearing(tmp_path / "a.txt") as draft:
+            draft.write_text("new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
 
 

@@ -16,7 +16,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "object_temperature": 1.5,
         "visual_weight": 0.67,
     },
-    # arXiv 2605.01165's own: a 152-layer ResNet of ImageNet-21k with its 21,843 objects; its weights are on the hub
+    # arXiv 2605.01165's: a 152-layer ResNet of ImageNet-21k with its 21,843 objects; its weights are on the hub
+    # docs/training.md says how its training differs from the authors'
     "bit": {
         "backbone": "timm:resnetv2_152x2_bit.goog_in21k",
         "sentence_encoder": "sentence-transformers/paraphrase-distilroberta-base-v2",
