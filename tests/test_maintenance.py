@@ -354,7 +354,10 @@ HALF = np.float32([0, 0, 0.5, 0, 0, 0, 0, 0]).tobytes().hex()
             id="vector of a hidden video zero",
         ),
         pytest.param(
-            then_rebuilt("INSERT INTO videos VALUES (9, 1, x'78', 1, 1, zeroblob(32), 1.0, 0)"),
+            then_rebuilt(
+                "INSERT INTO videos (id, root_id, path, size, mtime_ns, content_sha256, duration_s, hidden)"
+                " VALUES (9, 1, x'78', 1, 1, zeroblob(32), 1.0, 0)"
+            ),
             "1 videos have no segments",
             id="video without segments",
         ),
