@@ -3,14 +3,18 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+BESIDE := -n 2 --dist worksteal  # two processes
 
-.PHONY: demo test check bench torture train-lite clean
+.PHONY: demo test quick check bench torture train-lite clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
+
+quick: .venv/.test  # the same without what is slow
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow"
 
 check: .venv/.test
 	$(BIN)/ruff format --check .
