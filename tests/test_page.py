@@ -445,6 +445,44 @@ def test_a_link_of_another_site_with_the_token_lets_in(browser: Browser, own_ind
         page.close()
 
 
+def test_no_address_leads_to_another_site(browser: Browser, own_index: Path) -> None:
+    with serving(own_index, "--token", "correct horse") as entrance:
+        here = entrance.split("?")[0].rstrip("/")
+        context = browser.new_context()
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        detours = (
+            *(
+                "/%5Cevil.example/",
+                "//evil.example/",
+                "/%2F%2Fevil.example/",
+                "/%2F%5Cevil.example/",
+                "/%09/evil.example",
+            ),
+            *(
+                "/\\evil.example",
+                "/%0A/evil.example",
+                "/%0d%0aSet-Cookie:a=b",
+                "/javascript:alert(1)",
+                "/.//evil.example",
+            ),
+        )
+        for detour in detours:
+            for query in ("", "?token=correct%20horse", "?again=1"):  # without a cookie, to get one, and with one
+                page.goto(here + detour + query)
+                page.wait_for_load_state("networkidle")
+                if not query:
+                    page.fill("#token", "correct horse")
+                    page.keyboard.press("Enter")
+                    expect(page.locator("#token")).to_have_count(0)
+                assert page.url.startswith(f"{here}/")
+            context.clear_cookies()
+        assert len(asked) > 2 * len(detours)
+        assert [url for url in asked if not url.startswith(f"{here}/")] == []
+        context.close()
+
+
 def test_another_index_at_the_same_address_shows_its_own_pictures(browser: Browser, tmp_path: Path) -> None:
     settings = {}
     for name in ("red", "blue"):

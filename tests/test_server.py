@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import html
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +23,7 @@ from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import av
 import httpx
@@ -29,6 +32,7 @@ from make_videos import write_video
 from serving import serving
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
@@ -36,6 +40,7 @@ from cezsar.errors import BadIndex, IndexMissing, VideoLost
 from cezsar.query import Filters, Searcher
 from cezsar.server import Access, create_app
 from cezsar.server.engine import Engine, _Together
+from cezsar.server.guard import Guard
 from cezsar.server.media import Media, Still, Wanted, opened, part
 from cezsar.server.queues import Busy, Queue
 from cezsar.settings import load
@@ -608,6 +613,102 @@ def test_a_person_is_asked_for_the_token(own: Path) -> None:
         problem(ask(address, "/page.js"), 401)
 
 
+DETOURS = {  # what is asked for, and where it may lead; a browser reads \ as /, and leaves tabs and newlines out
+    "/%5Cevil.example/": "/%5Cevil.example/",
+    "/%5C%5Cevil.example": "/%5C%5Cevil.example",
+    "/\\evil.example/": "/%5Cevil.example/",
+    "//evil.example/": "/evil.example/",
+    "///evil.example": "/evil.example",
+    "/%2F%2Fevil.example/": "/evil.example/",
+    "/%2F%5Cevil.example/": "/%5Cevil.example/",
+    "/%09/evil.example": "/%09/evil.example",
+    "/%0A/evil.example": "/%0A/evil.example",
+    "/.//evil.example": "/.//evil.example",
+    "/%0d%0aSet-Cookie:%20a=b": "/%0D%0ASet-Cookie%3A%20a%3Db",
+    "/javascript:alert(1)": "/javascript%3Aalert%281%29",
+    "http://evil.example/": "/http%3A//evil.example/",
+    "/%3Fa%23b": "/%3Fa%23b",
+    "/%255Cevil.example": "/%255Cevil.example",
+    "/caf%C3%A9": "/caf%C3%A9",
+    "/%FF": "/%EF%BF%BD",
+    '/"><script>': "/%22%3E%3Cscript%3E",
+    "/%22%3E%3Cmeta%20http-equiv=x>": "/%22%3E%3Cmeta%20http-equiv%3Dx%3E",
+    "/;url=//evil.example": "/%3Burl%3D//evil.example",
+    "/?text=%5C%0D%0A&to=//evil.example": "/?text=%5C%0D%0A&to=%2F%2Fevil.example",
+    "/?a\"b=<i>&c='": "/?a%22b=%3Ci%3E&c=%27",
+}
+
+
+@pytest.mark.parametrize(("asked", "target"), DETOURS.items())
+def test_who_comes_in_is_led_to_this_server_and_nowhere_else(asked: str, target: str) -> None:
+    """By the scope that a server makes of the request."""
+    place, _, query = asked.partition("?")
+    for path in {unquote(place), place}:
+        for is_person in (True, False):
+            scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "server": ("127.0.0.1", 8765)}
+            scope["headers"] = [(b"host", b"localhost:8765"), (b"accept", b"text/html" if is_person else b"*/*")]
+            scope["query_string"] = f"{query}&token=correct+horse".lstrip("&").encode()
+            answer = answered(Guard(_nowhere, access=Access("127.0.0.1", "correct horse")), scope)
+            if path == unquote(place):
+                assert led_to(answer) == target
+            assert re.match(r"/(?![/\\])[!-~]*\Z", led_to(answer))
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("nobody may come so far")
+
+
+def answered(app: ASGIApp, scope: dict[str, Any]) -> httpx.Response:
+    """What an application answers to a scope, without a server."""
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    return httpx.Response(told[0]["status"], headers=told[0]["headers"], content=told[1]["body"])
+
+
+def led_to(answer: httpx.Response) -> str:
+    """Where a redirection, or a page that leads on, leads to."""
+    if answer.status_code == 303:
+        return answer.headers["location"]
+    (found,) = re.findall(r'<meta http-equiv="refresh" content="0; url=([^"]*)">', answer.text)
+    assert "<" not in found
+    return html.unescape(found)
+
+
+def test_real_requests_are_led_to_this_server_and_nowhere_else(own: Path) -> None:
+    with serving(own / "index", "--token", "correct horse") as entrance:
+        address = httpx.URL(entrance.split("?")[0])
+        cookie = f"cezsar_token_{address.port}=correct horse"
+        for asked, target in DETOURS.items():
+            query = ("&" if "?" in asked else "?") + "token=correct%20horse"
+            again = query.replace("token=correct%20horse", "again=1")
+            for more, headers in (
+                (query, {"Accept": "text/html"}),
+                (query, {"Accept": "*/*"}),
+                (again, {"Accept": "text/html", "Cookie": cookie}),
+                ("", {"Accept": "text/html"}),
+            ):
+                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                with socket.create_connection((address.host, address.port)) as raw:
+                    raw.sendall(f"GET {asked}{more} HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
+                    raw.sendall(b"Connection: close\r\n\r\n")
+                    answer = raw.makefile("rb").read().decode()
+                told, _, body = answer.partition("\r\n\r\n")
+                lines = told.lower().split("\r\n")
+                set_cookies = [line for line in lines if line.startswith("set-cookie:")]
+                assert len(set_cookies) == ("token=" in more)
+                status = int(told.split()[1])
+                locations = [line.split(": ", 1)[1] for line in told.split("\r\n") if line.startswith("location:")]
+                found = led_to(httpx.Response(status, headers={"location": "".join(locations)}, text=body))
+                assert found.replace("?again=1", "").replace("&again=1", "") == target
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
 def test_other_hosts_need_a_token(host: str) -> None:
     made = Access.of(host, None, no_token=False)
@@ -630,6 +731,8 @@ def test_loopback_needs_none(host: str) -> None:
         ("127.0.0.1", "[::1]:8765", True),
         ("127.0.0.1", "192.168.1.5", False),
         ("127.0.0.1", "localhost:x", False),
+        ("127.0.0.1", "evil.example\\@localhost", False),
+        ("127.0.0.1", "evil.example/@localhost", False),
         ("0.0.0.0", "192.168.1.5:8765", True),
         ("0.0.0.0", "rebound.example", False),
         ("videos.example", "videos.example:8765", True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
@@ -56,8 +56,11 @@ def _kept(asked: Pairs) -> Pairs:
 
 
 def _address(scope: Scope, asked: Pairs) -> str:
-    path: str = "/" + scope["path"].lstrip("/")  # two slashes would name another server
-    return path + ("?" + urlencode(asked) if asked else "")
+    """An address of this server, whatever was asked for: quoted, since browsers read a backslash as a slash, and drop
+    tabs and newlines; of the slashes at the start one is left, since two of them name another server.
+    """
+    path = "/" + quote(scope["path"].lstrip("/"), safe="/", errors="replace")
+    return path + ("?" + urlencode(asked, errors="replace") if asked else "")
 
 
 def _on_to(address: str, status: int) -> Response:

@@ -59,6 +59,8 @@ class Access:
 
     def knows(self, host: str) -> bool:
         """Whether this server may be called so: a name that is not its own may have been made to lead here."""
+        if not set(host).isdisjoint("@\\/?#"):  # browsers and urlsplit differ in what these end
+            return False
         try:
             name = urlsplit(f"//{host}").hostname or ""
             _ = urlsplit(f"//{host}").port
