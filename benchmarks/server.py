@@ -47,9 +47,9 @@ def rows() -> list[Row]:
         folder = Path(name)
         cold.fill(folder)
         texts = itertools.cycle(_TEXTS)
-        with _served(folder / "index") as (host, port, _), Searcher(folder / "index") as searcher:
+        with _served(folder / "index") as (host, port, token, _), Searcher(folder / "index") as searcher:
             line = http.client.HTTPConnection(host, port)
-            ours, theirs = turns(lambda: _ask(line, next(texts)), lambda: searcher.search(next(texts)), _ROUNDS)
+            ours, theirs = turns(lambda: _ask(line, next(texts), token), lambda: searcher.search(next(texts)), _ROUNDS)
             line.close()
     note = f"{np.median(ours) * 1e3:.1f} ms against {np.median(theirs) * 1e3:.1f} ms"
     return [
@@ -68,7 +68,7 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
         cezsar("index", paths[::2], "--quiet")
-        with _served(index) as (host, port, process):
+        with _served(index) as (host, port, token, process):
             statuses: Counter[str] = Counter()
             took_s: list[float] = []
             until = time.monotonic() + seconds
@@ -80,7 +80,7 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
                         break
                     began = time.perf_counter()
                     try:
-                        statuses[str(_ask(line, text))] += 1
+                        statuses[str(_ask(line, text, token))] += 1
                     except OSError as error:
                         statuses[type(error).__name__] += 1
                         line.close()
@@ -114,18 +114,18 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
 
 
 @contextmanager
-def _served(index: Path) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
+def _served(index: Path) -> Iterator[tuple[str, int, str, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "cezsar", "serve", "--index", str(index), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = re.search(r"http://([\d.]+):(\d+)", process.stdout.readline())
+        found = re.search(r"http://([\d.]+):(\d+)/\?token=(\S+)", process.stdout.readline())
         assert found, "it did not start"
-        yield found[1], int(found[2]), process
+        yield found[1], int(found[2]), found[3], process
         process.send_signal(signal.SIGINT)
 
 
-def _ask(line: http.client.HTTPConnection, text: str) -> int:
-    line.request("GET", f"/api/v1/search?text={quote(text)}")
+def _ask(line: http.client.HTTPConnection, text: str, token: str) -> int:
+    line.request("GET", f"/api/v1/search?text={quote(text)}", headers={"Authorization": f"Bearer {token}"})
     answer = line.getresponse()
     found = json.loads(answer.read())
     assert answer.status == 429 or found["hits"], found

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import serving
 
 from cezsar import indexer
+from cezsar.server import doorway
 from cezsar.settings import load
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -54,7 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterat
     write_video(videos / "gone.mp4", [("red", 2.0)])
     indexer.index([videos], load(environ={}, index=folder / "index"))
     (videos / "gone.mp4").unlink()
-    with serving(folder / "index") as found:
+    with serving(folder / "index", "--no-token") as found:
         yield found
 
 
@@ -396,7 +397,7 @@ def test_a_name_that_is_not_utf8_is_copied_by_its_bytes(browser: Browser, tmp_pa
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / os.fsdecode(name), [("red", 2.0)], format="mp4")
     indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
-    with serving(tmp_path / "index") as address:
+    with serving(tmp_path / "index", "--no-token") as address:
         page = browser.new_page(permissions=["clipboard-read", "clipboard-write"])
         page.goto(f"{address}?text=red")
         page.click(".copy-path")
@@ -423,6 +424,64 @@ def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index
         page.fill("#text", "blue")
         page.keyboard.press("Enter")
         expect(page.locator("#state")).to_contain_text("asks for its token again")
+        page.close()
+
+
+def visited(page: Page) -> list[str]:
+    """The addresses that the back button leads to, and the one that is shown."""
+    return [entry["url"] for entry in page.context.new_cdp_session(page).send("Page.getNavigationHistory")["entries"]]
+
+
+def test_the_printed_address_lets_in_and_its_token_stays_nowhere(browser: Browser, own_index: Path) -> None:
+    with serving(own_index) as entrance:
+        here, token = entrance.split("?token=")
+        context = browser.new_context()
+        asked: list[tuple[str, str]] = []
+        context.on("request", lambda request: asked.append((request.url, request.all_headers().get("referer", ""))))
+        page = context.new_page()
+        page.goto(entrance)
+        expect(page.get_by_text("1 video, ")).to_be_visible()
+        search(page, "red")
+        assert page.url == f"{here}?text=red"
+        assert not [url for url in visited(page) if token in url]
+        assert [url for url, referrer in asked if token in url or token in referrer] == [entrance]
+        assert page.evaluate("document.cookie") == ""
+        (cookie,) = context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"], cookie["value"]) == (True, "Strict", token)
+        page.goto("about:blank")
+        page.goto(here)
+        expect(page.locator("#text")).to_be_focused()
+        context.close()
+
+
+def test_the_bare_address_asks_for_the_token_which_stays_nowhere(browser: Browser, own_index: Path) -> None:
+    with serving(own_index) as entrance:
+        here, token = entrance.split("?token=")
+        for width in (390, 1440):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.goto(here)
+            expect(page.locator("#token")).to_be_focused()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            _PICTURES.mkdir(exist_ok=True)
+            page.screenshot(path=_PICTURES / f"entrance-{width}.png")
+            page.keyboard.type(token)
+            page.keyboard.press("Enter")
+            expect(page.get_by_text("1 video, ")).to_be_visible()
+            search(page, "red")
+            assert page.locator("#cards li").count() == 1
+            until(page, "document.querySelector('#cards img').naturalWidth > 0")
+            assert page.url == f"{here}?text=red"
+            assert not [url for url in visited(page) if token in url]
+            page.close()
+
+
+def test_the_file_that_is_opened_leads_in(browser: Browser, own_index: Path) -> None:
+    with serving(own_index) as entrance, doorway(entrance) as opened:
+        page = browser.new_page()
+        page.goto(opened)
+        expect(page.get_by_text("1 video, ")).to_be_visible()
+        assert page.url == entrance.split("?")[0]
+        assert not [url for url in visited(page) if "token=" in url]
         page.close()
 
 
@@ -493,7 +552,7 @@ def test_another_index_at_the_same_address_shows_its_own_pictures(browser: Brows
         indexer.index([tmp_path / name], settings[name])
     page, port = browser.new_page(), 0
     for name in ("red", "blue"):
-        with serving(settings[name].index, "--port", str(port)) as address:
+        with serving(settings[name].index, "--port", str(port), "--no-token") as address:
             port = int(address.rstrip("/").split(":")[-1])
             page.goto(f"{address}?text={name}")
             expect(page.locator("#state")).to_contain_text("best first")

@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -36,9 +37,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
-from cezsar.errors import BadIndex, IndexMissing, VideoLost
+from cezsar.errors import BadIndex, CezsarError, IndexMissing, VideoLost
 from cezsar.query import Filters, Searcher
-from cezsar.server import Access, create_app
+from cezsar.server import Access, create_app, tokens
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.guard import Guard
 from cezsar.server.media import Media, Still, Wanted, opened, part
@@ -66,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    with serving(folder / "index") as found:
+    with serving(folder / "index", "--no-token") as found:
         yield found
 
 
@@ -365,7 +366,10 @@ def test_a_thumbnail_is_a_picture_that_is_kept(folder: Path, client: httpx.Clien
 def test_a_thumbnail_shows_what_most_of_the_segment_does_and_without_a_chosen_frame_its_middle(own: Path) -> None:
     write_video(own / "videos" / "mixed.mp4", [("red", 3.0), ("green", 2.0), ("red", 3.0)])
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
-    with closing(sqlite3.connect(own / "index" / catalog.FILE)) as database, serving(own / "index") as address:
+    with (
+        closing(sqlite3.connect(own / "index" / catalog.FILE)) as database,
+        serving(own / "index", "--no-token") as address,
+    ):
         (number,) = database.execute("SELECT max(id) FROM segments").fetchone()
         for change, colour in ((None, 0), ("best_s = NULL", 1), ("best_s = 6.0", 0), ("best_s = 3.5", 1)):
             if change:
@@ -499,7 +503,7 @@ def ask(address: str, place: str, **options: Any) -> httpx.Response:
 
 def test_what_is_indexed_or_removed_is_seen_without_a_restart(own: Path) -> None:
     settings = load(environ={}, index=own / "index")
-    with serving(own / "index") as address:
+    with serving(own / "index", "--no-token") as address:
         assert ask(address, "/api/v1/search?text=blue").json()["hits"][0]["score"] < 0.9
         write_video(own / "videos" / "blue.mp4", [("blue", 2.0)])
         indexer.index([own / "videos"], settings)
@@ -515,7 +519,7 @@ def test_what_is_indexed_or_removed_is_seen_without_a_restart(own: Path) -> None
 
 
 def test_an_index_that_goes_and_comes_back_is_served_again(own: Path) -> None:
-    with serving(own / "index") as address:
+    with serving(own / "index", "--no-token") as address:
         (own / "index").rename(own / "elsewhere")
         assert "cezsar index" in problem(ask(address, "/api/v1/search?text=red"), 503)
         problem(ask(address, "/api/v1/health"), 503)
@@ -527,7 +531,7 @@ def test_another_index_in_its_place_is_searched(own: Path) -> None:
     (own / "others").mkdir()
     write_video(own / "others" / "blue.mp4", [("blue", 2.0)])
     indexer.index([own / "others"], load(environ={}, index=own / "other", model="toy"))
-    with serving(own / "index") as address:
+    with serving(own / "index", "--no-token") as address:
         assert "red.mp4" in ask(address, "/api/v1/search?text=red").text
         shutil.rmtree(own / "index")
         (own / "other").rename(own / "index")
@@ -535,14 +539,14 @@ def test_another_index_in_its_place_is_searched(own: Path) -> None:
 
 
 def test_a_locked_index_is_searched(own: Path) -> None:
-    with serving(own / "index") as address, catalog.open_to_write(own / "index") as store, store.write():
+    with serving(own / "index", "--no-token") as address, catalog.open_to_write(own / "index") as store, store.write():
         assert ask(address, "/api/v1/search?text=red").status_code == 200
 
 
 def test_a_newer_schema_is_told(own: Path) -> None:
     with closing(sqlite3.connect(own / "index" / catalog.FILE)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    command = [sys.executable, "-m", "cezsar", "serve", "--no-token", "--index", str(own / "index"), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "newer than this CEZSAR" in ended.stderr
@@ -551,7 +555,7 @@ def test_a_newer_schema_is_told(own: Path) -> None:
 def test_a_file_that_became_a_link_out_of_its_folder_is_refused(own: Path) -> None:
     secret = own / "secret.mp4"
     shutil.copy(own / "videos" / "red.mp4", secret)
-    with serving(own / "index") as address:
+    with serving(own / "index", "--no-token") as address:
         hit = ask(address, "/api/v1/search?text=red").json()["hits"][0]
         (own / "videos" / "red.mp4").unlink()
         (own / "videos" / "red.mp4").symlink_to(secret)
@@ -709,19 +713,204 @@ def test_real_requests_are_led_to_this_server_and_nowhere_else(own: Path) -> Non
                 assert found.replace("?again=1", "").replace("&again=1", "") == target
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
-def test_other_hosts_need_a_token(host: str) -> None:
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "::1", "127.8.9.1", "0.0.0.0", "192.168.1.5", "example.org"]
+)
+def test_every_host_needs_a_token(host: str) -> None:
     made = Access.of(host, None, no_token=False)
     assert made.token is not None
     assert len(made.token) >= 32
     assert made.token not in repr(made)
+    assert made.token != Access.of(host, None, no_token=False).token
     assert Access.of(host, None, no_token=True).token is None
     assert Access.of(host, "given one", no_token=False).token == "given one"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.1"])
-def test_loopback_needs_none(host: str) -> None:
-    assert Access.of(host, None, no_token=False).token is None
+def test_other_accounts_of_the_machine_see_nothing_without_the_token_that_was_made(own: Path) -> None:
+    with serving(own / "index") as entrance:
+        address, _, token = entrance.partition("?token=")
+        assert len(token) >= 32
+        for place in ("", "page.js", "api", "api/v1/search?text=red", "api/v1/videos/1/stream", "api/v1/metrics"):
+            problem(ask(address, place), 401)
+            assert ask(address, place, headers={"authorization": f"Bearer {token}"}).status_code == 200
+        for place in ("api/v1/health", "style.css", "icon.svg"):
+            assert ask(address, place).status_code == 200
+
+
+def test_a_token_of_any_printable_characters_lets_in(own: Path) -> None:
+    token = "".join(map(chr, range(33, 127))) + " " + "".join(map(chr, range(33, 127)))
+    (own / "token").write_text(token + "\n")
+    (own / "token").chmod(0o600)
+    with serving(own / "index", "--token-file", str(own / "token")) as entrance:
+        address = entrance.split("?")[0]
+        assert ask(address, "/api/v1/videos", headers={"authorization": f"Bearer {token}"}).status_code == 200
+        with httpx.Client(base_url=address) as browser:
+            assert browser.get(entrance).status_code == 303
+            assert browser.get("/api/v1/videos").status_code == 200
+        problem(ask(address, "/api/v1/videos", headers={"authorization": f"Bearer {token}x"}), 401)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [("correct horse\n", 0o600), ("correct horse\r\n", 0o400), ("correct horse", 0o700)],
+)
+def test_a_token_is_read_from_a_file(tmp_path: Path, content: str, mode: int) -> None:
+    (tmp_path / "token").write_bytes(content.encode())
+    (tmp_path / "token").chmod(mode)
+    (tmp_path / "link").symlink_to(tmp_path / "token")
+    assert tokens.read(tmp_path / "token") == tokens.read(tmp_path / "link") == "correct horse"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o601, 0o610, 0o666])
+def test_a_token_file_of_which_others_know_is_refused_with_what_mends_it(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "my token"
+    file.write_text("correct horse\n")
+    file.chmod(mode)
+    with pytest.raises(CezsarError, match="Other accounts can read or change") as told:
+        tokens.read(file)
+    (mending,) = re.findall("`(.*)`", str(told.value))
+    subprocess.run(["sh", "-c", mending], check=True)
+    assert tokens.read(file) == "correct horse"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_token_file_of_another_account_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("correct horse\n")
+    (tmp_path / "token").chmod(0o600)
+    os.chown(tmp_path / "token", 65534, 65534)
+    with pytest.raises(CezsarError, match="belongs to another account"):
+        tokens.read(tmp_path / "token")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"short\n",
+        b"x" * 201,
+        b"x" * 100_000,
+        b"two\nlines of it\n",
+        b"correct horse\n\n",
+        b" correct horse\n",
+        b"correct horse \n",
+        b"caf\xc3\xa9 au lait\n",
+        b"\xff\xfec\0o\0r\0r\0e\0c\0t\0",
+        b"correct\0horse\n",
+        b"correct\thorse\n",
+    ],
+)
+def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    (tmp_path / "token").chmod(0o600)
+    with pytest.raises(CezsarError, match="holds no token: 8 to 200 printable ASCII characters"):
+        tokens.read(tmp_path / "token")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "folder").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "socket"))
+        for path in (tmp_path / "fifo", Path("/dev/zero"), Path("/dev/null")):
+            with pytest.raises(CezsarError, match="takes a file, which"):
+                tokens.read(path)
+        for path, reason in (
+            (tmp_path / "socket", "No such device or address"),
+            (tmp_path / "folder", "Is a directory"),
+            (tmp_path / "none", "No such file"),
+            (tmp_path / "none" / "none", "No such file"),
+        ):
+            with pytest.raises(CezsarError, match=f"cannot be read .{reason}"):
+                tokens.read(path)
+
+
+def test_a_token_comes_from_one_place_and_options_win_over_the_environment(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own / "token").write_text("battery staple\n")
+    (own / "token").chmod(0o600)
+    index, file = ("--index", str(own / "index")), ("--token-file", str(own / "token"))
+    for options, contradict in (
+        (("--token", "correct horse", *file), "--token and --token-file"),
+        ((*file, "--no-token"), "--token-file and --no-token"),
+        (("--token", "correct horse", "--no-token"), "--token and --no-token"),
+    ):
+        ended = run(*index, *options)
+        assert (ended.returncode, f"{contradict} contradict each other." in ended.stderr) == (2, True)
+    monkeypatch.setenv("CEZSAR_TOKEN", "of the environment")
+    ended = run(*index, "--no-token")
+    assert (ended.returncode, "--no-token and CEZSAR_TOKEN contradict" in ended.stderr) == (2, True)
+    for options, token in (
+        ((), "of the environment"),
+        (file, "battery staple"),
+        (("--token", "a & b = c"), "a & b = c"),
+    ):
+        with serving(own / "index", *options) as entrance:
+            assert httpx.URL(entrance).params["token"] == token
+    monkeypatch.setenv("CEZSAR_TOKEN", "short")
+    ended = run(*index)
+    assert (ended.returncode, "The token in CEZSAR_TOKEN is none" in ended.stderr) == (2, True)
+    (own / "token").chmod(0o644)
+    ended = run(*index, *file)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cezsar: Other accounts can read or change {own / 'token'}: `chmod 600 {own / 'token'}`.\n"
+
+
+def test_a_token_on_the_command_line_is_said_to_be_seen_there(own: Path) -> None:
+    told = run("--index", str(own / "none"), "--token", "correct horse").stderr
+    assert "process list" in told
+    assert "--token-file" in told
+    assert "process list" not in run("--index", str(own / "none")).stderr
+    said = " ".join(subprocess.run(["cezsar", "serve", "--help"], capture_output=True, text=True).stdout.split())
+    assert "other accounts of this machine can see it in the process list" in said
+
+
+def test_the_page_is_opened_without_the_token_in_the_process_list(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = own / "browser"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {own}/asked.new && mv {own}/asked.new {own}/asked\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{script} %s")
+    with serving(own / "index", "--open") as entrance:
+        token = entrance.split("token=")[1]
+        until((own / "asked").exists)
+        opened = (own / "asked").read_text()
+        assert token not in opened
+        page = Path(unquote(opened.removeprefix("file://")))
+        assert (page.stat().st_mode & 0o777, page.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert led_to(httpx.Response(200, text=page.read_text())) == entrance
+    assert not page.parent.exists()
+    (own / "asked").unlink()
+    with serving(own / "index", "--open", "--no-token") as address:
+        until((own / "asked").exists)
+        assert (own / "asked").read_text() == address
+
+
+_README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readmes_commands_work_as_they_are_pasted(own: Path) -> None:
+    """Only that the server takes a port that is free, and its lines of curl reach it there."""
+    start, ask_it = re.findall(
+        r"```sh\n(.*?)```", _README.read_text().split("**serve.**")[1].split("**train.**")[0], re.DOTALL
+    )
+    python = f'exec {shlex.quote(sys.executable)} -m cezsar "$@"'
+    settings = {**os.environ, "HOME": str(own), "CEZSAR_INDEX": str(own / "index")}
+    command = ["bash", "-c", f"cezsar() {{ {python} --port 0; }}\n{start}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=settings) as server:
+        assert server.stdout is not None
+        address = httpx.URL(server.stdout.readline().split()[-1])
+        lines = ask_it.strip().splitlines()
+        assert [line.split()[0] for line in lines] == ["curl", "curl"]
+        elsewhere = f'curl() {{ command curl -sS --connect-to 127.0.0.1:8765:127.0.0.1:{address.port} "$@"; }}'
+        answers = [
+            subprocess.run(["bash", "-c", f"{elsewhere}\n{line}"], capture_output=True, check=True, env=settings)
+            for line in lines
+        ]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+    assert [Path(hit["path"]).name for hit in json.loads(answers[0].stdout)["hits"]] == ["red.mp4"]
+    assert [Path(video["path"]).name for video in json.loads(answers[1].stdout)["videos"]] == ["red.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -744,7 +933,7 @@ def test_names_that_a_server_goes_by(host: str, called: str, known: bool) -> Non
 
 
 def test_an_origin_that_is_named_may_ask(own: Path) -> None:
-    with serving(own / "index", "--cors", "https://friend.example") as address:
+    with serving(own / "index", "--cors", "https://friend.example", "--no-token") as address:
         for origin, allowed in (("https://friend.example", "https://friend.example"), ("https://evil.example", None)):
             headers = ask(address, "/api/v1/videos", headers={"origin": origin}).headers
             assert headers.get("access-control-allow-origin") == allowed
@@ -790,7 +979,7 @@ def test_wrong_options_are_told(own: Path) -> None:
 def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
     write_video(own / "videos" / "long.avi", [("blue", 20.0)], codec="mpeg4", size=(320, 240))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
-    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    command = [sys.executable, "-m", "cezsar", "serve", "--no-token", "--index", str(own / "index"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split()[-1]
@@ -811,7 +1000,7 @@ def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
 def test_a_second_signal_waits_no_longer_and_says_so_to_who_asked(own: Path) -> None:
     write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(1280, 720))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
-    command = [sys.executable, "-m", "cezsar", "serve", "--index", str(own / "index"), "--port", "0"]
+    command = [sys.executable, "-m", "cezsar", "serve", "--no-token", "--index", str(own / "index"), "--port", "0"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
         ThreadPoolExecutor(5) as pool,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
+
+from cezsar.files import appearing
 
 _PAGE = Path(__file__).with_name("page") / "entrance.html"
 _AGAIN = ("again", "1")  # said in an address that one of our own pages led to
@@ -20,6 +25,19 @@ Pairs: TypeAlias = list[tuple[str, str]]  # of an address, after its question ma
 def cookie_name(scope: Scope) -> str:
     """What the token's cookie is called: browsers share cookies between the ports of a host."""
     return f"cezsar_token_{scope['server'][1]}"
+
+
+@contextmanager
+def doorway(address: str) -> Iterator[str]:
+    """The address of a file that leads a browser on to address, and that nobody else can read; deleted at the end.
+
+    What a browser is started with stands in the process list, where it would show a token. Raises OSError.
+    """
+    with TemporaryDirectory(prefix="cezsar-", ignore_cleanup_errors=True) as folder:
+        page = Path(folder) / "open.html"
+        with appearing(page, private=True) as draft:
+            draft.write_text(_leading_to(address), encoding="utf-8")
+        yield page.as_uri()
 
 
 def welcome(scope: Scope, asked: Pairs, token: str, *, is_person: bool) -> Response:
@@ -64,5 +82,9 @@ def _address(scope: Scope, asked: Pairs) -> str:
 
 
 def _on_to(address: str, status: int) -> Response:
+    return HTMLResponse(_leading_to(address), status, _FRESH)
+
+
+def _leading_to(address: str) -> str:
     goes = f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">'
-    return HTMLResponse(f"<!doctype html><title>CEZSAR</title>{goes}", status, _FRESH)
+    return f'<!doctype html><meta charset="utf-8"><title>CEZSAR</title>{goes}'

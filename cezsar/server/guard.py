@@ -1,4 +1,4 @@
-"""Who may ask: the Host header, a token where the server is open to others, and headers for every answer."""
+"""Who may ask: the Host header, a token unless there is none, and headers for every answer."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Access:
 
     @classmethod
     def of(cls, host: str, token: str | None, *, no_token: bool, cors: tuple[str, ...] = ()) -> Access:
-        """On loopback a token only where one is given; on other hosts one is made, unless no_token.
+        """A token is made where none is given, unless no_token: every account of this machine can reach loopback.
 
         names are the system's own, which takes a while where names are not well looked after.
         """
-        if is_loopback(host):
-            return cls(host, token, cors)
         if token is None and not no_token:
             token = secrets.token_urlsafe(24)
+        if is_loopback(host):
+            return cls(host, token, cors)
         own = {socket.gethostname().lower(), socket.getfqdn().lower()}
         return cls(host, token, cors, frozenset(own | {f"{name}.local" for name in own if "." not in name}))
 

@@ -57,7 +57,8 @@ async function show() {
         document.getElementById("paths").append(section);
       }
     }
-    document.getElementById("example").textContent = `curl '${location.origin}/api/v1/search?text=person+playing+violin&k=3'`;
+    document.getElementById("example").textContent =
+      `curl -H @<(echo 'Authorization: Bearer TOKEN') '${location.origin}/api/v1/search?text=person+playing+violin&k=3'`;
     state.hidden = true;
   } catch (error) {
     state.textContent = `The description cannot be had: ${error.message}`;
