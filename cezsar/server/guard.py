@@ -6,9 +6,11 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
@@ -19,6 +21,7 @@ from cezsar.server import entrance
 from cezsar.server.problems import problem
 
 MOST_BYTES = 1 << 20  # of a request's body
+BODY_S = 30.0  # in which a request's body is there
 _LONGEST_QUERY = 16_384  # bytes of an address after its question mark
 _OPEN = ("/api/v1/health", "/style.css", "/icon.svg")  # which say nothing of the index's content
 HEADERS = {  # of every answer
@@ -105,8 +108,12 @@ class Guard:
         origin = headers.get("origin")
         allowed = origin if origin in self._access.cors else None
 
+        has_begun = False
+
         async def sent(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 answer = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     answer.setdefault(name, value)
@@ -120,7 +127,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sent)
             return
-        await self._app(scope, _bounded(receive), sent)
+        await self._app(scope, _bounded(receive, lambda: has_begun), sent)
 
     def _refusal(self, scope: Scope, headers: Headers, allowed: str | None) -> Response | None:
         query = bytes(scope["query_string"])
@@ -168,17 +175,30 @@ class Guard:
         )
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Receive, up to MOST_BYTES: a body may come without its length."""
+def _bounded(receive: Receive, has_begun: Callable[[], bool]) -> Receive:
+    """Receive, up to MOST_BYTES and BODY_S: a body may come without its length, or never end.
+
+    An answer that has begun by then goes on.
+    """
     received = 0
+    is_whole = False
+    deadline = anyio.current_time() + BODY_S
 
     async def bounded() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MOST_BYTES:
-            raise HTTPException(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
-        return message
+        nonlocal received, is_whole
+        if is_whole:
+            return await receive()
+        with anyio.CancelScope(deadline=deadline):
+            message = await receive()
+            is_whole = not message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if received > MOST_BYTES:
+                raise HTTPException(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
+            return message
+        if has_begun():
+            return await receive()
+        detail = f"The body took too long: it has to be there within {BODY_S:g} s."
+        raise HTTPException(408, detail, {"connection": "close"})
 
     return bounded
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cezsar.errors import CezsarError
 from cezsar.server.app import create_app
+from cezsar.server.connections import Connection
 from cezsar.server.engine import Engine
 from cezsar.server.guard import Access
 from cezsar.server.media import Media
 from cezsar.settings import Settings
 
+_MINUTE_S = 60.0
 _PATIENCE_S = 10  # for what is in flight when it is told to stop
 # bytes of a request before its body; the guard says what is wrong with those over its own limit
 _LONGEST_HEAD = 1 << 18
+_MOST_PENDING = 1024  # connections that the system keeps until they are accepted
+_MOST_ACCEPTED = 64  # of them at once, before it is looked whether there are too many
 
 
 def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[list[str]], None]) -> None:
@@ -36,18 +44,28 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[lis
     ):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # which the server raises again when it is done
         addresses = [f"http://{name}:{listener.getsockname()[1]}/" for name in _called(access.host)]
-        config = uvicorn.Config(
-            create_app(engine, media, access),
-            http="h11",
-            h11_max_incomplete_event_size=_LONGEST_HEAD,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_PATIENCE_S,
-            timeout_keep_alive=30,
-            lifespan="on",
-        )
-        _Server(config, lambda: ready(addresses), media.interrupt).run(sockets=[listener])
+        app = create_app(engine, media, access)
+        server_of(app, lambda: ready(addresses), media.interrupt).run(sockets=[listener])
+
+
+def server_of(app: ASGIApp, ready: Callable[[], None], interrupt: Callable[[], None]) -> uvicorn.Server:
+    """What listens for an application; it calls ready when it does, and interrupt when it cannot wait any longer."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        backlog=_MOST_ACCEPTED,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_PATIENCE_S,
+        timeout_keep_alive=30,
+        lifespan="on",
+    )
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(_OnceAMinute())
+    return _Server(config, ready, interrupt)
 
 
 def _called(host: str) -> list[str]:
@@ -67,8 +85,18 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(_MOST_PENDING)  # asyncio took _MOST_ACCEPTED for both
         if self.started:
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second Ctrl-C does not wait for what is being made."""
@@ -82,6 +110,26 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class _OnceAMinute(logging.Filter):
+    """Lets one line of a kind pass a minute, which says how many there were since the last: clients can cause many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[tuple[str, type | None], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = str(record.msg).partition("\n")[0], record.exc_info[0] if record.exc_info else None
+        now = time.monotonic()
+        passed, num_kept_back = self._passed.get(kind, (-math.inf, 0))
+        if now - passed < _MINUTE_S:
+            self._passed[kind] = passed, num_kept_back + 1
+            return False
+        self._passed[kind] = now, 0
+        if num_kept_back:
+            record.msg, record.args = f"{record.getMessage()} ({num_kept_back:,} more of these since the last)", ()
+        return True
+
+
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -92,7 +140,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
-        listener.listen(1024)
+        listener.listen(_MOST_PENDING)
     except OSError as error:
         listener.close()
         raise CezsarError(
