@@ -331,23 +331,22 @@ def crowded(index: Path, log: Path, *, most_files: int) -> Iterator[httpx.URL]:
             assert process.wait(60) == 0
 
 
+LEFT_UNDONE = {
+    "half a head": b"GET /api/v1/search?text=red HTTP/1.1\r\nHost: localhost\r\n",
+    "nothing": b"",
+    "half a body": b"POST /api/v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+    b"Content-Type: application/json\r\n\r\n{",
+    "idle": b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+
 @pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(b"GET /api/v1/search?text=red HTTP/1.1\r\nHost: localhost\r\n", id="half a head"),
-        pytest.param(b"", id="nothing"),
-        pytest.param(
-            b"POST /api/v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 1000\r\n\r\n{",
-            id="half a body",
-        ),
-        pytest.param(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n", id="idle"),
-        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="half a TLS hello"),
-    ],
+    ("kind", "num_connections", "most_files"),
+    [("half a head", 1_100, 1_024), *((kind, 300, 256) for kind in LEFT_UNDONE)],
 )
-@pytest.mark.parametrize(("num_connections", "most_files"), [(1_100, 1_024), (300, 256)])
 def test_a_crowd_that_leaves_its_requests_half_done_keeps_nobody_from_searching(
-    index: Path, tmp_path: Path, sent: bytes, num_connections: int, most_files: int
+    index: Path, tmp_path: Path, kind: str, num_connections: int, most_files: int
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < num_connections + 100:
@@ -360,7 +359,7 @@ def test_a_crowd_that_leaves_its_requests_half_done_keeps_nobody_from_searching(
             for number in range(num_connections):
                 one = crowd.enter_context(socket.create_connection((address.host, address.port), timeout=30))
                 with suppress(ConnectionError):
-                    one.sendall(sent)
+                    one.sendall(LEFT_UNDONE[kind])
                 if number % 100 == 99:
                     # less than what a half-sent request is given
                     assert httpx.get(place, timeout=8).json()["hits"][0]["score"] == 1.0
