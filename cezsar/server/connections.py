@@ -74,6 +74,10 @@ class Connection(H11Protocol):
         """Whether it has no whole request that has yet to be answered."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
+    def _should_upgrade(self) -> bool:
+        """Never: a request to change to WebSocket or HTTP/2 is answered in HTTP/1.1, without uvicorn's warnings."""
+        return False
+
     def _make_room(self) -> None:
         others = [
             one for one in self.connections if isinstance(one, Connection) and one is not self and not one._is_over
