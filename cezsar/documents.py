@@ -78,6 +78,7 @@ def stats_document(stats: IndexStats) -> dict[str, Any]:
         "schema": stats.schema,
         "cache": stats.cache,
         "roots": [path_fields(root) for root in stats.roots],
+        "other_streams": [{**path_fields(path), "stream": stream} for path, stream in stats.other_streams],
     }
 
 

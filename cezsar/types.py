@@ -154,7 +154,10 @@ class IndexReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
-    """What an index holds and what made it; cache says how its FAISS cache is, num_bytes what its files take."""
+    """What an index holds and what made it; cache says how its FAISS cache is, num_bytes what its files take.
+
+    other_streams are the videos of which another video stream than the first was taken, with its number, from 0.
+    """
 
     index: Path
     encoder: EncoderIdentity
@@ -167,6 +170,7 @@ class IndexStats:
     schema: str
     cache: str
     roots: tuple[Path, ...]
+    other_streams: tuple[tuple[Path, int], ...] = ()
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

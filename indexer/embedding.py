@@ -46,7 +46,7 @@ def embed(path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int =
         features = _Features(encoder, sampling)
         for batch in batches:
             features.add(batch)
-        return features.finish(video.duration_s or 0.0)
+        return features.finish(video.duration_s or 0.0, stream=video.stream_number)
 
 
 def embed_all(
@@ -82,7 +82,9 @@ def embed_all(
                 except VideoError as error:
                     yield error
                     continue
-                yield Embedded(read.content_sha256, features.finish(read.duration_s), read.shortfall)
+                yield Embedded(
+                    read.content_sha256, features.finish(read.duration_s, stream=read.stream), read.shortfall
+                )
         finally:
             stopped.set()
             for decoder in decoders:
@@ -111,14 +113,15 @@ class _Features:
                 self._cut(steps)
             self._forget()
 
-    def finish(self, duration_s: float) -> Embedding:
-        """The video is over: its segments, their runs and vectors."""
+    def finish(self, duration_s: float, *, stream: int | None = None) -> Embedding:
+        """The video is over: its segments, their runs and vectors; stream is the number of the one that was decoded."""
         plan = segments.plan(duration_s, window_s=self._sampling.window_s, stride_s=self._sampling.stride_s)
         while self._next < len(plan):
             self._cut(self._steps(plan[self._next]))
         self._encode_waiting()
         vectors = np.concatenate(self._vectors)[: len(plan)]
-        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, tuple(self._best_s[: len(plan)]))
+        best_s = tuple(self._best_s[: len(plan)])
+        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream)
 
     def _segment(self, number: int) -> Segment:
         start_s = number * self._sampling.stride_s
@@ -164,6 +167,7 @@ class _Read:
     duration_s: float
     content_sha256: bytes
     shortfall: str | None
+    stream: int
 
 
 def _read(
@@ -199,7 +203,7 @@ def _read(
             raise VideoLost(f"it could not be read to its end ({error.strerror})") from None
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
             raise VideoLost("it changed while it was being read")
-        return _Read(decoder.duration_s, content, decoder.shortfall)
+        return _Read(decoder.duration_s, content, decoder.shortfall, decoder.stream_number)
     finally:
         idle.put(decoder)
         put(None)

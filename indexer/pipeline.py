@@ -169,6 +169,11 @@ def embed_and_commit(
                     progress.done(path, file.size)
                     if result.shortfall:
                         progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
+                    if result.embedding.stream:
+                        progress.notice(
+                            f"{path}: of its video streams number {result.embedding.stream} was indexed, not number 0, "
+                            "which no player would show first or which gives no frame."
+                        )
             if store and failed:
                 with store.write() as session:
                     for failure in failed:

@@ -84,7 +84,10 @@ class Failure:
 
 
 class Video(NamedTuple):
-    """A video in the catalog; stream is the number of the one that was taken in its container, None if not noted."""
+    """A video in the catalog; stream is the number of the one that was taken, None if not noted.
+
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N).
+    """
 
     id: int
     file: File
@@ -132,7 +135,7 @@ class Embedding:
     """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
 
     best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
-    number, in its container, of the stream that was decoded; None where nobody noted it.
+    number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it.
     """
 
     duration_s: float
@@ -199,6 +202,13 @@ def counts(snapshot: Snapshot) -> Counts:
     (num_segments,) = snapshot.execute(segments_shown).fetchone()
     (num_hidden,) = snapshot.execute("SELECT count(*) FROM videos WHERE hidden = 1").fetchone()
     return Counts(num_videos, num_segments, duration_s, num_hidden)
+
+
+def other_streams(snapshot: Snapshot) -> Sequence[tuple[Path, int]]:
+    """Visible videos of which another video stream than the first was taken: their paths and its number, by path."""
+    query = "SELECT roots.path, videos.path, stream FROM videos JOIN roots ON roots.id = root_id"
+    rows = snapshot.execute(f"{query} WHERE hidden = 0 AND stream > 0 ORDER BY 1, 2").fetchall()
+    return [(Path(os.fsdecode(os.path.join(root, path))), int(stream)) for root, path, stream in rows]
 
 
 def num_segments_after(snapshot: Snapshot, segment_id: int) -> int:

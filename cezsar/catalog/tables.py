@@ -35,8 +35,9 @@ class RootRow(Base):
 
 
 class VideoRow(Base):
-    """A video's file, as it was when it was read, and stream, the number of the one that was taken, in its container.
+    """A video's file, as it was when it was read, and stream, the number of the one that was taken.
 
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N).
     inode, ctime_ns and stream are null in rows of before they were kept.
     """
 

@@ -36,6 +36,7 @@ def command(index: Path | None, as_json: bool) -> None:
         ("segments", f"{stats.segments:,}"),
         ("size", f"{stats.num_bytes / 1e6:,.1f} MB, schema {stats.schema}"),
         ("cache", stats.cache),
+        *(("streams", f"{num:,} not of the first video stream: --json") for num in [len(stats.other_streams)] if num),
         *(("folder", os.fspath(root)) for root in stats.roots),
     ]
     for title, value in lines:

@@ -15,6 +15,7 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
     """What an open catalog, the one that serves the folder index, holds and which encoder made it."""
     with store.read() as session:
         counts, roots = catalog.counts(session), catalog.roots(session)
+        other_streams = tuple(catalog.other_streams(session))
     num_bytes = 0
     for file in store.directory.iterdir():
         with suppress(FileNotFoundError):  # a writer's, which has ended
@@ -31,4 +32,5 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
         catalog.REVISION,
         cache_state(store),
         tuple(Path(os.fsdecode(root)) for root in roots),
+        other_streams,
     )

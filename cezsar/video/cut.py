@@ -18,8 +18,8 @@ from av.container import OutputContainer
 
 from cezsar.errors import VideoError
 from cezsar.types import Segment
-from cezsar.video.frames import Video, seek, upright
-from cezsar.video.opening import opened, reason
+from cezsar.video.frames import Video, upright
+from cezsar.video.opening import reason
 
 _CLOCK = Fraction(1, 90_000)  # the time base of what is encoded
 _SOUND_RATE = 48_000
@@ -127,8 +127,7 @@ def _copy_picture(source: Path, copy: _Copy, out: OutputContainer, sound: _Sound
 
 def _from_key_frame(video: Video, start_s: float) -> Iterator[Any]:
     """The picture's packets that have a time, from the key frame at or before a time."""
-    seek(video.container, start_s)
-    packets = (packet for packet in video.container.demux(video.stream) if packet.pts is not None)
+    packets = (packet for packet in video.packets(from_s=start_s) if packet.pts is not None)
     return dropwhile(lambda packet: not packet.is_keyframe, packets)
 
 
@@ -170,10 +169,10 @@ class _Sound:
 
     def open(self, out: OutputContainer) -> None:
         """Add the stream, before the first packet is written."""
-        with opened(self._source) as container:
-            if not container.streams.audio or container.streams.audio[0].codec_context is None:
+        with Video(self._source) as video:
+            stream = video.sound
+            if stream is None:
                 return
-            stream = container.streams.audio[0]
             if stream.codec_context.name in self._copied:
                 self._target = out.add_stream_from_template(stream)
             else:
@@ -183,13 +182,13 @@ class _Sound:
         """Write what sounds in a stretch, in seconds of the file."""
         if self._target is None:
             return
-        with opened(self._source) as container:
-            stream = container.streams.audio[0]
-            copied = stream.codec_context.name in self._copied
-            origin_s = seek(container, stretch.start_s) or 0.0
+        with Video(self._source) as video:
+            assert video.sound is not None
+            copied = video.sound.codec_context.name in self._copied
+            origin_s = video.origin_s
             resampler = AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE)
             position: int | None = None  # of the next sample in what is encoded
-            for packet in container.demux(stream):
+            for packet in video.sound_packets(from_s=stretch.start_s):
                 if packet.pts is None or packet.time_base is None:
                     continue
                 time_s = float(packet.pts * packet.time_base) - origin_s

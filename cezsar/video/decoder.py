@@ -44,6 +44,7 @@ class Decoder:
         self._num_videos = 0
         self.duration_s = 0.0
         self.shortfall: str | None = None
+        self.stream_number = 0
 
     def __enter__(self) -> Decoder:
         return self
@@ -52,7 +53,7 @@ class Decoder:
         self._stop()
 
     def sample(self, path: Path, *, fps: float, short_side: int, batch_size: int) -> Generator[FrameBatch, None, None]:
-        """As Video.sample; then duration_s and shortfall are the video's.
+        """As Video.sample; then duration_s, shortfall and stream_number are the video's.
 
         Raises VideoError, also where the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
         all; time in which nobody asked for the next frames does not count.
@@ -60,6 +61,7 @@ class Decoder:
         asked = {"do": "sample", "fps": fps, "short_side": short_side, "batch_size": batch_size}
         told = yield from self._work(path, asked)
         self.duration_s, self.shortfall = told["duration_s"], told["shortfall"]
+        self.stream_number = told["stream_number"]
 
     def media_type(self, path: Path, *, identity: tuple[int, int] | None = None) -> str | None:
         """As media_type of this package; identity as for only(). Raises VideoError, as sample does."""
@@ -244,7 +246,8 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
     with Video(path) as video:
         for batch in video.sample(**asked):
             _send(answers, {"shape": batch.frames_uint8.shape}, batch)
-        return {"duration_s": video.duration_s, "shortfall": video.shortfall}
+        told = {"duration_s": video.duration_s, "shortfall": video.shortfall}
+        return {**told, "stream_number": video.stream_number}
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,9 +15,10 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -26,10 +27,13 @@ from numpy.typing import NDArray
 from cezsar.errors import VideoError, VideoLost
 from cezsar.video.opening import opened, reason
 from cezsar.video.skipping import LONGEST_GAP_S, Skipper
+from cezsar.video.stamps import Stamps, may_jump, may_seek
+from cezsar.video.streams import picture_duration_s, picture_number, sound_of, take_only
 
-DECODER = f"PyAV {av.__version__}"  # another one may make more of a file
-_MAX_GAP_S = 600.0  # a longer silence between two frames is a broken clock, unless the frame itself says it lasts
-_LONGEST_FRAME_S = 6 * 3600.0  # that a frame may claim to last
+DECODER = f"PyAV {av.__version__}, streams 2"  # another one may make more of a file
+# A longer wait is a broken clock in any container. Where frames are skipped, what is left may lie two gaps apart.
+_LONGEST_FRAME_S = 2 * LONGEST_GAP_S
+_MOST_BYTES = 64 << 20  # of packets that are kept until it is known from where to decode
 _MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
 _TICK = Fraction(1, av.time_base)  # of a container's own times
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
@@ -60,7 +64,8 @@ class FrameBatch:
 class Video:
     """An open video file. Use as a context manager; its frames can be read once, in order.
 
-    Raises VideoError where the file cannot be read as a video.
+    stream_number is that of the stream that is taken, as picture_number has it. Raises VideoError where the file cannot
+    be read as a video.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +73,8 @@ class Video:
         self._open = ExitStack()
         self._begin()
         self.duration_s: float | None = None  # known once the last frame has been decoded
+        self._stamps: Stamps | None = None
+        self._others_end_s = 0.0  # when the latest packet of any other stream ends, as far as they were read
 
     def __enter__(self) -> Video:
         return self
@@ -104,25 +111,24 @@ class Video:
     def spans(self, *, from_s: float = 0.0, fps: float | None = None) -> Iterator[tuple[VideoFrame, float, float]]:
         """Every frame with its time and the time of the next one, in seconds; the last one's is the duration.
 
-        With from_s, begins at the key frame before it where the container can seek, and at the first frame where not.
+        With from_s, begins at the key frame before it where one leads there, and at the first frame where not.
         With fps instead, frames that none of the times 0, 1/fps, 2/fps ... takes may be left out.
         Raises VideoError if no frame can be decoded.
         """
-        sought = from_s > 0 and self.stream.start_time is not None and seek(self.container, from_s) is not None
-        clock = _Clock(self.stream, self.container, from_start=not sought)
+        clock = _Clock(self.stream, self.container, from_start=from_s <= 0)
         skipper = None if fps is None else _skipper(self.stream, clock, fps)
         shown: VideoFrame | None = None
         shown_s = 0.0
-        for frame in _decode(self.container, self.stream, skipper):
+        for frame in _decode(self.packets(from_s=from_s), self.stream, skipper):
             time_s = clock.tick(frame)
             if skipper is not None:
                 skipper.saw(frame)
-            if sought and shown is None and time_s > from_s:
+            if from_s > 0 and shown is None and time_s > from_s:
                 break  # it landed too late
             if shown is not None:
                 yield shown, shown_s, time_s
             shown, shown_s = frame, time_s
-        if shown is None and sought:
+        if shown is None and from_s > 0:
             self._open.close()
             self._begin()
             yield from self.spans()
@@ -132,28 +138,75 @@ class Video:
         self.duration_s = max(round(shown_s + clock.frame_s, 6), 1e-6)
         yield shown, shown_s, self.duration_s
 
+    def packets(self, *, from_s: float = 0.0) -> Iterator[Packet[VideoStream]]:
+        """The picture's packets, on one clock, from the key frame at or before a time on, as far as one is known."""
+        packets = (packet for packet in self._packets(from_s) if packet.stream is self.stream)
+        return packets if from_s <= 0 else _from_key_frame(packets, self.origin_s + from_s)
+
+    def sound_packets(self, *, from_s: float = 0.0) -> Iterator[Packet[AudioStream]]:
+        """The sound's packets, on the same clock, from before a time on."""
+        return (packet for packet in self._packets(from_s) if packet.stream is self.sound)
+
+    @property
+    def origin_s(self) -> float:
+        """The time stamp of second 0."""
+        return _seconds(self.container.start_time, _TICK) or 0.0
+
     @property
     def shortfall(self) -> str | None:
-        """Once all frames are read: what is missing of the duration that the file claims, if it is much."""
-        claimed_s = _seconds(self.stream.duration, self.stream.time_base) or _seconds(self.container.duration, _TICK)
+        """Once all frames are read: what is missing of the duration claimed of the picture, if it is much."""
+        claimed_s = self._claimed_s
         if claimed_s is None or self.duration_s is None:
             return None
-        read_s = self.duration_s + max(0.0, _seconds(self.container.start_time, _TICK) or 0.0)  # some claim the end
+        read_s = self.duration_s + max(0.0, self.origin_s)  # some claim the end
+        if picture_duration_s(self.stream) is None:  # claimed of all streams: the longest one may explain it
+            read_s = max(read_s, self._others_end_s)
         if claimed_s - read_s < max(1.0, claimed_s / 10):
             return None
         return f"only {self.duration_s:.1f} of the {claimed_s:.1f} s that it claims could be read"
 
+    @property
+    def _claimed_s(self) -> float | None:
+        if may_jump(self.container) or (self._stamps is not None and self._stamps.have_moved):
+            return None  # the last stamps say nothing
+        return picture_duration_s(self.stream) or _seconds(self.container.duration, _TICK)
+
     def _begin(self) -> None:
         self.container = self._open.enter_context(opened(self._path))
         try:
-            self.stream = _video_stream(self.container)
+            self.stream_number = picture_number(self.container, self._path)
         except VideoError:
             self._open.close()
             raise
+        self.stream: VideoStream = self.container.streams.video[self.stream_number]
+        self.stream.thread_type = "AUTO"
+        self.sound = sound_of(self.container)
+
+    def _packets(self, from_s: float) -> Iterator[Packet[Any]]:
+        """Packets of picture and sound, and of what else is looked at, in the file's order and on one clock."""
+        leads_there = self.stream.start_time is not None and may_seek(self.container, from_s)
+        is_sought = from_s > 0 and leads_there and self._seek(from_s)
+        looks_at_all = self._claimed_s is not None and picture_duration_s(self.stream) is None
+        streams = [one for one in self.container.streams if looks_at_all or one in (self.stream, self.sound)]
+        take_only(self.container, streams)
+        self._stamps = Stamps(self.container, self.stream, self.sound, from_start=not is_sought)
+        for packet in self._stamps.moved(_packets(self.container, streams)):
+            if packet.stream is not self.stream and packet.pts is not None:
+                end_s = _seconds(packet.pts + (packet.duration or 0), packet.time_base) or 0.0
+                self._others_end_s = max(self._others_end_s, end_s)
+            yield packet
+
+    def _seek(self, time_s: float) -> bool:
+        """Go to the key frame before a time; whether that could be done."""
+        try:
+            self.container.seek(round((time_s + self.origin_s) / _TICK), backward=True)
+        except (av.error.FFmpegError, ValueError, OSError):
+            return False
+        return True
 
 
 class _Clock:
-    """The time of each frame in seconds from the file's start, whatever its time stamps are worth."""
+    """The time of each frame in seconds from the file's start; one without a stamp follows the one before it."""
 
     def __init__(self, stream: VideoStream, container: InputContainer, *, from_start: bool) -> None:
         self._from_start = from_start
@@ -169,12 +222,15 @@ class _Clock:
             if self._start_s is None or stamp_s is None or stamp_s < self._start_s:
                 self._start_s = stamp_s or 0.0
             time_s = 0.0 if stamp_s is None else stamp_s - self._start_s
-            if self._from_start and time_s > _MAX_GAP_S:
+            if self._from_start and time_s > _LONGEST_FRAME_S:
                 self._start_s, time_s = stamp_s or 0.0, 0.0
         else:
             expected_s = self._previous_s + self.frame_s
             time_s = expected_s if stamp_s is None else stamp_s - (self._start_s or 0.0)
-            if time_s < self._previous_s or time_s > expected_s + _MAX_GAP_S:
+            if time_s > self._previous_s + _LONGEST_FRAME_S:
+                self._start_s = (self._start_s or 0.0) + time_s - expected_s
+                time_s = expected_s
+            if time_s < self._previous_s:
                 time_s = expected_s
         self._previous_s = time_s
         lasts_s = _seconds(frame.duration or None, frame.time_base)
@@ -186,34 +242,10 @@ class _Clock:
         return stamp_s - (self._start_s or 0.0)
 
 
-def seek(container: InputContainer, time_s: float) -> float | None:
-    """Go to the key frame before a time; returns the time stamp of the file's start in seconds, None if it cannot."""
-    origin_s = _seconds(container.start_time, _TICK) or 0.0
-    try:
-        container.seek(round((time_s + origin_s) / _TICK), backward=True)
-    except (av.error.FFmpegError, ValueError, OSError):
-        return None
-    return origin_s
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures; cover art does not count."""
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise VideoError("only cover art, no video stream" if container.streams.video else "no video stream")
-    chosen = streams[0]
-    if chosen.codec_context is None:
-        raise VideoError("its video codec is not known")
-    for stream in container.streams:
-        if stream is not chosen:
-            stream.discard = Discard.all
-    chosen.thread_type = "AUTO"
-    return chosen
-
-
-def _decode(container: InputContainer, stream: VideoStream, skipper: Skipper | None) -> Iterator[VideoFrame]:
+def _decode(
+    packets: Iterator[Packet[VideoStream]], stream: VideoStream, skipper: Skipper | None
+) -> Iterator[VideoFrame]:
     """Every frame that can be decoded, but those that may be skipped; a damaged packet costs itself alone."""
-    packets = _packets(container, stream)
     for packet in packets if skipper is None else skipper.passed(packets):
         yield from _decoded(packet, skipper)
     try:
@@ -234,9 +266,9 @@ def _decoded(packet: Packet[VideoStream], skipper: Skipper | None) -> list[Video
         return []
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Every packet that can be read."""
-    packets = container.demux(stream)
+def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
+    """Every packet of some streams that can be read."""
+    packets = container.demux(list(streams))
     while True:
         try:
             packet = next(packets, None)
@@ -247,6 +279,23 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
         if packet is None:
             return
         yield packet
+
+
+def _from_key_frame(packets: Iterator[Packet[VideoStream]], stamp_s: float) -> Iterator[Packet[VideoStream]]:
+    """Leaves out what comes before the last key frame at or before a stamp, as far as memory allows."""
+    kept: list[Packet[VideoStream]] = []
+    num_bytes = 0
+    for packet in packets:
+        shown_s = _seconds(packet.dts if packet.pts is None else packet.pts, packet.time_base)
+        decoded_s = _seconds(packet.pts if packet.dts is None else packet.dts, packet.time_base)
+        if packet.is_keyframe and shown_s is not None and shown_s <= stamp_s + 1e-6:
+            kept, num_bytes = [], 0
+        kept.append(packet)
+        num_bytes += packet.size
+        if num_bytes > _MOST_BYTES or (decoded_s is not None and decoded_s > stamp_s):
+            break
+    yield from kept
+    yield from packets
 
 
 def _skipper(stream: VideoStream, clock: _Clock, fps: float) -> Skipper | None:

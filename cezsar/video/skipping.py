@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 # How many frames may be decoded before one that is shown before them, as each codec's standard has it. Other codecs
 # hide what depends on what, or their decoders cannot skip.
 _REORDERED = {"h264": 16, "hevc": 16, "mpeg2video": 1, "prores": 0, "dnxhd": 0}
-LONGEST_GAP_S = 300.0  # between two frames whose times still count as sound
+LONGEST_GAP_S = 3 * 3600.0  # between two frames that follow one another
 _WARM_UP = 8  # frames that have to come out as their packets promise, before any is skipped
 _MOST_PACKETS = 256  # that wait here
 _MOST_BYTES = 16 << 20

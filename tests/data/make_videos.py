@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -133,6 +134,46 @@ def rewrite(
                 packet.pts, packet.time_base = stamps_ms[number], Fraction(1, 1000)
                 packet.dts = packet.pts if in_order else number
                 packet.duration = 0 if lasts_ms is None else lasts_ms[number]
+            out.mux(packet)
+    return target
+
+
+def gather(
+    target: Path,
+    sources: Sequence[tuple[Path, Disposition | None]],
+    *,
+    options: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """Put the first stream of each file into one file, in that order, with a disposition where one is given."""
+    packets = []
+    with av.open(str(target), "w", format=_format(target), options=options) as out, ExitStack() as stack:
+        out.metadata.update(metadata or {})
+        for source, disposition in sources:
+            container = stack.enter_context(av.open(str(source)))
+            stream = out.add_stream_from_template(container.streams[0])
+            if disposition is not None:
+                stream.disposition = disposition
+            for packet in container.demux(container.streams[0]):
+                if packet.pts is not None:
+                    packet.dts = packet.pts if packet.dts is None else packet.dts
+                    packet.stream = stream
+                    packets.append((packet.dts * packet.time_base, len(packets), packet))
+        for *_, packet in sorted(packets, key=lambda one: one[:2]):
+            out.mux(packet)
+    return target
+
+
+def shifted(source: Path, target: Path, by_s: float, *, options: dict[str, str] | None = None) -> Path:
+    """Copy a file's packets, each as much later, into a new file, which may be of another container; returns target."""
+    with av.open(str(source)) as container, av.open(str(target), "w", format=_format(target), options=options) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in container.streams}
+        for packet in container.demux():
+            if packet.pts is None:
+                continue
+            shift = round(by_s / packet.time_base)
+            packet.dts = packet.pts + shift if packet.dts is None else packet.dts + shift
+            packet.pts, packet.stream = packet.pts + shift, streams[packet.stream.index]
             out.mux(packet)
     return target
 
