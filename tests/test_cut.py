@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -351,3 +352,19 @@ def test_a_folder_that_refuses_to_be_written_gets_nothing(
     folder.chmod(0o755)
     assert str(caught.value) == "it cannot be cut (permission denied)"
     assert list(folder.iterdir()) == []
+
+
+def test_two_threads_that_cut_into_one_folder_get_each_their_own(tmp_path: Path) -> None:
+    sources = [write_video(tmp_path / f"{name}.mp4", [(name, 2.0)], options=_FEW_KEYS) for name in ("red", "blue")]
+    folder = tmp_path / "cuts"
+    folder.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        cuts = [
+            pool.submit(cut, source, Segment(0.5, 1.5), folder / f"{number}-{source.name}")
+            for number in range(6)
+            for source in sources
+        ]
+    assert not any(one.result() for one in cuts)  # encoded
+    assert len(list(folder.iterdir())) == 12
+    for path in folder.iterdir():
+        assert set(_shown(path).colours) == {path.stem[2:]}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import dropwhile
@@ -17,6 +16,7 @@ from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
 
 from cezsar.errors import VideoError
+from cezsar.files import appearing
 from cezsar.types import Segment
 from cezsar.video.frames import Video, upright
 from cezsar.video.opening import reason
@@ -47,7 +47,7 @@ def cut(
     with H.264, from the frame that is shown at the start, and with short_side at most so many pixels. target appears
     whole or not at all. Raises VideoError.
     """
-    with appearing(target, "it cannot be cut") as draft:
+    with output(target, "it cannot be cut") as draft:
         if segment.end_s <= segment.start_s:
             raise ValueError("there are no frames in that stretch")
         copy = _copy_plan(source, segment, copied)
@@ -60,20 +60,16 @@ def cut(
 
 
 @contextmanager
-def appearing(target: Path, failure: str) -> Iterator[Path]:
-    """A draft to write, which takes target's name when it is whole, and is deleted where it never is.
+def output(target: Path, failure: str) -> Iterator[Path]:
+    """A draft to write, as of files.appearing.
 
     Raises VideoError, failure and the reason, on errors of FFmpeg and the system, and on ValueError.
     """
-    draft = target.with_name(f".{os.getpid()}.cezsar-draft")
     try:
-        yield draft
-        draft.replace(target)
+        with appearing(target) as draft:
+            yield draft
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoError(f"{failure} ({reason(error)})") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()
 
 
 @dataclass(frozen=True, slots=True)
