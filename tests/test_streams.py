@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from make_videos import COLOURS, gather, rewrite, solid, write_pictures, write_video
+from make_videos import COLOURS, gather, rewrite, solid, write_pictures, write_sound, write_video
 
 from cezsar import catalog, indexer, maintenance
 from cezsar.documents import stats_document
@@ -310,3 +310,11 @@ def test_an_edit_list_that_shows_a_part_is_whole(tmp_path: Path) -> None:
                 out.mux(packet)
     assert _taken(path) == (0, "red", 2.5, None)
     assert rewrite(source, tmp_path / "whole.mp4").exists()
+
+
+def test_of_equal_sounds_of_a_broadcast_the_first_is_taken(tmp_path: Path) -> None:
+    film = _film(tmp_path, "red")
+    path = gather(tmp_path / "a.ts", [(film, None), *[(write_sound(tmp_path / "sound.mp4", 2.0), None)] * 2])
+    with Video(path) as video:
+        assert video.sound is not None
+        assert (video.sound.index, len(video.container.streams.audio)) == (1, 2)

@@ -180,7 +180,7 @@ class Video:
             raise
         self.stream: VideoStream = self.container.streams.video[self.stream_number]
         self.stream.thread_type = "AUTO"
-        self.sound = sound_of(self.container)
+        self.sound = sound_of(self.container, self.stream)
 
     def _packets(self, from_s: float) -> Iterator[Packet[Any]]:
         """Packets of picture and sound, and of what else is looked at, in the file's order and on one clock."""

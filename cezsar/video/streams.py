@@ -62,9 +62,15 @@ def _ranked(container: InputContainer, numbers: Sequence[int], num_packets: Sequ
     return [number for *_, number in sorted(map(rank, numbers, num_packets))]
 
 
-def sound_of(container: InputContainer) -> AudioStream | None:
-    """The sound to take: the first that has the default flag, else the first; None where no codec is known."""
+def sound_of(container: InputContainer, picture: VideoStream) -> AudioStream | None:
+    """The sound to take: the first that has the default flag, else the first; None where no codec is known.
+
+    In a transport stream, which has no such flags, it is one of the picture's own programme.
+    """
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if container.format.name == "mpegts" and len(known) > 1:
+        related = container.streams.best("audio", related=picture)
+        return next((stream for stream in known if stream is related), None)
     return min(known, key=lambda stream: not _flags(stream) & Disposition.default, default=None)
 
 
