@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600  # what tells of somebody's videos is nobody else's business
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.cezsar-draft", re.DOTALL)
+DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.cezsar-draft(-journal)?", re.DOTALL)  # and what SQLite keeps beside one
 _LONGEST = 255 - len("..0123456789abcdef.cezsar-draft")  # bytes of a name that fits beside that
 
 
@@ -47,7 +47,7 @@ def forget_drafts(folder: Path) -> None:
         if folder.is_symlink():
             return
         for entry in listing:
-            if _DRAFT.fullmatch(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            if DRAFT.fullmatch(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                 os.unlink(entry.path)
 
 

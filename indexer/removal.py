@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cezsar import catalog, maintenance
-from cezsar.catalog import homes
-from cezsar.errors import BadIndex, QueryError
+from cezsar.catalog import pictures
+from cezsar.errors import QueryError
 from cezsar.paths import is_under, spellings
 
 
-def remove(directory: Path, paths: Sequence[Path], *, purge: bool = False) -> int:
+def remove(
+    directory: Path, paths: Sequence[Path], *, purge: bool = False, notice: Callable[[str], None] = lambda _: None
+) -> int:
     """Hide the videos that are these paths or lie under them; purge deletes them, hidden ones too, for good.
 
     Returns how many. The files themselves are not touched. With purge the pictures that a server has kept go too, all
-    of them. Raises QueryError if a path names no video of the index, and changes nothing then; BadIndex.
+    of them, and first; notice is told what was left where they would be. Raises QueryError if a path names no video of
+    the index, and changes nothing then; BadIndex.
     """
     with maintenance.open_to_write(directory) as store:
         with store.read() as session:
@@ -31,18 +32,12 @@ def remove(directory: Path, paths: Sequence[Path], *, purge: bool = False) -> in
                     f"{path} names no video in the index; `cezsar stats` lists the folders that it covers."
                 )
             chosen |= ids
+        if purge:
+            try:
+                pictures.forget(directory)
+            except pictures.NotOurs as error:
+                notice(str(error))
         with store.write() as session:
             (catalog.purge_videos if purge else catalog.hide_videos)(session, sorted(chosen))
         maintenance.fold_if_due(store)
-        if purge:
-            _forget_pictures(directory / homes.MEDIA)
     return len(chosen)
-
-
-def _forget_pictures(folder: Path) -> None:
-    """They are made anew where they are wanted again."""
-    try:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise BadIndex(f"The videos were deleted, but not their pictures in {folder}: {error.strerror}.") from None

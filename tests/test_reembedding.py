@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,9 @@ from cezsar import catalog, indexer, maintenance
 from cezsar.catalog import homes
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing
+from cezsar.maintenance.doctor import diagnose
 from cezsar.query import Searcher, search
+from cezsar.server.media import Media
 from cezsar.settings import Settings
 from cezsar.types import IndexReport
 
@@ -245,6 +248,75 @@ def test_a_writer_that_waited_for_the_change_writes_to_the_new_vectors(made: Set
     with catalog.open_to_write(made.index) as store:
         assert store.info.encoder.name == "other"
         assert store.directory == made.index / "space-2"
+
+
+# Somebody's own files in an index's folder
+
+OWN = (
+    "notes.new",
+    "vectors-holiday.faiss",
+    "space-2/mine.txt",
+    "space-3/catalog.sqlite.txt",
+    "space-4/photos/beach.jpg",
+    "media.txt",
+    "catalog.sqlite.bak",
+    ".plan.cezsar-draft",
+    "vectors.new",
+    "catalog.sqlite.old.new",
+)
+
+
+def _plant(index: Path, elsewhere: Path) -> dict[str, bytes]:
+    """Files of somebody's own in an index's folder, and links from there to a home folder; all of it, by path."""
+    for name in OWN:
+        (index / name).parent.mkdir(parents=True, exist_ok=True)
+        (index / name).write_text(f"my {name}")
+    (elsewhere / ".ssh").mkdir(parents=True)
+    for name in (".ssh/id_ed25519", ".bashrc", "catalog.sqlite", "vectors-1-0123abcd.faiss", "a.new"):
+        (elsewhere / name).write_text(f"my {name}")
+    (index / "space-7").symlink_to(elsewhere)
+    (index / "media").symlink_to(elsewhere)
+    (index / "vectors-9-0123abcd.faiss").symlink_to(elsewhere / ".bashrc")
+    return _mine(index, elsewhere)
+
+
+def _mine(index: Path, elsewhere: Path) -> dict[str, bytes]:
+    links = (index / "space-7", index / "media", index / "vectors-9-0123abcd.faiss")
+    files = [*(index / name for name in OWN), *(path for path in elsewhere.rglob("*") if path.is_file())]
+    return {str(path): path.read_bytes() for path in files} | {str(path): os.readlink(path).encode() for path in links}
+
+
+def test_what_somebody_put_in_an_indexs_folder_survives_every_command(
+    made: Settings, videos: Path, toy: Settings, tmp_path: Path
+) -> None:
+    before = _plant(made.index, tmp_path / "home")
+    (made.index / "writer.json").write_text("{}")  # as if a writer had been killed
+    maintenance.back_up(made.index, tmp_path / "b.sqlite")
+    list(diagnose(made.index, model="toy", device="cpu"))
+    indexer.index([videos], toy)
+    with catalog.open_to_write(made.index) as store:
+        maintenance.rebuild(store)
+    indexer.reembed(made)
+    maintenance.roll_back(made.index)
+    maintenance.restore(tmp_path / "b.sqlite", made.index, replace=True)
+    indexer.remove(made.index, [videos / "red.mp4"], purge=True)
+    with Media(made.index):
+        pass
+    told: list[str] = []
+    assert maintenance.drop_older(made.index, notice=told.append) > 0
+    assert _mine(made.index, tmp_path / "home") == before
+
+
+def test_a_folder_of_older_vectors_that_holds_something_else_stays_with_it_and_that_is_said(made: Settings) -> None:
+    indexer.reembed(made)
+    maintenance.roll_back(made.index)
+    (made.index / "space-2" / "mine.txt").write_text("mine")
+    told: list[str] = []
+    assert maintenance.drop_older(made.index, notice=told.append) > 0
+    assert [line.split(":")[0] for line in told] == [f"{made.index / 'space-2'} stays"]
+    assert sorted(path.name for path in (made.index / "space-2").iterdir()) == ["mine.txt", "writer.lock"]
+    with pytest.raises(IndexMissing):
+        maintenance.roll_back(made.index)
 
 
 # backups

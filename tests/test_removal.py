@@ -10,7 +10,7 @@ import pytest
 from make_videos import write_video
 
 from cezsar import catalog, indexer, maintenance, vectors
-from cezsar.errors import BadIndex, IndexMissing, QueryError
+from cezsar.errors import IndexMissing, QueryError
 from cezsar.query import search
 from cezsar.settings import Settings
 from cezsar.types import IndexReport
@@ -107,20 +107,47 @@ def test_purging_deletes_hidden_videos_too_and_hiding_does_not_count_them_again(
 
 
 def test_purging_deletes_the_pictures_that_a_server_kept_and_hiding_does_not(folder: Path, toy: Settings) -> None:
-    pictures = toy.index / catalog.homes.MEDIA
+    pictures = toy.index / "media"
     pictures.mkdir()
-    (pictures / "one.jpg").write_bytes(b"x")
+    (pictures / f"{'0' * 32}.jpg").write_bytes(b"x")
     indexer.remove(toy.index, [folder / "a.mp4"])
-    assert (pictures / "one.jpg").exists()
+    assert (pictures / f"{'0' * 32}.jpg").exists()
     indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
     assert not pictures.exists()
 
 
-def test_pictures_that_cannot_be_deleted_are_named(folder: Path, toy: Settings) -> None:
-    (toy.index / catalog.homes.MEDIA).write_text("no folder")
-    with pytest.raises(BadIndex, match="but not their pictures in"):
-        indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
+@pytest.mark.parametrize("kind", ["file", "link", "others"])
+def test_what_is_in_the_pictures_place_and_is_not_ours_stays_and_is_named(
+    folder: Path, toy: Settings, tmp_path: Path, kind: str
+) -> None:
+    place, told = toy.index / "media", list[str]()
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "link":
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / f"{'0' * 32}.jpg").write_text("mine")
+        place.symlink_to(tmp_path / "home")
+    else:
+        place.mkdir()
+        (place / "holiday.jpg").write_text("mine")
+    before = tree(tmp_path)
+    assert indexer.remove(toy.index, [folder / "a.mp4"], purge=True, notice=told.append) == 1
+    assert len(told) == 1
+    assert str(place) in told[0]
+    after = tree(tmp_path)
+    assert {name: after.get(name) for name in before if "media" in name or "home" in name} == {
+        name: content for name, content in before.items() if "media" in name or "home" in name
+    }
     assert sorted(_videos(toy.index)) == ["b/one.mp4", "b/two.mp4", "bc/one.mp4"]
+
+
+def tree(folder: Path) -> dict[str, bytes | str]:
+    """Every file below a folder with its content, links with where they lead."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["hidden", "purged"])

@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -15,12 +16,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
-from cezsar.errors import BadIndex, CezsarError, IndexMissing, VideoLost
+from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoLost
 from cezsar.query import Filters, Searcher
 from cezsar.server import Access, create_app, tokens
 from cezsar.server.engine import Engine, _Together
@@ -1019,7 +1021,7 @@ def test_a_second_signal_waits_no_longer_and_says_so_to_who_asked(own: Path) -> 
             assert "stopping" in problem(one.result(60), 503)
         assert process.wait(60) == 0
         assert process.stderr.read() == ""
-    assert not list((own / "index" / "media").iterdir())
+    assert [path.name for path in (own / "index" / "media").iterdir()] == ["CACHEDIR.TAG"]
 
 
 # The rooms behind
@@ -1130,7 +1132,7 @@ def test_nothing_is_kept_of_a_video_that_is_purged_meanwhile(own: Path) -> None:
         with pytest.raises(VideoLost, match="removed meanwhile"):
             media.make(red(own), Still(0.0), lambda: False)
         assert media.kept(red(own), Still(0.0)) is None
-        assert not list((own / "index" / "media").glob("[!.]*"))
+        assert [path.name for path in (own / "index" / "media").glob("[!.]*")] == ["CACHEDIR.TAG"]
 
 
 def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> None:
@@ -1145,7 +1147,7 @@ def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> 
         with pytest.raises(BadIndex, match="stopping"):
             making.result(60)
         assert not list(folder.glob(".drafts-*/*"))
-    assert not list(folder.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["CACHEDIR.TAG"]
 
 
 def test_who_deletes_what_is_being_made_is_told_to_ask_again(own: Path) -> None:
@@ -1162,12 +1164,13 @@ def test_who_deletes_what_is_being_made_is_told_to_ask_again(own: Path) -> None:
 
 def test_drafts_of_killed_servers_go(own: Path) -> None:
     folder = own / "index" / "media"
-    (folder / ".drafts-old" / "x").mkdir(parents=True)
-    (folder / ".drafts-new").mkdir()
-    os.utime(folder / ".drafts-old", (0, 0))
+    (folder / ".drafts-00000old" / "tmp0_abcdef").mkdir(parents=True)
+    (folder / ".drafts-00000old" / "tmp0_abcdef" / "1.500.jpg").write_text("half")
+    (folder / ".drafts-00000new").mkdir()
+    os.utime(folder / ".drafts-00000old", (0, 0))
     with Media(own / "index"):
-        assert not (folder / ".drafts-old").exists()
-        assert (folder / ".drafts-new").exists()
+        assert not (folder / ".drafts-00000old").exists()
+        assert (folder / ".drafts-00000new").exists()
 
 
 def test_a_link_that_comes_and_goes_shows_nothing_of_what_lies_outside(own: Path) -> None:
@@ -1225,10 +1228,134 @@ def test_what_is_encoded_to_be_looked_at_is_made_smaller_and_what_is_kept_is_not
                 assert (file.streams.video[0].width, file.streams.video[0].height) == size
 
 
-def test_an_index_that_can_keep_no_pictures_is_looked_at_all_the_same(own: Path) -> None:
-    (own / "index" / "media").write_text("in the way")
-    with Media(own / "index") as media:
+def test_an_index_that_can_keep_no_pictures_is_looked_at_all_the_same(
+    own: Path, unprivileged: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own / "tmp"))
+    for path in (*own.rglob("*"), own, *own.parents[:3]):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (own / "index").chmod(0o555)
+    (own / "tmp").chmod(0o777)
+    with ExitStack() as stack:
+        with unprivileged():
+            media = stack.enter_context(Media(own / "index"))
         assert made(media, red(own), Still(0.0)).startswith(b"\xff\xd8")
+    assert not (own / "index" / "media").exists()
+
+
+def test_a_file_that_is_larger_than_all_may_be_is_not_kept(own: Path) -> None:
+    with Media(own / "index", most_bytes=10) as media:
+        with pytest.raises(QueryError, match="shorter part"):
+            media.make(red(own), Still(0.0), lambda: True)
+        assert [path.name for path in (own / "index" / "media").glob("[!.]*")] == ["CACHEDIR.TAG"]
+
+
+def test_what_another_server_keeps_counts_too(own: Path) -> None:
+    folder = own / "index" / "media"
+    with Media(own / "index", most_bytes=4_000) as one, Media(own / "index", most_bytes=4_000) as other:
+        for number in range(10):
+            made(one, red(own), Still(0.1 * number))
+            made(other, red(own), Still(0.1 * number + 0.05))
+            assert sum(path.stat().st_size for path in folder.glob("*.jpg")) <= 4_000
+
+
+def test_a_disk_that_is_full_is_said(own: Path) -> None:
+    with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
+        with TestClient(create_app(engine, media, Access("127.0.0.1", None)), base_url="http://localhost") as client:
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # of the decoder's process too
+            try:
+                told = [
+                    problem(client.get(place), 503)
+                    for place in ("/api/v1/segments/1/thumbnail", "/api/v1/videos/1/stream?start_s=0&end_s=1")
+                ]
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert all("disk" in one and "full" in one for one in told)
+
+
+# Somebody's own files
+
+
+def home(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """A home folder with old files, one of them large; what it is made of."""
+    (folder / ".ssh").mkdir(parents=True)
+    (folder / ".config" / "app").mkdir(parents=True)
+    for name in (".ssh/id_ed25519", ".config/app/settings", ".bashrc", "thesis.odt", f"{'a' * 32}.jpg"):
+        (folder / name).write_text("mine")
+    with (folder / "film.mp4").open("wb") as file:
+        file.truncate(600 << 20)
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (0, 0))
+    return state(folder)
+
+
+def state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Size, time and mode of all below a folder, and its own."""
+    return {
+        str(path): (status.st_size if path.is_file() else 0, status.st_mtime_ns, status.st_mode)
+        for path in [folder, *folder.rglob("*")]
+        if (status := path.lstat())
+    }
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "others"])
+def test_a_server_touches_nothing_that_is_not_its_own(own: Path, tmp_path: Path, kind: str) -> None:
+    place = own / "index" / "media"
+    if kind == "link":
+        before = home(tmp_path / "home")
+        place.symlink_to(tmp_path / "home")
+    elif kind == "file":
+        place.write_text("mine")
+        before = state(place)
+    else:
+        before = home(place)
+    with serving(own / "index") as address:
+        hit = ask(address, "/api/v1/search?text=red").json()["hits"][0]
+        told = problem(ask(address, f"/api/v1/segments/{hit['segment_id']}/thumbnail"), 503)
+        assert str(place) in told
+        assert "Move it away" in told
+        assert ask(address, f"/api/v1/videos/{hit['video_id']}/stream").status_code == 200
+    assert state(tmp_path / "home" if kind == "link" else place) == before
+
+
+def test_a_link_that_takes_the_pictures_place_while_one_is_made_leads_nowhere(own: Path, tmp_path: Path) -> None:
+    before = home(tmp_path / "home")
+    place, wanted = own / "index" / "media", Still(0.0)
+
+    class Swapping:
+        name, media_type = wanted.name, wanted.media_type
+
+        def make(self, *asked: Any) -> None:
+            wanted.make(*asked)
+            place.rename(own / "moved")
+            place.symlink_to(tmp_path / "home")
+
+    with Media(own / "index", most_bytes=100_000) as media:
+        media.make(red(own), Swapping(), lambda: True)  # type: ignore[arg-type]
+        with pytest.raises(BadIndex, match="is a link"):
+            media.kept(red(own), wanted)
+        with pytest.raises(BadIndex, match="is a link"):
+            media.make(red(own), wanted, lambda: True)
+    assert state(tmp_path / "home") == before
+    assert len(list((own / "moved").glob("*.jpg"))) == 1
+
+
+def test_pictures_of_before_there_was_a_tag_are_taken_over(own: Path) -> None:
+    place = own / "index" / "media"
+    place.mkdir()
+    (place / f"{'0' * 32}.mp4").write_bytes(b"old")
+    with Media(own / "index"):
+        told = (place / "CACHEDIR.TAG").read_bytes()
+    assert told.startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert b"CEZSAR" in told
+    (place / "notes.txt").write_text("mine")
+    with Media(own / "index", most_bytes=2_000) as media:
+        for number in range(5):
+            made(media, red(own), Still(0.1 * number))
+    assert (place / "notes.txt").read_text() == "mine"
+    assert not (place / f"{'0' * 32}.mp4").exists()
 
 
 class Client:

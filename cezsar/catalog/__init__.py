@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cezsar.catalog import homes
+from cezsar.catalog import homes, pictures
 from cezsar.catalog.backup import backup, check
 from cezsar.catalog.connection import REVISION, Snapshot
 from cezsar.catalog.homes import FILE
@@ -110,6 +110,7 @@ __all__ = [
     "other_streams",
     "part",
     "parts",
+    "pictures",
     "place_video",
     "places",
     "purge_videos",

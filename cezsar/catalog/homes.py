@@ -14,7 +14,6 @@ from cezsar.errors import IndexDamaged
 
 FILE = "catalog.sqlite"
 POINTER = "current.json"
-MEDIA = "media"  # a folder of pictures and parts of the videos, which can be made anew
 _NAME = re.compile(r"space-([1-9]\d{0,8})")
 
 
@@ -40,9 +39,9 @@ def previous(directory: Path) -> Path | None:
 
 
 def others(directory: Path) -> list[Path]:
-    """The folders of this index's catalogs that do not serve, by number."""
+    """The folders, and no links to any, of this index's catalogs that do not serve, by number."""
     numbered = sorted((int(found[1]), path) for path in directory.iterdir() if (found := _NAME.fullmatch(path.name)))
-    places = [directory, *(path for _, path in numbered)]
+    places = [directory, *(path for _, path in numbered if not path.is_symlink())]
     return [place for place in places if (place / FILE).is_file() and place != home(directory)]
 
 

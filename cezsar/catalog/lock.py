@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from stat import S_ISREG
 
 from cezsar.errors import IndexLocked
+from cezsar.files import forget_drafts
 
 LOCK = "writer.lock"
 _NOTE = "writer.json"
+_FORMER_DRAFT = re.compile(r"(catalog\.sqlite|vectors)\.\d+\.new(-journal)?|current\.json\.new")
 _PATIENCE_S = 2.0  # what another writer does to a single video is over by then
 
 
@@ -53,8 +57,7 @@ class WriterLock:
         self.was_interrupted = self._note.exists()
         self._is_settled = not self.was_interrupted
         if self.was_interrupted:
-            for draft in directory.glob("*.new"):  # what it had half written
-                draft.unlink(missing_ok=True)
+            _forget_drafts(directory)
         holder = _Holder(os.getpid(), socket.gethostname(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
         try:
             with self._note.open("w", encoding="utf-8") as file:
@@ -81,6 +84,14 @@ class WriterLock:
             with suppress(OSError):  # of a folder that has gone, or turned read-only: the next one finds the note
                 self._note.unlink()
         self._lock.release()
+
+
+def _forget_drafts(directory: Path) -> None:
+    """Delete what a killed writer had half written, under today's and former names; nothing else."""
+    forget_drafts(directory)
+    for path in directory.iterdir():
+        if _FORMER_DRAFT.fullmatch(path.name) and S_ISREG(path.lstat().st_mode):
+            path.unlink(missing_ok=True)
 
 
 def was_interrupted(directory: Path) -> bool:

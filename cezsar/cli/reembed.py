@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cezsar.cli.console import counted, device_option, index_option, json_option, print_json
+from cezsar.cli.console import counted, device_option, index_option, json_option, notice, print_json
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
         else:
             click.echo(readable(f"{info.encoder.name} serves again; `cezsar index PATH...` adds what came since"))
     elif drop_old:
-        freed = maintenance.drop_older(settings.index)
+        freed = maintenance.drop_older(settings.index, notice=notice)
         if as_json:
             print_json({"index": os.fspath(settings.index), "bytes": freed})
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cezsar.cli.console import counted, index_option, json_option, path_arguments, print_json
+from cezsar.cli.console import counted, index_option, json_option, notice, path_arguments, print_json
 
 
 @click.command(name="remove")
@@ -24,7 +24,7 @@ def command(paths: tuple[Path, ...], index: Path | None, purge: bool, as_json: b
     from cezsar.settings import load
 
     settings = load(index=index)
-    count = indexer.remove(settings.index, paths, purge=purge)
+    count = indexer.remove(settings.index, paths, purge=purge, notice=notice)
     if as_json:
         print_json({"removed": count, "purged": purge})
     else:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from cezsar import catalog
+from cezsar import catalog, folders
 from cezsar.catalog import homes
+from cezsar.catalog.lock import LOCK
 from cezsar.errors import BadIndex
+from cezsar.files import DRAFT
 
-_OF_AN_INDEX = ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "vectors.json")
+_OF_AN_INDEX = re.compile(
+    r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|" + DRAFT.pattern, DRAFT.flags
+)
 
 
 def switch(directory: Path, place: Path) -> None:
@@ -30,20 +35,38 @@ def roll_back(directory: Path) -> catalog.Info:
     return info
 
 
-def drop_older(directory: Path) -> int:
-    """Delete every catalog of an index but the one that serves; returns how many bytes that freed."""
+def drop_older(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> int:
+    """Delete every catalog of an index but the one that serves; returns how many bytes that freed.
+
+    Only files of an index, by their names, and no link is followed: a folder that holds anything else stays with it,
+    and notice is told.
+    """
     with catalog.open_to_write(directory):
-        freed = 0
-        for place in homes.others(directory):
-            with catalog.locked(place):  # nobody is at work there
-                files = [place / name for name in _OF_AN_INDEX] + sorted(place.glob("vectors-*.faiss"))
-                files = [file for file in files if file.is_file()]
-            freed += sum(file.stat().st_size for file in files)
-            try:
-                for file in files:
-                    os.unlink(file)
-                if place != directory:
-                    shutil.rmtree(place)
-            except OSError as error:
-                raise BadIndex(f"{place} cannot be deleted: {error.strerror}.") from None
+        return sum(_dropped(place, directory, notice) for place in homes.others(directory))
+
+
+def _dropped(place: Path, directory: Path, notice: Callable[[str], None]) -> int:
+    """Delete a catalog, in the index's folder or one of its own; returns how many bytes that freed."""
+    freed = 0
+    try:
+        with catalog.locked(place), folders.opened(place) as folder:  # nobody is at work there
+            for name, status in folder.files().items():
+                if _OF_AN_INDEX.fullmatch(name):
+                    folder.unlink(name)
+                    freed += status.st_size
+        if place != directory:
+            _drop_folder(place, notice)
+    except OSError as error:
+        raise BadIndex(f"{place} cannot be deleted: {error.strerror}.") from None
     return freed
+
+
+def _drop_folder(place: Path, notice: Callable[[str], None]) -> None:
+    """Delete a folder whose catalog has gone, if its lock was all that was left in it."""
+    with folders.opened(place) as folder:
+        if others := sorted(set(folder.entries()) - {LOCK}):
+            notice(f"{place} stays: {others[0]} in it is not CEZSAR's.")
+            return
+        with suppress(FileNotFoundError):
+            folder.unlink(LOCK)
+    place.rmdir()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import queue
-import shutil
 import stat
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
-from cezsar.catalog import Video, homes
+from cezsar.catalog import Video, pictures
 from cezsar.errors import BadIndex, QueryError, VideoError, VideoLost
+from cezsar.folders import Folder
 from cezsar.paths import is_under
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder
@@ -30,7 +30,7 @@ _WIDTH = 480  # of a still picture
 _SHORT_SIDE = 720  # of what is encoded to be looked at in a browser
 _PROBING = Limits(stall_s=60, time_s=60, memory_gb=4)
 _MAKING = Limits(stall_s=180, time_s=180, memory_gb=4)
-_OLD_S = 24 * 3600.0  # what was begun so long ago will not be ended
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Content(NamedTuple):
@@ -80,6 +80,12 @@ class Part:
 
 Wanted: TypeAlias = Still | Part
 
+try:
+    from fcntl import LOCK_EX, flock
+except ImportError:  # Windows
+    flock = None  # type: ignore[assignment]
+_COUNTING = threading.Lock()
+
 
 def part(video: Video, start_s: float | None, end_s: float | None, *, at_full_size: bool) -> Part:
     """A stretch of a video: by default from its start, and LONGEST_PART_S long. Raises QueryError where it is none."""
@@ -98,7 +104,6 @@ class Media:
     def __init__(self, directory: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         self._directory, self._most_bytes = directory, most_bytes
         self._open = ExitStack()
-        self._lock = threading.Lock()
         self._decoders: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         self._probers: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         self._every: list[Decoder] = []
@@ -106,17 +111,14 @@ class Media:
         self._type_of = lru_cache(10_000)(self._find_type)
 
     def __enter__(self) -> Media:
-        self._folder = self._directory / homes.MEDIA
         try:
-            self._folder.mkdir(exist_ok=True)
-            drafts = tempfile.mkdtemp(prefix=".drafts-", dir=self._folder)
+            self._rooms = self._prepared()
+        except pictures.NotOurs:  # searches go on; who wants a picture is told, until somebody has moved it away
+            self._rooms = ".drafts-00000000"
         except OSError:  # an index that cannot be written can be looked at all the same
-            self._folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="cezsar-")))
-            drafts = tempfile.mkdtemp(prefix=".drafts-", dir=self._folder)
-        self._drafts = Path(drafts)
-        self._open.callback(shutil.rmtree, self._drafts, ignore_errors=True)
-        self._forget_drafts()
-        self._num_bytes = sum(status.st_size for _, status in self._kept())
+            self._directory = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="cezsar-")))
+            self._rooms = self._prepared()
+        self._open.callback(self._tidy)
         for idle, limits in [(self._decoders, _MAKING)] * THREADS + [(self._probers, _PROBING)]:
             decoder = self._open.enter_context(Decoder(limits))
             self._every.append(decoder)
@@ -152,14 +154,15 @@ class Media:
     def kept(self, video: Video, wanted: Wanted) -> Content | None:
         """What is wanted of a video; None where it has to be made. Raises VideoError."""
         with opened(video) as file:
-            place = self._place(video, wanted, os.fstat(file.fileno()))
+            name = _name(video, wanted, os.fstat(file.fileno()))
         try:
-            found = place.open("rb")
+            with pictures.opened(self._directory) as folder:
+                found = folder.read(name)
+                with suppress(OSError):
+                    folder.touch(name)  # it is the latest that was wanted
         except OSError:
             return None
-        with suppress(OSError):
-            os.utime(place)  # it is the latest that was wanted
-        return Content(found, wanted.media_type, place.stem)
+        return Content(found, wanted.media_type, name.partition(".")[0])
 
     def make(self, video: Video, wanted: Wanted, is_there: Callable[[], bool]) -> None:
         """Make what is wanted, and keep it; is_there says whether it is still to be shown then.
@@ -168,35 +171,43 @@ class Media:
         """
         with opened(video) as file:
             source, status = Path(file.name), os.fstat(file.fileno())
-        place = self._place(video, wanted, status)
+        name = _name(video, wanted, status)
         try:
-            self._drafts.mkdir(parents=True, exist_ok=True)  # somebody may have tidied up
-            with _one_of(self._decoders) as decoder, tempfile.TemporaryDirectory(dir=self._drafts) as room:
-                draft = Path(room) / wanted.name
+            with (
+                pictures.opened(self._directory, make=True) as folder,
+                _one_of(self._decoders) as decoder,
+                pictures.room(folder, self._rooms) as room,
+            ):
                 if self._is_over:
                     raise BadIndex("The server is stopping.")
                 try:
-                    wanted.make(decoder, source, draft, _identity(status))
-                except VideoError:
+                    wanted.make(decoder, source, room.path / wanted.name, _identity(status))
+                except VideoError as error:
                     if self._is_over:
                         raise BadIndex("The server is stopping.") from None
-                    if not os.path.exists(room):
-                        raise BadIndex(f"What is made in {self._folder} was deleted: ask again.") from None
+                    if not os.path.exists(room.path):
+                        raise BadIndex(f"What is made in {folder.path} was deleted: ask again.") from None
+                    if any(os.strerror(code).lower() in str(error).lower() for code in _FULL):  # all that comes of it
+                        raise self._no_room(folder.path) from None
                     raise
-                num_bytes = draft.stat().st_size
-                draft.replace(place)
+                made = room.files().get(wanted.name)
+                if made is None:
+                    raise BadIndex(f"What is made in {folder.path} was deleted: ask again.")
+                with _alone(folder):
+                    self._make_room(folder, made.st_size)
+                    folder.take(room, wanted.name, name)
+                if not is_there():
+                    with suppress(OSError):
+                        folder.unlink(name)
+                    raise VideoLost("The video has been removed meanwhile.")
         except OSError as error:
-            raise BadIndex(f"Nothing can be kept in {self._folder} ({error.strerror}).") from None
-        if not is_there():
-            with suppress(OSError):
-                place.unlink()
-            raise VideoLost("The video has been removed meanwhile.")
-        self._count(place, num_bytes)
+            if error.errno in _FULL:
+                raise self._no_room(self._directory / pictures.FOLDER) from None
+            raise BadIndex(f"Nothing can be kept in {self._directory / pictures.FOLDER} ({error.strerror}).") from None
 
-    def _place(self, video: Video, wanted: Wanted, status: os.stat_result) -> Path:
-        """Where something made of a video is kept: another file has another name."""
-        key = repr((video.content_sha256, status.st_ino, status.st_size, status.st_mtime_ns, wanted.name)).encode()
-        return self._folder / f"{hashlib.sha256(key).hexdigest()[:32]}{os.path.splitext(wanted.name)[1]}"
+    @staticmethod
+    def _no_room(folder: Path) -> BadIndex:
+        return BadIndex(f"The disk of {folder} is full: no picture or part can be made there until there is room.")
 
     def _type(self, file: BinaryIO) -> str | None:
         status = os.fstat(file.fileno())
@@ -206,36 +217,52 @@ class Media:
         with _one_of(self._probers) as decoder:
             return decoder.media_type(source, identity=identity)
 
-    def _count(self, place: Path, num_bytes: int) -> None:
-        """Add a file; where they are too many, delete those that have not been wanted for longest."""
-        with self._lock:
-            self._num_bytes += num_bytes
-            if self._num_bytes <= self._most_bytes:
-                return
-            kept = sorted(self._kept(), key=lambda one: one[1].st_mtime_ns)
-            self._num_bytes = sum(status.st_size for _, status in kept)
-            for path, status in kept:
-                if self._num_bytes <= self._most_bytes * 0.9 or path == place:
-                    break
-                with suppress(OSError):
-                    path.unlink()
-                self._num_bytes -= status.st_size
+    def _make_room(self, folder: Folder, num_bytes: int) -> None:
+        """Delete those that have not been wanted for longest, so that a file of this size does not make it too many.
 
-    def _kept(self) -> list[tuple[Path, os.stat_result]]:
-        found = []
-        with suppress(OSError):
-            for path in self._folder.iterdir():
-                with suppress(OSError):
-                    if not path.name.startswith("."):
-                        found.append((path, path.stat()))
-        return found
+        Raises QueryError where it alone does. What is there is counted anew: another server may keep files here too.
+        """
+        if num_bytes > self._most_bytes:
+            raise QueryError(
+                f"That takes {num_bytes / 1e6:,.0f} MB, and at most {self._most_bytes / 1e6:,.0f} MB of pictures and "
+                "parts are kept: ask for a shorter part."
+            )
+        kept = pictures.kept(folder)
+        left = sum(status.st_size for status in kept.values())
+        if left + num_bytes <= self._most_bytes:
+            return
+        for name, status in sorted(kept.items(), key=lambda one: one[1].st_mtime_ns):
+            if left + num_bytes <= self._most_bytes * 0.9:
+                break
+            with suppress(FileNotFoundError):
+                folder.unlink(name)
+            left -= status.st_size
 
-    def _forget_drafts(self) -> None:
-        """Of servers that were killed."""
-        for path in self._folder.glob(".*"):
+    def _prepared(self) -> str:
+        """Make the folder ready; the name of this server's own drafts' folder in it. Raises NotOurs, OSError."""
+        with pictures.opened(self._directory, make=True) as folder:
+            pictures.forget_drafts(folder)
+            return pictures.new_rooms(folder)
+
+    def _tidy(self) -> None:
+        with suppress(OSError, pictures.NotOurs), pictures.opened(self._directory) as folder:
+            pictures.forget_rooms(folder, self._rooms)
+
+
+def _name(video: Video, wanted: Wanted, status: os.stat_result) -> str:
+    """What something made of a video is kept as: another file has another name."""
+    key = repr((video.content_sha256, status.st_ino, status.st_size, status.st_mtime_ns, wanted.name)).encode()
+    return hashlib.sha256(key).hexdigest()[:32] + os.path.splitext(wanted.name)[1]
+
+
+@contextmanager
+def _alone(folder: Folder) -> Iterator[None]:
+    """Nobody else, thread or server, counts and keeps meanwhile, where the file system can lock a folder."""
+    with _COUNTING:
+        if flock is not None and folder.descriptor is not None:
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _OLD_S:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                flock(folder.descriptor, LOCK_EX)  # until the folder is closed
+        yield
 
 
 @contextmanager

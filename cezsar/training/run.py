@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
+import re
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from cezsar import folders
 from cezsar.errors import TrainingError
 from cezsar.metrics import Retrieval
 from cezsar.model import CezsarModel
 
 _STATE = "state.safetensors"
+_PARTIAL = re.compile(r"\.(best|last)\.[0-9a-f]{16}\.cezsar-draft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Run:
 
     def save(self, checkpoint: Path, model: CezsarModel, state: State | None = None) -> None:
         """Put the model, and what is needed to go on, into best/ or last/; what was there stays until it is whole."""
-        partial = self.folder / f"{checkpoint.name}.partial"
+        partial = self.folder / f".{checkpoint.name}.{secrets.token_hex(8)}.cezsar-draft"
         transformers_logging.disable_progress_bar()
         with self._writing(partial):
             model.save_pretrained(partial)
@@ -164,15 +167,28 @@ class Run:
     @contextmanager
     def _writing(self, partial: Path | None = None) -> Iterator[None]:
         try:
-            if partial is not None:
-                shutil.rmtree(partial, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
+            if partial is not None:
+                self._forget_partial()  # of a run that was killed
+                partial.mkdir()
             yield
         except (OSError, SafetensorError) as error:
             if partial is not None:
-                shutil.rmtree(partial, ignore_errors=True)
+                self._forget_partial()
             said = getattr(error, "strerror", None) or error
             raise TrainingError(f"The run cannot be written: {self.folder}: {said}. What was saved stays.") from None
+
+    def _forget_partial(self) -> None:
+        """Delete checkpoints that were never whole: folders and files of our own names, and nothing through a link."""
+        with suppress(OSError), folders.opened(self.folder) as run:
+            for name in run.entries():
+                if _PARTIAL.fullmatch(name):
+                    with suppress(OSError), run.opened(name) as partial:
+                        for file in partial.files():
+                            if Path(file).suffix in (".json", ".safetensors"):
+                                partial.unlink(file)
+                    with suppress(OSError):
+                        run.rmdir(name)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -28,6 +30,7 @@ from cezsar.errors import BadIndex, CacheMissing, CacheUnusable, IndexDamaged
 from cezsar.types import Ids, Scores, Vectors
 
 STAMP = "vectors.json"
+_FILE = re.compile(r"vectors-\d+-[0-9a-f]{8}\.faiss")
 APPROXIMATE_FROM = (
     200_000  # vectors: from here on an exact search takes over a tenth of a second (benchmarks/search.py)
 )
@@ -200,10 +203,15 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
         raise BadIndex(f"The FAISS cache in {directory} cannot be written: {reason}.") from None
     finally:
         draft.unlink(missing_ok=True)
-    for old in directory.glob("vectors-*.faiss"):
+    for old in files(directory):
         if old.name != stamp.file:
             old.unlink(missing_ok=True)
     return stamp
+
+
+def files(directory: Path) -> list[Path]:
+    """The cache files in a folder, those that no stamp names too: by our own pattern, and no links."""
+    return sorted(path for path in directory.iterdir() if _FILE.fullmatch(path.name) and S_ISREG(path.lstat().st_mode))
 
 
 def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
@@ -236,7 +244,7 @@ def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
 def on_disk(directory: Path) -> tuple[tuple[object, ...], ...]:
     """What tells one state of a cache's files from another, unread: each is replaced, never written again."""
     found = []
-    for path in sorted([directory / STAMP, *directory.glob("vectors-*.faiss")]):
+    for path in sorted([directory / STAMP, *files(directory)]):
         with suppress(OSError):
             status = path.stat()
             found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
