@@ -38,6 +38,11 @@ def appearing(target: Path, *, durable: bool = False, private: bool = False) -> 
             draft.unlink()
 
 
+def private(path: str, flags: int) -> int:
+    """An opener for open(): a file that it makes is nobody else's. Raises OSError."""
+    return os.open(path, flags, PRIVATE_FILE)
+
+
 def forget_drafts(folder: Path) -> None:
     """Delete what appearing() left in a folder when its process was killed; nothing else, and through no link.
 

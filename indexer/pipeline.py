@@ -79,7 +79,9 @@ def index(
     with ExitStack() as stack:
         store = None
         if known.info and (plan.changes_anything or catalog.needs_a_writer(settings.index)):
-            store = stack.enter_context(maintenance.open_to_write(settings.index))
+            store = stack.enter_context(
+                maintenance.open_to_write(settings.index, notice=progress.notice if progress else lambda _: None)
+            )
             with store.read() as session:
                 is_outdated = catalog.generation(session) != known.generation
             if is_outdated:  # another writer was at work since

@@ -39,7 +39,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     """
     began = time.monotonic()
     directory = settings.index
-    with maintenance.open_to_write(directory) as old:
+    with maintenance.open_to_write(directory, notice=progress.notice if progress else lambda _: None) as old:
         with old.read() as session:
             known = [video for video in catalog.videos(session) if not video.hidden]
         info = old.info

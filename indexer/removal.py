@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from cezsar import catalog, maintenance
-from cezsar.catalog import pictures
-from cezsar.errors import QueryError
+from cezsar import catalog, maintenance, vectors
+from cezsar.catalog import Catalog, Video, pictures
+from cezsar.errors import BadIndex, QueryError
+from cezsar.files import appearing
 from cezsar.paths import is_under, spellings
+
+_PENDING = "purge.json"  # of a purge that has begun: the paths, until the last trace of them has gone
 
 
 def remove(
@@ -16,28 +22,106 @@ def remove(
 ) -> int:
     """Hide the videos that are these paths or lie under them; purge deletes them, hidden ones too, for good.
 
-    Returns how many. The files themselves are not touched. With purge the pictures that a server has kept go too, all
-    of them, and first; notice is told what was left where they would be. Raises QueryError if a path names no video of
-    the index, and changes nothing then; BadIndex.
+    Returns how many. The files themselves are not touched. For good is: the pictures that a server has kept, all of
+    them, and first; the rows and vectors of every catalog of the index, older ones too; every cache of these. What is
+    interrupted is finished by the next purge. notice is told what was left where pictures would be. Raises QueryError
+    if a path names no video of the index, and changes nothing then; BadIndex.
     """
-    with maintenance.open_to_write(directory) as store:
-        with store.read() as session:
-            videos = [video for video in catalog.videos(session) if purge or not video.hidden]
-        chosen: set[int] = set()
-        for path in paths:
-            names = spellings(path)
-            ids = {video.id for video in videos if any(is_under(video.file.absolute, name) for name in names)}
-            if not ids:
-                raise QueryError(
-                    f"{path} names no video in the index; `cezsar stats` lists the folders that it covers."
-                )
-            chosen |= ids
+    with maintenance.open_to_write(directory, notice=notice) as store:
+        names = {path: spellings(path) for path in paths}
         if purge:
-            try:
-                pictures.forget(directory)
-            except pictures.NotOurs as error:
-                notice(str(error))
+            return _purge(directory, store, names, notice)
+        shown = [video for video in _videos(store) if not video.hidden]
+        _check_named(names, [video.file.absolute for video in shown])
+        chosen = _under(shown, [name for some in names.values() for name in some])
         with store.write() as session:
-            (catalog.purge_videos if purge else catalog.hide_videos)(session, sorted(chosen))
+            catalog.hide_videos(session, [video.id for video in chosen])
         maintenance.fold_if_due(store)
     return len(chosen)
+
+
+def _purge(directory: Path, store: Catalog, named: dict[Path, tuple[bytes, ...]], notice: Callable[[str], None]) -> int:
+    with ExitStack() as stack:
+        older = [stack.enter_context(_opened(place)) for place in catalog.homes.others(directory)]
+        pending = _pending(directory)
+        known = [video.file.absolute for one in (store, *older) for video in _videos(one)]
+        _check_named(named, [*known, *pending])
+        names = {name for some in named.values() for name in some} | pending
+        _forget_pictures(directory, notice)
+        _note(directory, names)
+        videos = _videos(store)
+        chosen = _under(videos, names)
+        contents = {video.content_sha256 for video in chosen}
+        kept = {video.file.absolute for video in videos} - {video.file.absolute for video in chosen}
+        purged = {video.file.absolute for video in chosen}
+        for one in older:  # a video that has moved since is known there by its former name
+            there = [video for video in _videos(one) if video.file.absolute not in kept]
+            moved = [video for video in there if video.content_sha256 in contents]
+            gone = {video.id: video for video in (*_under(there, names), *moved)}
+            purged |= {video.file.absolute for video in _under(there, names)}
+            _delete(one, list(gone.values()), names)
+            vectors.drop(one.directory)
+            one.scrub()
+        _delete(store, chosen, names)
+        maintenance.rebuild(store)
+        store.scrub()
+        _forget_pictures(directory, lambda _: None)  # that a server has made meanwhile
+        (directory / _PENDING).unlink(missing_ok=True)
+    return len(chosen) or len(purged)
+
+
+def _opened(place: Path) -> Catalog:
+    try:
+        return catalog.open_place_to_write(place)
+    except BadIndex as error:
+        raise type(error)(f"{error} It holds older vectors: `cezsar reembed --drop-old` deletes them all.") from None
+
+
+def _videos(store: Catalog) -> list[Video]:
+    with store.read() as snapshot:
+        return catalog.videos(snapshot)
+
+
+def _under(videos: Iterable[Video], names: Iterable[bytes]) -> list[Video]:
+    """Those that are one of the names, or lie under one."""
+    return [video for video in videos if any(is_under(video.file.absolute, name) for name in names)]
+
+
+def _check_named(named: dict[Path, tuple[bytes, ...]], known: Sequence[bytes]) -> None:
+    for path, names in named.items():
+        if not any(is_under(one, name) for one in known for name in names):
+            raise QueryError(f"{path} names no video in the index; `cezsar stats` lists the folders that it covers.")
+
+
+def _delete(store: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -> None:
+    with store.read() as snapshot:
+        failed = [failure.path for failure in catalog.failures(snapshot)]
+    with store.write() as session:
+        catalog.purge_videos(session, [video.id for video in videos])
+        catalog.forget_failures(session, [path for path in failed if any(is_under(path, name) for name in names)])
+
+
+def _forget_pictures(directory: Path, notice: Callable[[str], None]) -> None:
+    """They are made anew where they are wanted again."""
+    try:
+        pictures.forget(directory)
+    except pictures.NotOurs as error:
+        notice(str(error))
+
+
+def _pending(directory: Path) -> set[bytes]:
+    """The paths of a purge that did not come to its end."""
+    try:
+        told = json.loads((directory / _PENDING).read_text(encoding="utf-8"))
+        return {base64.b64decode(name) for name in told["paths"]}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return set()
+
+
+def _note(directory: Path, names: Iterable[bytes]) -> None:
+    told = {"paths": [base64.b64encode(name).decode() for name in sorted(names)]}
+    try:
+        with appearing(directory / _PENDING, durable=True, private=True) as draft:
+            draft.write_text(json.dumps(told), encoding="utf-8")
+    except OSError as error:
+        raise BadIndex(f"{directory / _PENDING} cannot be written ({error.strerror}): nothing was purged.") from None

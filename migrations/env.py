@@ -25,6 +25,7 @@ def _run() -> None:
         # pysqlite commits before each DDL statement unless it is told that a transaction is open already
         if connection.dialect.name == "sqlite":
             connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
+            connection.exec_driver_sql("PRAGMA trusted_schema = OFF")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=False)
         with context.begin_transaction():

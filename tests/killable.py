@@ -67,7 +67,7 @@ def install(switch: _Switch) -> None:
     event.listen(Session, "after_commit", lambda _: switch.passes("after-commit"))
     event.listen(Engine, "after_cursor_execute", lambda *args: _executed(switch, args[2]))
 
-    replace, link = os.replace, os.link
+    replace = os.replace
 
     def replacing(source: Any, target: Any, **options: Any) -> None:
         name = Path(target).name
@@ -75,16 +75,15 @@ def install(switch: _Switch) -> None:
             switch.passes("before-cache")
         if name == "vectors.json":
             switch.passes("before-stamp")
+        if name == "catalog.sqlite":
+            switch.passes("create")
         replace(source, target, **options)
         if name == "vectors.json":
             switch.passes("after-stamp")
+        if name == "catalog.sqlite":
+            switch.passes("created")
 
-    def linking(source: Any, target: Any, **options: Any) -> None:
-        switch.passes("create")
-        link(source, target, **options)
-        switch.passes("created")
-
-    os.replace, os.link = replacing, linking  # type: ignore[assignment]
+    os.replace = replacing  # type: ignore[assignment]
 
     import faiss
 

@@ -89,6 +89,8 @@ def open_the_way(folder: Path) -> None:
     for each in (folder, *folder.parents[:3]):
         if os.geteuid() == 0:
             each.chmod(0o755)
+    for file in folder.glob(f"{catalog.FILE}*"):
+        file.chmod(0o644)
 
 
 # making

@@ -196,13 +196,9 @@ def replacing(source, target):
     replaced(source, target)
     if moment == "after the switch" and Path(target).name == "current.json":
         os.kill(os.getpid(), signal.SIGKILL)
-os.replace = replacing
-linked = os.link
-def linking(source, target):
-    linked(source, target)
-    if moment == "before its first video":
+    if moment == "before its first video" and Path(target).name == "catalog.sqlite":
         os.kill(os.getpid(), signal.SIGKILL)
-os.link = linking
+os.replace = replacing
 class Watch:
     def start(self, *_): pass
     def done(self, *_):

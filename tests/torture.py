@@ -174,7 +174,7 @@ def kill(ground: Ground, point: str, seed: int, planted: str = "-") -> tuple[boo
     problems += wrong(index, ("red", "cyan"))
     if contents(index) != expected:
         problems.append("the next run's catalog is not that of a run without a kill")
-    problems += [f"{draft.name} was left behind" for draft in index.glob("*.new")]
+    problems += [f"{draft.name} was left behind" for draft in [*index.glob("*.new"), *index.glob(".*.cezsar-draft*")]]
     return was_hit, problems
 
 

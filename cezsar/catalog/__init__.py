@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cezsar.catalog import homes, pictures
 from cezsar.catalog.backup import backup, check
-from cezsar.catalog.connection import REVISION, Snapshot
+from cezsar.catalog.connection import Snapshot
 from cezsar.catalog.homes import FILE
 from cezsar.catalog.lock import was_interrupted
 from cezsar.catalog.reading import (
@@ -42,6 +42,7 @@ from cezsar.catalog.reading import (
     videos,
     videos_shown,
 )
+from cezsar.catalog.schema import REVISION
 from cezsar.catalog.store import (
     Catalog,
     Info,
@@ -51,6 +52,7 @@ from cezsar.catalog.store import (
     exists,
     locked,
     needs_a_writer,
+    open_place_to_write,
     open_previous,
     open_to_read,
     open_to_write,
@@ -104,6 +106,7 @@ __all__ = [
     "needs_a_writer",
     "note_failure",
     "num_segments_after",
+    "open_place_to_write",
     "open_previous",
     "open_to_read",
     "open_to_write",

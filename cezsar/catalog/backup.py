@@ -7,10 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from cezsar.catalog import schema
 from cezsar.catalog.connection import connect, open_file, translated
-from cezsar.catalog.homes import home, sync
+from cezsar.catalog.homes import home
 from cezsar.catalog.store import current
 from cezsar.errors import BadIndex, IndexDamaged
+from cezsar.files import appearing
 
 
 def backup(directory: Path, target: Path) -> None:
@@ -19,35 +21,31 @@ def backup(directory: Path, target: Path) -> None:
     Raises IndexMissing, BadIndex where target cannot be written, IndexDamaged where the copy is not sound.
     """
     current(directory)
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
-        with (
-            translated(target.parent),
-            closing(connect(home(directory))) as source,
-            closing(sqlite3.connect(draft)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
-        check(draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-        sync(target.parent)
+        with appearing(target, durable=True, private=True) as draft:
+            with (
+                translated(target.parent),
+                closing(connect(home(directory))) as source,
+                closing(sqlite3.connect(draft)) as copy,
+            ):
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+            check(draft)
     except OSError as error:
         raise BadIndex(f"The backup {target} cannot be written: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def check(file: Path) -> str:
     """The schema revision of a catalog in a file of any name. Raises IndexDamaged where it is none, or not sound."""
     try:
         with closing(open_file(file)) as connection:
-            (revision,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
+            revision = schema.revision(connection, os.fspath(file))
             (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             (count,) = connection.execute("SELECT count(*) FROM index_info").fetchone()
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if str(error) == "interrupted":
+            raise KeyboardInterrupt from None
         raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {error}.") from None
-    if told != "ok" or count != 1:
+    if revision is None or told != "ok" or count != 1:
         raise IndexDamaged(f"{file} is not a sound catalog of CEZSAR: {told}.")
-    return str(revision)
+    return revision

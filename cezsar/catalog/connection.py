@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote
 
+from cezsar.catalog import schema
 from cezsar.catalog.homes import FILE
 from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
 
-REVISION = "0006"  # the newest revision in migrations/versions
 BUSY_MS = 30_000
+_LOOK_EVERY = 1_000_000  # steps of SQLite's machine, some 20 ms of work
 _MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
 
 Snapshot: TypeAlias = sqlite3.Connection  # in a transaction: everything that is asked of it has the same state
@@ -38,17 +39,24 @@ def open_file(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     uri = f"file:{quote(os.fspath(path))}?mode=ro" + ("&immutable=1" if immutable else "")
     # we say BEGIN ourselves: the module would not before a SELECT
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    prepare(connection)
     return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """What every connection to a catalog, which may be a stranger's, begins with."""
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.set_progress_handler(lambda: 0, _LOOK_EVERY)  # while it is called, Python sees Ctrl-C
 
 
 def revision(directory: Path) -> str:
     """The schema revision of the catalog in this very folder. Raises IndexDamaged."""
     with translated(directory), closing(connect(directory)) as connection:
-        (found,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
+        found = schema.revision(connection, os.fspath(directory / FILE))
     if found is None:
         raise IndexDamaged(f"{directory / FILE} is not a catalog of CEZSAR.")
-    return str(found)
+    return found
 
 
 def is_writable(directory: Path) -> bool:
@@ -69,6 +77,8 @@ def translated(directory: Path) -> Iterator[None]:
         yield
     except (sqlite3.OperationalError, OSError) as error:
         reason = str(getattr(error, "strerror", None) or error)
+        if reason == "interrupted":  # Ctrl-C, in the midst of a statement
+            raise KeyboardInterrupt from None
         if "readonly" in reason or isinstance(error, PermissionError):
             raise IndexReadOnly(f"The index folder {directory} cannot be written ({reason}).") from None
         if "no such table" in reason or "no such column" in reason:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from cezsar.errors import IndexDamaged
+from cezsar.files import appearing
 
 FILE = "catalog.sqlite"
 POINTER = "current.json"
@@ -54,27 +55,8 @@ def fresh(directory: Path) -> Path:
 def switch(directory: Path, place: Path) -> None:
     """Let the catalog in place, directory or a sub-folder of it, serve from now on. Raises OSError."""
     said = {"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]}
-    draft = directory / f"{POINTER}.new"
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(said, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, directory / POINTER)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync(directory)
-
-
-def sync(directory: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can say so."""
-    if os.name == "nt":
-        return
-    opened = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    with appearing(directory / POINTER, durable=True, private=True) as draft:
+        draft.write_text(json.dumps(said), encoding="utf-8")
 
 
 def _read(directory: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from cezsar.errors import IndexLocked
-from cezsar.files import forget_drafts
+from cezsar.files import PRIVATE_FILE, forget_drafts, private
 
 LOCK = "writer.lock"
 _NOTE = "writer.json"
@@ -34,6 +34,7 @@ class _Holder:
 class WriterLock:
     """The right to write to an index, held from its making to release(), or to the end of a context.
 
+    is_private says that the lock was there and nobody else's, as all of an index is since it is made so.
     was_interrupted says that the writer before it never came to release it: its process was killed, or the machine
     stopped. The note of that stays, for the next one, unless this one says with settle() that it has looked at what
     was left behind. Raises IndexLocked where another has it.
@@ -43,7 +44,8 @@ class WriterLock:
         from filelock import FileLock, Timeout  # which loads asyncio: readers can do without
 
         self._note = directory / _NOTE
-        self._lock = FileLock(directory / LOCK, timeout=_PATIENCE_S, thread_local=False)
+        self.is_private = _is_private(directory / LOCK)
+        self._lock = FileLock(directory / LOCK, timeout=_PATIENCE_S, thread_local=False, mode=PRIVATE_FILE)
         try:
             self._lock.acquire()
         except Timeout:
@@ -60,7 +62,7 @@ class WriterLock:
             _forget_drafts(directory)
         holder = _Holder(os.getpid(), socket.gethostname(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
         try:
-            with self._note.open("w", encoding="utf-8") as file:
+            with open(self._note, "w", encoding="utf-8", opener=private) as file:
                 json.dump(asdict(holder), file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -86,6 +88,13 @@ class WriterLock:
         self._lock.release()
 
 
+def _is_private(path: Path) -> bool:
+    try:
+        return not path.stat().st_mode & 0o077
+    except OSError:
+        return False
+
+
 def _forget_drafts(directory: Path) -> None:
     """Delete what a killed writer had half written, under today's and former names; nothing else."""
     forget_drafts(directory)
@@ -100,7 +109,7 @@ def was_interrupted(directory: Path) -> bool:
         return False
     from filelock import FileLock, Timeout
 
-    lock = FileLock(directory / LOCK, timeout=0, thread_local=False)
+    lock = FileLock(directory / LOCK, timeout=0, thread_local=False, mode=PRIVATE_FILE)
     try:
         with lock:
             return (directory / _NOTE).exists()

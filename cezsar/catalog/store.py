@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cezsar.catalog.connection import (
-    BUSY_MS,
-    REVISION,
     Snapshot,
     is_still,
     is_writable,
     open_file,
+    prepare,
     revision,
     translated,
 )
 from cezsar.catalog.homes import FILE, home, previous
 from cezsar.catalog.lock import WriterLock, was_interrupted
+from cezsar.catalog.privacy import tighten
+from cezsar.catalog.schema import REVISION
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
+from cezsar.files import PRIVATE_FOLDER, appearing
 from cezsar.types import EncoderIdentity, Sampling
 
 if TYPE_CHECKING:
@@ -112,6 +114,19 @@ class Catalog:
             next_generation(session)
             yield session
 
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the catalog's files: it is written anew, and its log is emptied.
+
+        Raises BadIndex where a reader is in the way for long, or there is no room.
+        """
+        with translated(self.directory), closing(sqlite3.connect(self.directory / FILE)) as connection:
+            connection.isolation_level = None
+            prepare(connection)
+            connection.execute("VACUUM")
+            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise BadIndex(f"Somebody is reading the index in {self.directory}: its log still holds what was deleted.")
+
     @cached_property
     def _engine(self) -> Engine:
         engine = _engine(_url(self.directory / FILE), wal=True)
@@ -155,38 +170,37 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
     from cezsar.catalog.tables import InfoRow
     from cezsar.migrations import upgrade as migrate
 
-    draft = directory / f"{FILE}.{os.getpid()}.new"
     with _raised(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         _check_writable(directory)
         lock = WriterLock(directory)
         try:
-            migrate(_url(draft))
-            engine = create_engine(_url(draft))
-            with Session(engine) as session, session.begin():
-                session.add(
-                    InfoRow(
-                        id=1,
-                        index_id=uuid.uuid4().hex,
-                        encoder=encoder.name,
-                        weights_sha256=encoder.weights_sha256,
-                        dimension=encoder.dimension,
-                        streams=encoder.streams,
-                        fps=sampling.fps,
-                        window_s=sampling.window_s,
-                        stride_s=sampling.stride_s,
-                        generation=0,
+            tighten(directory)
+            _check_free(directory / FILE)
+            with appearing(directory / FILE, durable=True, private=True) as draft:
+                migrate(_url(draft))
+                engine = create_engine(_url(draft))
+                with Session(engine) as session, session.begin():
+                    session.add(
+                        InfoRow(
+                            id=1,
+                            index_id=uuid.uuid4().hex,
+                            encoder=encoder.name,
+                            weights_sha256=encoder.weights_sha256,
+                            dimension=encoder.dimension,
+                            streams=encoder.streams,
+                            fps=sampling.fps,
+                            window_s=sampling.window_s,
+                            stride_s=sampling.stride_s,
+                            generation=0,
+                        )
                     )
-                )
-            engine.dispose()
-            _place(draft, directory / FILE)
+                engine.dispose()
             lock.settle()  # no cache is this catalog's yet
             return Catalog(directory, lock)
         except BaseException:
             lock.release()
             raise
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def open_to_read(directory: Path) -> Catalog:
@@ -210,8 +224,9 @@ def _opened_to_read(place: Path) -> Catalog:
     return Catalog(place)
 
 
-def open_to_write(directory: Path) -> Catalog:
-    """Open for writing, as the only one.
+def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
+    """Open for writing, as the only one; an index that others can read, of before indexes were private, is closed to
+    them, and notice is told.
 
     Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
     """
@@ -223,6 +238,21 @@ def open_to_write(directory: Path) -> Catalog:
             break
         lock.release()  # another catalog has begun to serve meanwhile
     try:
+        if not lock.is_private and (line := tighten(directory)):
+            notice(line)
+        return Catalog(place, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def open_place_to_write(place: Path) -> Catalog:
+    """Open the catalog in this very folder, whether it serves or not, brought up to date. Errors as open_to_write's."""
+    if revision(place) > REVISION:
+        raise _newer(place, revision(place))
+    lock = locked(place)
+    try:
+        _upgrade(place)
         return Catalog(place, lock)
     except BaseException:
         lock.release()
@@ -263,32 +293,30 @@ def _served(directory: Path) -> Path:
 
 def upgrade(directory: Path) -> str:
     """Bring an older catalog to REVISION, in one transaction, and return the revision that it had before."""
-    from cezsar.migrations import upgrade as migrate
-
     before = current(directory)
     if before > REVISION:
         raise _newer(directory, before)
     if before < REVISION:
         place = home(directory)
-        with locked(place), _raised(place):
-            migrate(_url(place / FILE))
+        with locked(place):
+            _upgrade(place)
     return before
 
 
-def _place(draft: Path, target: Path) -> None:
-    """Give a finished catalog its name, unless another one has it by now."""
-    taken = BadIndex(f"Another command has just made an index in {target.parent}: run this one again.")
-    for left_over in ("-wal", "-shm"):  # of a catalog that was deleted: SQLite would take them for this one's
-        if not target.exists():
-            target.with_name(target.name + left_over).unlink(missing_ok=True)
-    try:
-        os.link(draft, target)
-    except FileExistsError:
-        raise taken from None
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise taken from None
-        os.replace(draft, target)
+def _upgrade(place: Path) -> None:
+    from cezsar.migrations import upgrade as migrate
+
+    if revision(place) < REVISION:
+        with _raised(place):
+            migrate(_url(place / FILE))
+
+
+def _check_free(target: Path) -> None:
+    """That no other catalog has the name by now, nor left anything that SQLite would take for the new one's."""
+    if os.path.lexists(target):
+        raise BadIndex(f"Another command has just made an index in {target.parent}: run this one again.")
+    for left_over in ("-wal", "-shm"):
+        target.with_name(target.name + left_over).unlink(missing_ok=True)
 
 
 def _check_writable(directory: Path) -> None:
@@ -328,8 +356,9 @@ def _engine(url: URL, *, wal: bool = False) -> Engine:
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: pysqlite would not before a SELECT
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        prepare(connection)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if wal:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")

@@ -82,10 +82,11 @@ def hide_videos(session: Session, video_ids: Sequence[int]) -> None:
 
 
 def purge_videos(session: Session, video_ids: Sequence[int]) -> None:
-    """Delete these videos for good, with their segments and vectors."""
+    """Delete these videos for good, with their segments and vectors, and folders that no video is in any more."""
     _delete_segments(session, video_ids)
     for some in chunks(video_ids):
         session.execute(delete(VideoRow).where(VideoRow.id.in_(some)))
+    session.execute(delete(RootRow).where(RootRow.id.not_in(select(VideoRow.root_id))))
 
 
 def _root_id(session: Session, path: bytes) -> int:

@@ -50,7 +50,7 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
         raise click.UsageError("One of --model (or another sampling), --rollback and --drop-old is needed.")
     settings = load(**chosen)
     if rollback:
-        info = maintenance.roll_back(settings.index)
+        info = maintenance.roll_back(settings.index, notice=notice)
         if as_json:
             print_json({"index": os.fspath(settings.index), "model": info.encoder.name})
         else:

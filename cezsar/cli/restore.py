@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cezsar.cli.console import PathType, index_option, json_option, print_json
+from cezsar.cli.console import PathType, index_option, json_option, notice, print_json
 from cezsar.paths import readable
 
 
@@ -25,7 +25,7 @@ def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
     from cezsar.settings import load
 
     directory = load(index=index).index
-    maintenance.restore(file, directory, replace=force)
+    maintenance.restore(file, directory, replace=force, notice=notice)
     if as_json:
         print_json({"index": str(directory)})
     else:

@@ -15,6 +15,8 @@ from cezsar.types import EncoderIdentity
 
 __all__ = ["CARDS", "Card", "Encoder", "canonical", "load", "load_recorded"]
 
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -90,14 +92,32 @@ def load(name: str, *, device: str = "auto", streams: str | None = None) -> Enco
 
 
 def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder:
-    """The encoder that made an index. Raises IndexMismatch if its weights are other ones now; errors as for load."""
-    encoder = _load(canonical(recorded.name), device, recorded.streams)
+    """The encoder that made an index, as it is on this machine: nothing is fetched because an index names it.
+
+    Raises IndexMismatch if its weights are other ones now; errors as for load.
+    """
+    encoder = _load(_here(recorded.name), device, recorded.streams)
     if encoder.identity != recorded:
         raise IndexMismatch(
             f"The weights of {recorded.name!r} are not those that made this index: "
             "bring the old ones back, or make a new index with --index DIR"
         )
     return encoder
+
+
+def _here(name: str) -> str:
+    """A recorded name that can be loaded without a network: embedded, an absolute path, or what the hub's cache has."""
+    if name in _EMBEDDED or os.path.isabs(name):
+        return canonical(name)
+    if not _HUB_ID.fullmatch(name) or os.path.exists(name):  # what the current folder has is not what is meant
+        raise EncoderError(f"The index was made with {name!r}, which is no encoder that can be looked for here.")
+    from cezsar.encoders import hub
+
+    if not hub.is_cached(name):
+        raise EncoderError(
+            f"The index was made with {name!r}, which is not on this machine: `hf download {name}` fetches it."
+        )
+    return name
 
 
 def canonical(name: str) -> str:
@@ -107,7 +127,7 @@ def canonical(name: str) -> str:
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
         return os.path.realpath(folder)
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+    if _HUB_ID.fullmatch(name):
         return name
     raise EncoderError(
         f"There is no encoder {name!r}. There are: {', '.join(_EMBEDDED)}, a hub id like "

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from safetensors import SafetensorError
 
@@ -41,6 +41,15 @@ def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
         return load(True)
     HfApi().model_info(name, timeout=_PATIENCE_S)
     return load(False)
+
+
+def is_cached(name: str) -> bool:
+    """Whether a model of the hub was fetched before: its configuration, and weights, are in the local cache."""
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except REFUSALS:
+        return False
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def first_line(error: Exception) -> str:

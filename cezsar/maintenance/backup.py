@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from cezsar import catalog
 from cezsar.catalog import homes
 from cezsar.errors import BadIndex, IndexOutdated
+from cezsar.files import PRIVATE_FOLDER, appearing
 from cezsar.maintenance.rebuild import fold_if_due
 from cezsar.maintenance.spaces import switch
 
@@ -24,7 +25,9 @@ def back_up(directory: Path, target: Path, *, replace: bool = False) -> int:
     return target.stat().st_size
 
 
-def restore(source: Path, directory: Path, *, replace: bool = False) -> None:
+def restore(
+    source: Path, directory: Path, *, replace: bool = False, notice: Callable[[str], None] = lambda _: None
+) -> None:
     """Make an index of what back_up wrote. One that is there is kept beside it, as after a re-embedding.
 
     Raises BadIndex where there is an index already, unless replace; IndexDamaged where source is no sound catalog.
@@ -34,13 +37,13 @@ def restore(source: Path, directory: Path, *, replace: bool = False) -> None:
         raise IndexOutdated(f"{source} has schema {revision}, newer than this CEZSAR's {catalog.REVISION}.")
     if not catalog.exists(directory):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise BadIndex(f"The index folder {directory} cannot be made: {error.strerror}.") from None
         with catalog.locked(directory):
             _copy(source, directory)
     elif replace:
-        with catalog.open_to_write(directory):
+        with catalog.open_to_write(directory, notice=notice):
             place = homes.fresh(directory)
             _copy(source, place)
             catalog.upgrade(place)
@@ -48,22 +51,16 @@ def restore(source: Path, directory: Path, *, replace: bool = False) -> None:
     else:
         raise BadIndex(f"There is an index in {directory} already: --force puts the backup in its place, and keeps it.")
     catalog.upgrade(directory)
-    with catalog.open_to_write(directory) as store:
+    with catalog.open_to_write(directory, notice=notice) as store:
         fold_if_due(store)
 
 
 def _copy(source: Path, place: Path) -> None:
-    draft = place / f"{catalog.FILE}.{os.getpid()}.new"
     try:
-        place.mkdir(exist_ok=True)
+        place.mkdir(PRIVATE_FOLDER, exist_ok=True)
         for left_over in ("-wal", "-shm"):  # of a catalog that was deleted: SQLite would take them for this one's
             (place / f"{catalog.FILE}{left_over}").unlink(missing_ok=True)
-        shutil.copyfile(source, draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, place / catalog.FILE)
-        homes.sync(place)
+        with appearing(place / catalog.FILE, durable=True, private=True) as draft:
+            shutil.copyfile(source, draft)
     except OSError as error:
         raise BadIndex(f"The index in {place} cannot be written: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,14 +45,14 @@ def open_cache(index: catalog.Catalog, session: catalog.Snapshot) -> vectors.Cac
     return cache
 
 
-def open_to_write(directory: Path) -> catalog.Catalog:
+def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> catalog.Catalog:
     """The catalog, open for writing, with a cache that is sound and not far behind it.
 
     That comes before anything new: a cache of a later state, which was lost, must go first. After a writer that was
     killed its whole checksum is compared. Errors as catalog.open_to_write's.
     """
     with ExitStack() as stack:
-        store = stack.enter_context(catalog.open_to_write(directory))
+        store = stack.enter_context(catalog.open_to_write(directory, notice=notice))
         if store.follows_interruption:
             if _is_damaged(store):
                 rebuild(store)

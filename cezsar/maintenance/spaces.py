@@ -12,6 +12,7 @@ from cezsar.catalog import homes
 from cezsar.catalog.lock import LOCK
 from cezsar.errors import BadIndex
 from cezsar.files import DRAFT
+from cezsar.maintenance.rebuild import fold_if_due
 
 _OF_AN_INDEX = re.compile(
     r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|" + DRAFT.pattern, DRAFT.flags
@@ -26,12 +27,14 @@ def switch(directory: Path, place: Path) -> None:
         raise BadIndex(f"The index in {directory} cannot be switched: {error.strerror}.") from None
 
 
-def roll_back(directory: Path) -> catalog.Info:
+def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> catalog.Info:
     """Let the catalog before the last switch serve again; what it is. Raises IndexMissing where there is none."""
-    with catalog.open_to_write(directory):
+    with catalog.open_to_write(directory, notice=notice):
         with catalog.open_previous(directory) as store:
             place, info = store.directory, store.info
         switch(directory, place)
+    with catalog.open_to_write(directory) as store:
+        fold_if_due(store)  # its cache may have been dropped, or made before much else
     return info
 
 
@@ -41,7 +44,7 @@ def drop_older(directory: Path, *, notice: Callable[[str], None] = lambda _: Non
     Only files of an index, by their names, and no link is followed: a folder that holds anything else stays with it,
     and notice is told.
     """
-    with catalog.open_to_write(directory):
+    with catalog.open_to_write(directory, notice=notice):
         return sum(_dropped(place, directory, notice) for place in homes.others(directory))
 
 

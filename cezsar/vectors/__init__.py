@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from cezsar.digest import sha256
 from cezsar.errors import BadIndex, CacheMissing, CacheUnusable, IndexDamaged
+from cezsar.files import private
 from cezsar.types import Ids, Scores, Vectors
 
 STAMP = "vectors.json"
@@ -173,7 +174,7 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
     index, last = made.index, made.last_segment_id
     draft = directory / f"vectors.{os.getpid()}.new"
     try:
-        with draft.open("wb") as file:  # faiss's own writer would not say that the disk is full
+        with open(draft, "wb", opener=private) as file:  # faiss's own writer would not say that the disk is full
             faiss.write_index(index, python.PyCallbackIOWriter(file.write, 1 << 20))
             file.flush()
             os.fsync(file.fileno())
@@ -193,7 +194,7 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
             recall=made.recall,
         )
         os.replace(draft, directory / stamp.file)
-        with draft.open("w", encoding="utf-8") as text:
+        with open(draft, "w", encoding="utf-8", opener=private) as text:
             json.dump({**asdict(stamp), "seal": _seal(stamp)}, text, indent=1)
             text.flush()
             os.fsync(text.fileno())
@@ -212,6 +213,15 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
 def files(directory: Path) -> list[Path]:
     """The cache files in a folder, those that no stamp names too: by our own pattern, and no links."""
     return sorted(path for path in directory.iterdir() if _FILE.fullmatch(path.name) and S_ISREG(path.lstat().st_mode))
+
+
+def drop(directory: Path) -> None:
+    """Delete the cache in a folder; the catalog serves without it. Raises BadIndex."""
+    try:
+        for path in (directory / STAMP, *files(directory)):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadIndex(f"The FAISS cache in {directory} cannot be deleted: {error.strerror}.") from None
 
 
 def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
