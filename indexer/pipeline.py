@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,9 +79,7 @@ def index(
     with ExitStack() as stack:
         store = None
         if known.info and (plan.changes_anything or catalog.needs_a_writer(settings.index)):
-            store = stack.enter_context(
-                maintenance.open_to_write(settings.index, notice=progress.notice if progress else lambda _: None)
-            )
+            store = stack.enter_context(maintenance.open_to_write(settings.index, notice=noticing(progress)))
             with store.read() as session:
                 is_outdated = catalog.generation(session) != known.generation
             if is_outdated:  # another writer was at work since
@@ -109,6 +107,11 @@ def index(
         seconds=time.monotonic() - began,
         skipped=(*plan.skipped, *done.skipped),
     )
+
+
+def noticing(progress: Progress | None) -> Callable[[str], None]:
+    """Who is told what is worth a line."""
+    return lambda line: progress.notice(line) if progress else None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import homes
 from cezsar.errors import BadIndex
 from cezsar.indexer import scan
-from cezsar.indexer.pipeline import Progress, embed_and_commit
+from cezsar.indexer.pipeline import Progress, embed_and_commit, noticing
 from cezsar.settings import Settings
 from cezsar.types import Skipped
 
@@ -39,7 +39,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     """
     began = time.monotonic()
     directory = settings.index
-    with maintenance.open_to_write(directory, notice=progress.notice if progress else lambda _: None) as old:
+    with maintenance.open_to_write(directory, notice=noticing(progress)) as old:
         with old.read() as session:
             known = [video for video in catalog.videos(session) if not video.hidden]
         info = old.info

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cezsar import catalog
+from cezsar import catalog, maintenance
 from cezsar.catalog import Catalog, Counts, Embedding, File, reading
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
@@ -678,3 +680,120 @@ def test_counts_tell_the_visible_from_the_hidden(index: Path) -> None:
         with store.write() as session:
             catalog.hide_videos(session, [3])
         assert counts(store) == Counts(videos=2, segments=3, duration_s=3.0, hidden_videos=1)
+
+
+# A stranger's catalog
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("CREATE TRIGGER t AFTER INSERT ON videos BEGIN DELETE FROM segments; END", "a trigger 't'"),
+        ("CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n", "a view 'v'"),
+        ("CREATE TABLE pragma_table_xinfo (name)", "the table 'pragma_table_xinfo'"),
+        ("CREATE TABLE more (a)", "the table 'more'"),
+        ("CREATE VIRTUAL TABLE words USING fts5(a)", "the table 'words'"),
+        ("CREATE VIRTUAL TABLE boxes USING rtree(id, a, b)", "the table 'boxes'"),
+        ("CREATE INDEX more ON videos (size)", "the index 'more'"),
+        ("CREATE INDEX more ON videos (abs(size))", "the index 'more'"),
+        ("ALTER TABLE videos ADD COLUMN more INTEGER", "the column 'more' of videos"),
+        ("ALTER TABLE videos ADD COLUMN more INTEGER AS (abs(size)) VIRTUAL", "the table 'videos'"),
+        ("ALTER TABLE failures ADD COLUMN more TEXT DEFAULT 'x'", "the table 'failures'"),
+        ("DROP INDEX ix_segments_run", "lacks 'ix_segments_run'"),
+        ("DROP TABLE failures", "lacks 'failures'"),
+        ("ALTER TABLE segments DROP COLUMN best_s", "segments lacks 'best_s'"),
+    ],
+)
+def test_a_schema_that_is_not_ours_is_refused_before_anything_is_asked(
+    index: Path, tmp_path: Path, statement: str, told: str
+) -> None:
+    add(index, "red.mp4", "red")
+    execute(index, statement)
+    for opened in (catalog.open_to_read, catalog.open_to_write, catalog.current, catalog.upgrade):
+        with pytest.raises(IndexDamaged) as error:
+            opened(index)
+        assert told in str(error.value)
+        assert "\n" not in str(error.value)
+    for refused in (
+        lambda: maintenance.back_up(index, tmp_path / "copy"),
+        lambda: maintenance.restore(index / catalog.FILE, tmp_path / "again"),
+    ):
+        with pytest.raises(IndexDamaged) as error:
+            refused()
+        assert told in str(error.value)
+
+
+def test_a_view_in_the_place_of_a_table_hangs_nobody(index: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n"
+    for table in ("alembic_version", "index_info"):
+        execute(index, f"DROP TABLE IF EXISTS {table}", f"CREATE VIEW {table} AS {endless}")
+        with pytest.raises(IndexDamaged, match="a view"):
+            catalog.open_to_read(index)
+
+
+def test_no_connection_trusts_a_schema(index: Path) -> None:
+    with catalog.open_to_write(index) as store:
+        with store.read() as snapshot:
+            assert snapshot.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        with store.write() as session:
+            assert session.connection().exec_driver_sql("PRAGMA trusted_schema").scalar() == 0
+            assert session.connection().exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+
+
+def test_a_statement_can_be_interrupted(index: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with catalog.open_to_read(index) as store:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), store.read() as snapshot:
+            snapshot.execute(endless).fetchone()
+
+
+# Nobody else's
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """What others may do with a folder and what is in it."""
+    return {path.name: path.lstat().st_mode & 0o077 for path in [folder, *folder.rglob("*")]}
+
+
+def test_an_index_is_made_for_nobody_else(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with catalog.create(tmp_path / "index", Toy.identity, Sampling()) as store:
+            with store.write() as session:
+                catalog.add_video(session, at("red.mp4"), HASH, shows("red"))
+            maintenance.rebuild(store)
+            assert set(modes(tmp_path / "index").values()) == {0}
+            assert {f"{catalog.FILE}-wal", "writer.json", "vectors.json"} < set(modes(tmp_path / "index"))
+        maintenance.back_up(tmp_path / "index", tmp_path / "copy")
+        maintenance.restore(tmp_path / "copy", tmp_path / "index", replace=True)
+        maintenance.restore(tmp_path / "copy", tmp_path / "again")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "copy").stat().st_mode & 0o077 == 0
+    assert set((modes(tmp_path / "index") | modes(tmp_path / "again")).values()) == {0}
+
+
+def open_to_all(folder: Path) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_an_index_of_before_is_closed_to_others_at_the_next_write_and_that_is_said_once(index: Path) -> None:
+    add(index, "red.mp4", "red")
+    open_to_all(index)
+    told: list[str] = []
+    for _ in range(2):
+        catalog.open_to_write(index, notice=told.append).__exit__()
+    assert len(told) == 1
+    assert str(index) in told[0]
+    assert set(modes(index).values()) == {0}
+
+
+def test_a_folder_with_other_files_keeps_its_mode_and_they_keep_theirs(index: Path) -> None:
+    (index / "notes.txt").write_text("mine")
+    open_to_all(index)
+    told: list[str] = []
+    catalog.open_to_write(index, notice=told.append).__exit__()
+    assert "notes.txt" in told[0]
+    assert modes(index) == {"index": 0o055, "notes.txt": 0o044, catalog.FILE: 0, "writer.lock": 0}

@@ -531,9 +531,11 @@ def test_read_only_index_can_be_queried_and_says_that_it_cannot_be_written(
     write_video(tmp_path / "new.mp4", [("cyan", 1.0)])
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    index.chmod(0o555)
     run("query", "red", "--index", index)  # imports what it needs while it still may
     run("index", colours / "red.mp4", "--index", index)
+    for file in index.iterdir():
+        file.chmod(0o644)
+    index.chmod(0o555)
     with unprivileged():
         assert run("query", "red", "--index", index).exit_code == 0
         assert run("stats", "--index", index).exit_code == 0

@@ -121,7 +121,7 @@ def test_rebuild_never_changes_the_catalog(opened: Callable[[Path], Catalog], in
 
 def test_rebuild_makes_an_unusable_cache_good(index: Catalog) -> None:
     (index.directory / vectors.STAMP).write_text("rubbish", encoding="utf-8")
-    (index.directory / "vectors-0-rubbish.faiss").write_text("rubbish", encoding="utf-8")
+    (index.directory / "vectors-0-0badcafe.faiss").write_text("rubbish", encoding="utf-8")
     stamp = rebuild(index)
     assert verify(index).problems == ()
     assert [path.name for path in index.directory.glob("vectors*faiss")] == [stamp.file]

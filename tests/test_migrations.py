@@ -203,8 +203,9 @@ def test_revision_imports_nothing_of_ours(path: Path) -> None:
 @pytest.mark.parametrize(
     "obstacle",
     [
-        "CREATE TABLE deleted_segments (other INTEGER)",  # the first statement fails
-        "CREATE INDEX ix_deleted_segments_generation ON videos (size)",  # the second one, after a table was made
+        "CREATE TABLE deleted_segments (segment_id INTEGER, generation INTEGER)",  # the first statement fails
+        # one of the last, after tables were made
+        "CREATE INDEX ix_segments_run ON segments (video_id, run, start_s, end_s)",
     ],
 )
 def test_interrupted_upgrade_leaves_the_catalog_at_its_old_revision(obstacle: str, tmp_path: Path) -> None:

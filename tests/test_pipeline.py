@@ -636,10 +636,9 @@ def public(clip: Callable[[str, Path], Path]) -> Iterator[Path]:
 def test_an_unreadable_file_is_skipped_by_its_reason(
     public: Path, toy: Settings, unprivileged: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    (public / "index").mkdir()
-    (public / "index").chmod(0o777)
     settings = replace(toy, index=public / "index")
     indexer.index([public / "videos" / "blue.mp4"], settings)
+    (public / "index").chmod(0o777)
     for path in (public / "index").iterdir():
         path.chmod(0o666)
     (public / "videos" / "red.mp4").chmod(0o000)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from make_videos import write_video
 
 from cezsar import catalog, indexer, maintenance, vectors
-from cezsar.errors import IndexMissing, QueryError
-from cezsar.query import search
+from cezsar.catalog.pictures import opened
+from cezsar.errors import BadIndex, IndexMissing, QueryError
+from cezsar.query import Searcher, search
 from cezsar.settings import Settings
-from cezsar.types import IndexReport
+from cezsar.types import IndexReport, unit
 
 Index = Callable[..., IndexReport]
 _PLACES = {"red": "a.mp4", "green": "b/one.mp4", "blue": "b/two.mp4", "cyan": "bc/one.mp4"}
@@ -209,3 +215,116 @@ def test_without_an_index_there_is_nothing_to_remove(tmp_path: Path) -> None:
     with pytest.raises(IndexMissing, match="cezsar index"):
         indexer.remove(tmp_path, [tmp_path])
     assert list(tmp_path.iterdir()) == []
+
+
+# For good
+
+
+def _bytes_of(index: Path) -> bytes:
+    """All that the files of an index hold, one after another."""
+    return b"\n".join(path.read_bytes() for path in sorted(index.rglob("*")) if path.is_file())
+
+
+def _vector(index: Path, name: str) -> bytes:
+    with closing(sqlite3.connect(index / catalog.FILE)) as database:
+        query = "SELECT vector FROM segments JOIN videos ON videos.id = video_id WHERE path = ?"
+        (found,) = database.execute(query, (name.encode(),)).fetchone()
+    return bytes(found)
+
+
+@pytest.fixture
+def distinct(folder: Path, toy: Settings) -> Path:
+    """The indexed folder; the toy's vectors, mostly zeros, are changed a little, so that no other bytes are like one."""
+    generator = np.random.default_rng(5)
+    with catalog.open_to_write(toy.index) as store:
+        with store.read() as snapshot:
+            ((ids, rows),) = list(catalog.vectors(snapshot, dimension=8))
+        rows = unit(rows + generator.normal(scale=0.01, size=rows.shape).astype(np.float32))
+        with store.write() as session:
+            for number, row in zip(ids.tolist(), rows, strict=True):
+                changed = (row.astype("<f4").tobytes(), number)
+                session.connection().exec_driver_sql("UPDATE segments SET vector = ? WHERE id = ?", changed)
+        maintenance.rebuild(store)
+    return folder
+
+
+def test_nothing_of_a_purged_video_is_left_in_any_file(distinct: Path, toy: Settings) -> None:
+    vector, other = _vector(toy.index, "b/one.mp4"), _vector(toy.index, "a.mp4")
+    assert vector in _bytes_of(toy.index)
+    indexer.remove(toy.index, [distinct / "b" / "one.mp4"], purge=True)
+    left = _bytes_of(toy.index)
+    assert vector not in left
+    assert b"b/one.mp4" not in left
+    assert other in left
+    assert sorted(path.name for path in toy.index.iterdir() if "purge" in path.name) == []
+
+
+def test_a_reader_that_stays_open_keeps_nothing_in_the_log(distinct: Path, toy: Settings) -> None:
+    vector = _vector(toy.index, "a.mp4")
+    with Searcher(toy.index) as searcher:
+        searcher.search("red")
+        indexer.remove(toy.index, [distinct / "a.mp4"], purge=True)
+        assert vector not in _bytes_of(toy.index)
+
+
+def test_a_rollback_brings_no_purged_video_back(distinct: Path, toy: Settings, index_toy: Index) -> None:
+    indexer.reembed(replace(toy, model=None, stride_s=2.0))
+    (distinct / "a.mp4").rename(distinct / "moved.mp4")
+    indexer.index([distinct], replace(toy, model=None))
+    vector = _vector(toy.index, "a.mp4")  # in the older catalog, by its former name
+    indexer.remove(toy.index, [distinct / "moved.mp4"], purge=True)
+    left = _bytes_of(toy.index)
+    assert vector not in left
+    assert b"moved.mp4" not in left
+    maintenance.roll_back(toy.index)
+    assert _shown(toy.index) == {"green", "blue", "cyan"}
+    assert "a.mp4" not in _videos(toy.index)
+
+
+def test_a_copy_that_stays_is_not_taken_for_the_purged_one(folder: Path, toy: Settings, index_toy: Index) -> None:
+    shutil.copyfile(folder / "a.mp4", folder / "copy.mp4")
+    index_toy(folder)
+    indexer.reembed(replace(toy, model=None, stride_s=2.0))
+    indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
+    maintenance.roll_back(toy.index)
+    assert sorted(_videos(toy.index)) == ["b/one.mp4", "b/two.mp4", "bc/one.mp4", "copy.mp4"]
+
+
+def test_pictures_that_cannot_be_deleted_stop_a_purge_before_it_has_begun(
+    folder: Path, toy: Settings, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with opened(toy.index, make=True) as kept:
+        kept.write(f"{'0' * 32}.jpg", b"x")
+    before = _videos(toy.index)
+    for path in (*toy.index.rglob("*"), toy.index):
+        os.chown(path, 65534, 65534)
+    for path in toy.index.parents[:4]:
+        path.chmod(0o755)
+    (toy.index / "media").chmod(0o500)
+    with unprivileged(), pytest.raises(BadIndex, match=r"pictures in .* cannot be deleted"):
+        indexer.remove(toy.index, [folder / "a.mp4"], purge=True)
+    assert _videos(toy.index) == before
+    (toy.index / "media").chmod(0o700)
+    assert indexer.remove(toy.index, [folder / "a.mp4"], purge=True) == 1
+    assert not (toy.index / "media").exists()
+
+
+def test_a_purge_that_did_not_come_to_its_end_is_finished_by_the_same_again(
+    distinct: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = _vector(toy.index, "a.mp4")
+
+    def full(*_: object) -> None:
+        raise BadIndex("The disk is full.")
+
+    monkeypatch.setattr(catalog.Catalog, "scrub", full)
+    with pytest.raises(BadIndex, match="full"):
+        indexer.remove(toy.index, [distinct / "a.mp4"], purge=True)
+    monkeypatch.undo()
+    with opened(toy.index, make=True) as kept:
+        kept.write(f"{'0' * 32}.jpg", b"x")
+    assert indexer.remove(toy.index, [distinct / "a.mp4"], purge=True) == 0
+    assert not (toy.index / "media").exists()
+    assert vector not in _bytes_of(toy.index)
+    with pytest.raises(QueryError, match="names no video"):
+        indexer.remove(toy.index, [distinct / "a.mp4"], purge=True)

@@ -399,3 +399,5 @@ def open_the_way(folder: Path) -> None:
     for each in (folder, *folder.parents[:2]):
         if os.geteuid() == 0:
             each.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)

@@ -46,16 +46,13 @@ def revision(connection: sqlite3.Connection, name: str) -> str | None:
     revision newer than REVISION may be made otherwise. Raises IndexDamaged, which says of the file called name what
     is not ours; sqlite3.Error.
     """
-    rows = connection.execute("SELECT type, name, rootpage, sql FROM sqlite_master").fetchall()
-    for kind, part, _, sql in rows:  # what could do something when it is asked
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    for kind, part, sql in rows:  # what could do something when it is asked
         if kind not in ("table", "index"):
             raise _not_ours(name, f"a {kind} {part!r}")
         if str(part).lower().startswith("pragma_") or _CHECKS.search(sql or ""):
             raise _not_ours(name, f"the {kind} {part!r}")
-    tables = {part for kind, part, rootpage, _ in rows if kind == "table" and rootpage}
-    if virtual := {part for kind, part, _, _ in rows if kind == "table"} - tables:
-        raise _not_ours(name, f"the virtual table {min(virtual)!r}")
-    if "alembic_version" not in tables:
+    if not any(kind == "table" and part == "alembic_version" for kind, part, _ in rows):
         raise IndexDamaged(f"{name} is not a sound catalog of CEZSAR: it does not say its schema's revision.")
     columns = {
         table: {f"{column} {kind}".strip(): hidden for _, column, kind, hidden in of_it}
@@ -67,7 +64,7 @@ def revision(connection: sqlite3.Connection, name: str) -> str | None:
     if found is None or str(found) > REVISION:
         return None if found is None else str(found)
     known = _INDICES if found == REVISION else _INDICES | _FORMER_INDICES
-    for kind, part, _, sql in rows:
+    for kind, part, sql in rows:
         is_own = _OWN_INDEX.fullmatch(part) if sql is None else " ".join(sql.split()) == known.get(part)
         if kind == "index" and not is_own:
             raise _not_ours(name, f"the index {part!r}")

@@ -96,7 +96,13 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
 
     Raises IndexMismatch if its weights are other ones now; errors as for load.
     """
-    encoder = _load(_here(recorded.name), device, recorded.streams)
+    if recorded.name in _EMBEDDED:
+        encoder = _load(recorded.name, device, recorded.streams)
+    else:
+        from cezsar.encoders import hub
+
+        with hub.offline():
+            encoder = _load(_here(recorded.name), device, recorded.streams)
     if encoder.identity != recorded:
         raise IndexMismatch(
             f"The weights of {recorded.name!r} are not those that made this index: "
@@ -106,8 +112,8 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
 
 
 def _here(name: str) -> str:
-    """A recorded name that can be loaded without a network: embedded, an absolute path, or what the hub's cache has."""
-    if name in _EMBEDDED or os.path.isabs(name):
+    """A recorded name that can be loaded without a network: an absolute path, or what the hub's cache has."""
+    if os.path.isabs(name):
         return canonical(name)
     if not _HUB_ID.fullmatch(name) or os.path.exists(name):  # what the current folder has is not what is meant
         raise EncoderError(f"The index was made with {name!r}, which is no encoder that can be looked for here.")

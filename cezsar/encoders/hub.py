@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ REFUSALS = (
 )
 UNREACHABLE = "the model hub cannot be reached, or has no such model with safetensors"
 _PATIENCE_S = 10  # for the hub to answer
+_MAY_FETCH = ContextVar("may_fetch", default=True)
 _Loaded = TypeVar("_Loaded")
 
 
@@ -37,10 +39,22 @@ def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
     """
     if Path(name).is_dir():
         return load(True)
+    if not _MAY_FETCH.get():
+        return load(True)
     with suppress(OSError):
         return load(True)
     HfApi().model_info(name, timeout=_PATIENCE_S)
     return load(False)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Only what is on this machine is loaded meanwhile."""
+    before = _MAY_FETCH.set(False)
+    try:
+        yield
+    finally:
+        _MAY_FETCH.reset(before)
 
 
 def is_cached(name: str) -> bool:

@@ -212,7 +212,12 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
 
 def files(directory: Path) -> list[Path]:
     """The cache files in a folder, those that no stamp names too: by our own pattern, and no links."""
-    return sorted(path for path in directory.iterdir() if _FILE.fullmatch(path.name) and S_ISREG(path.lstat().st_mode))
+    found = []
+    for path in directory.iterdir():
+        if _FILE.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # another has just taken its place
+                found += [path] if S_ISREG(path.lstat().st_mode) else []
+    return sorted(found)
 
 
 def drop(directory: Path) -> None:
