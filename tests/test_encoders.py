@@ -33,7 +33,7 @@ from cezsar.encoders.lite_objects import LiteObjects, object_vectors
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
 from cezsar.errors import EncoderError
-from cezsar.types import unit
+from cezsar.types import EncoderIdentity, unit
 
 EMBEDDED = ["toy", "lite", "lite-objects"]
 BY_FRAMES = ["clip", "siglip", "siglip-gemma", "siglip2"]
@@ -769,3 +769,17 @@ def _without_network(monkeypatch: pytest.MonkeyPatch, tried: list[Any] | None = 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr("time.sleep", waited_s.append)
     return waited_s
+
+
+def test_what_an_index_names_is_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("cezsar.encoders.hub.HfApi", asked)
+    monkeypatch.chdir(tmp_path)
+    recorded = EncoderIdentity("somebody/some-model", "f" * 64, 512, "visual")
+    with pytest.raises(EncoderError, match=r"'somebody/some-model', which is not on this machine: `hf download"):
+        encoders.load_recorded(recorded)
+    (tmp_path / "somebody" / "some-model").mkdir(parents=True)  # the current folder's is not what is meant
+    with pytest.raises(EncoderError, match="no encoder that can be looked for here"):
+        encoders.load_recorded(recorded)

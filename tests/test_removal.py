@@ -234,7 +234,7 @@ def _vector(index: Path, name: str) -> bytes:
 
 @pytest.fixture
 def distinct(folder: Path, toy: Settings) -> Path:
-    """The indexed folder; the toy's vectors, mostly zeros, are changed a little, so that no other bytes are like one."""
+    """The indexed folder; the toy's vectors, mostly zeros, are changed a little: no other bytes are like one."""
     generator = np.random.default_rng(5)
     with catalog.open_to_write(toy.index) as store:
         with store.read() as snapshot:
