@@ -1311,7 +1311,7 @@ def test_a_server_touches_nothing_that_is_not_its_own(own: Path, tmp_path: Path,
         before = state(place)
     else:
         before = home(place)
-    with serving(own / "index") as address:
+    with serving(own / "index", "--no-token") as address:
         hit = ask(address, "/api/v1/search?text=red").json()["hits"][0]
         told = problem(ask(address, f"/api/v1/segments/{hit['segment_id']}/thumbnail"), 503)
         assert str(place) in told
