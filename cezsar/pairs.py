@@ -7,9 +7,10 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from cezsar.errors import PairsError
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What is said of [start_s, end_s) of a video, end_s None for its end; where says which row said it.
+    """What is said of [start_s, end_s) of a video, end_s None for its end; where is the first row that says it.
 
-    source is the footage that it was cut from: no source is ever both trained on and validated with.
+    source is the footage that it was cut from: no source is ever both trained on and validated with. Sentences are
+    in NFC with single spaces. is_noisy says that they are less to be trusted, and never to be validated with.
     """
 
     where: str
@@ -30,6 +32,7 @@ class Pair:
     start_s: float
     end_s: float | None
     sentences: tuple[str, ...]
+    is_noisy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +45,80 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """The rows of one file."""
+    """The segments of one file or several, what is left out, and how many rows had their start and end exchanged."""
 
     pairs: list[Pair] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    num_exchanged: int = 0
 
 
 def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = None) -> Captions:
-    """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON.
+    """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON, one a segment.
 
     JSONL rows and CSV columns are video, start_s (default 0), end_s (default the end), sentence (or, in JSONL,
-    sentences) and, where several files were cut from one footage, source. Videos are looked for in the given
-    folder, by default the file's own, and below it; the suffix may be left out. field names another field that holds
-    a row's one sentence. Raises PairsError where the file
-    cannot be read or is of no such format.
+    sentences) and, where several files were cut from one footage, source. Rows of one segment are one pair, as in
+    grouped(). A row that starts after its end has the two exchanged. Videos are looked for in the given folder, by
+    default the file's own, and below it; the suffix may be left out. field names another field that holds a row's one
+    sentence. Raises PairsError where the file cannot be read or is of no such format.
     """
     folder = _Folder(videos or file.parent)
-    captions = Captions()
-    for number, row in _rows(file):
+    pairs: list[Pair] = []
+    rejected: list[Rejected] = []
+    num_exchanged = 0
+    for number, row in _rows(file, field):
         where = f"{file.name}:{number}"
         try:
-            pair, empty = _pair(where, _with_field(row, field), folder)
+            pair, empty, is_exchanged = _pair(where, _with_field(row, field), folder)
         except _Unfit as reason:
-            captions.rejected.append(Rejected(where, str(reason)))
+            rejected.append(Rejected(where, str(reason)))
             continue
-        captions.pairs.append(pair)
-        captions.rejected.extend(Rejected(where, f"its sentence {one} is empty") for one in empty)
-    return captions
+        pairs.append(pair)
+        rejected.extend(Rejected(where, f"its sentence {one} is empty") for one in empty)
+        num_exchanged += is_exchanged
+    found = grouped(pairs)
+    return Captions(found.pairs, [*rejected, *found.rejected], num_exchanged)
+
+
+def grouped(pairs: Sequence[Pair]) -> Captions:
+    """One pair a segment, in order of first appearance, with every sentence that is said of it once.
+
+    Pairs are of one segment where video, start and end are equal; a video is its file, however its path is spelt.
+    What is noisy stays apart from what is not. A pair that names no source, so that it is the video's name, takes the
+    one that the first other pair of its video names; one that names another source than a pair of the same segment
+    before it is rejected, since it could be trained on and validated with at once.
+    """
+    files = [os.path.realpath(pair.video) for pair in pairs]
+    spelt: dict[str, Path] = {}  # how each file is spelt first
+    by_video: dict[str, str] = {}  # the first source that is named for each file
+    by_stretch: dict[tuple[str, float, float | None], Pair] = {}  # the first pair that names one
+    for pair, file in zip(pairs, files, strict=True):
+        spelt.setdefault(file, pair.video)
+        if pair.source != _own_source(pair.video):
+            by_video.setdefault(file, pair.source)
+            by_stretch.setdefault((file, pair.start_s, pair.end_s), pair)
+    segments: dict[tuple[str, float, float | None, bool], Pair] = {}
+    rejected = []
+    for pair, file in zip(pairs, files, strict=True):
+        namer = by_stretch.get((file, pair.start_s, pair.end_s))
+        source = namer.source if namer else by_video.get(file, _own_source(spelt[file]))
+        if namer and pair.source not in (source, _own_source(pair.video)):
+            reason = f"its source is {pair.source!r}, and {namer.where} names {source!r} for the same segment"
+            rejected.append(Rejected(pair.where, reason))
+            continue
+        key = (file, pair.start_s, pair.end_s, pair.is_noisy)
+        before = segments.get(key)
+        if before is None:
+            segments[key] = replace(pair, video=spelt[file], source=source)
+        else:
+            segments[key] = replace(before, sentences=before.sentences + pair.sentences)
+    return Captions(
+        [replace(pair, sentences=tuple(dict.fromkeys(pair.sentences))) for pair in segments.values()], rejected
+    )
+
+
+def _own_source(video: Path) -> str:
+    """The source of a video of which no row names one."""
+    return unicodedata.normalize("NFC", video.stem)
 
 
 def _with_field(row: Any, field: str | None) -> Any:
@@ -120,7 +170,7 @@ class _Folder:
         return found
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Any]]:
+def _rows(file: Path, field: str | None) -> Iterator[tuple[int, Any]]:
     """(row number from 1, row) of a file of any of the formats."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -130,7 +180,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
         raise PairsError(f"{file} is not UTF-8 text.") from None
     suffix = file.suffix.lower()
     if suffix == ".csv":
-        yield from _csv_rows(file, text)
+        yield from _csv_rows(file, text, field or "sentence")
     elif suffix == ".json":
         yield from enumerate(_json_rows(file, text), 1)
     else:
@@ -139,10 +189,10 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
                 yield number, _json_line(line)
 
 
-def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
+def _csv_rows(file: Path, text: str, sentence: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        missing = {"video", "sentence"} - set(reader.fieldnames or ())
+        missing = {"video", sentence} - set(reader.fieldnames or ())
         if missing:
             raise PairsError(f"{file} has no column {' and no column '.join(sorted(missing))}.")
         for row in reader:
@@ -197,8 +247,8 @@ def _json_rows(file: Path, text: str) -> Iterator[Any]:
     )
 
 
-def _pair(where: str, row: Any, folder: _Folder) -> tuple[Pair, list[int]]:
-    """The pair of a row, and the numbers from 1 of its empty sentences."""
+def _pair(where: str, row: Any, folder: _Folder) -> tuple[Pair, list[int], bool]:
+    """The pair of a row, the numbers from 1 of its empty sentences, and whether its start and end were exchanged."""
     if isinstance(row, _Unfit):
         raise row
     if not isinstance(row, dict):
@@ -210,22 +260,36 @@ def _pair(where: str, row: Any, folder: _Folder) -> tuple[Pair, list[int]]:
     said = [said] if isinstance(said, str) else said
     if not isinstance(said, list) or not any(isinstance(sentence, str) for sentence in said):
         raise _Unfit("it has no sentence")
-    sentences = tuple(" ".join(sentence.split()) if isinstance(sentence, str) else "" for sentence in said)
+    sentences = [_sentence(one) if isinstance(one, str) else "" for one in said]
     if not _is_text(" ".join(sentences)):
         raise _Unfit("its sentence holds half a character")
     if not any(sentences):
         raise _Unfit("its sentence is empty")
+    start_s, end_s, is_exchanged = _stretch(row)
+    video = folder.find(name)
+    source = row.get("source")
+    source = _own_source(video) if source in (None, "") else unicodedata.normalize("NFC", str(source))
+    kept = tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
+    empty = [number for number, sentence in enumerate(sentences, 1) if not sentence]
+    return Pair(where, video, source, start_s, end_s, kept), empty, is_exchanged
+
+
+def _sentence(text: str) -> str:
+    """In NFC, as text is typed, with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _stretch(row: dict[str, Any]) -> tuple[float, float | None, bool]:
+    """(start, end or None, whether they were exchanged) of a row."""
     start_s, end_s = _seconds(row, "start_s", 0.0), _seconds(row, "end_s", math.inf)
     if start_s < 0:
         raise _Unfit(f"it starts at {start_s:g} s, before its video")
-    if end_s <= start_s:
+    if end_s < 0:
+        raise _Unfit(f"it ends at {end_s:g} s, before its video")
+    if start_s in (end_s, math.inf):
         raise _Unfit(f"it ends at {end_s:g} s, and starts at {start_s:g} s")
-    video = folder.find(name)
-    source = row.get("source")
-    source = video.stem if source in (None, "") else str(source)
-    kept = tuple(sentence for sentence in sentences if sentence)
-    empty = [number for number, sentence in enumerate(sentences, 1) if not sentence]
-    return Pair(where, video, source, start_s, None if end_s == math.inf else end_s, kept), empty
+    low, high = sorted((start_s, end_s))
+    return low + 0.0, None if high == math.inf else high, start_s > end_s  # + 0.0 makes 0 of -0
 
 
 def _seconds(row: dict[str, Any], key: str, default: float) -> float:

@@ -16,6 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_acc
 
 from cezsar import metrics
 from cezsar.errors import BenchmarkError
+from cezsar.pairs import read_pairs
 from cezsar.query.benchmark.datasets import Dataset, lists, official_classes, read, ucf101_names
 from cezsar.query.benchmark.protocols import Protocol, plan
 from cezsar.query.benchmark.receipt import compare
@@ -23,6 +24,7 @@ from cezsar.query.benchmark.retrieval import read_moments
 from cezsar.query.benchmark.scoring import both_ways, class_scores, corrected, figures
 from cezsar.query.benchmark.sentences import class_sentences
 from cezsar.training import Split
+from cezsar.training.examples import assemble
 from cezsar.types import unit
 
 ROOT = Path("/data")
@@ -349,6 +351,25 @@ def test_what_training_keeps_out_can_be_asked_alone(tmp_path: Path) -> None:
     assert 0 < len(kept) < 40
     assert [moment.path.stem for moment in found.moments] == kept
     assert found.moments[0].sentences == (f"a {kept[0]}", f"the {kept[0]}")
+
+
+def test_what_is_asked_of_what_was_kept_out_is_what_training_validates_with(tmp_path: Path) -> None:
+    names = [f"video{number}" for number in range(40)]
+    for name in names:
+        (tmp_path / f"{name}.mp4").touch()
+    rows: list[dict[str, object]] = [{"video": name, "sentence": f"{n} {name}"} for n in range(3) for name in names]
+    rows += [{"video": "video3.mp4", "sentence": "x", "source": "video4"}, {"video": "video3", "sentence": "y"}]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pairs = read_pairs(tmp_path / "captions.jsonl").pairs
+    features = [np.zeros((1, 1), np.float32)] * len(pairs)
+    numbers = np.arange(sum(len(pair.sentences) for pair in pairs), dtype=np.float32)[:, None]
+    _, validation = Split(7, 0.3).apply(assemble(pairs, features, numbers))
+    said = [sentence for pair in pairs for sentence in pair.sentences]
+    moments = read_moments("pairs", tmp_path, "kept-out:0.3:7", None).moments
+    assert len(moments) == len(validation) > 2
+    assert [sentence for moment in moments for sentence in moment.sentences] == [
+        said[int(number)] for number in validation.sentences[:, 0]
+    ]
 
 
 def test_activitynet_is_asked_by_paragraphs_or_by_moments(tmp_path: Path) -> None:

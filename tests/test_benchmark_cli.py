@@ -190,6 +190,59 @@ def test_pairs_are_found_both_ways(tmp_path: Path) -> None:
     assert by_title["text_to_video"]["num_queries"] == 3
 
 
+def test_twenty_captions_of_a_video_are_no_rivals_of_each_other_in_any_form(tmp_path: Path) -> None:
+    colours = ("red", "blue", "yellow", "green", "white")
+    for colour in colours:
+        write_video(tmp_path / f"{colour}.mp4", [(colour, 1.0)])
+    rows = [{"video": f"{colour}.mp4", "sentence": f"{colour} thing {n}"} for n in range(20) for colour in colours]
+    lists = [{"video": f"{colour}.mp4", "sentences": [f"{colour} thing {n}" for n in range(20)]} for colour in colours]
+    texts = {
+        "captions.jsonl": ["".join(json.dumps(row) + "\n" for row in said) for said in (lists, rows)],
+        "captions.csv": ["video,sentence\n" + "".join(f"{row['video']},{row['sentence']}\n" for row in rows)],
+    }
+    figures = []
+    for name, said in texts.items():
+        for text in said:
+            (tmp_path / name).write_text(text)
+            asked = ["pairs", "--root", str(tmp_path), "--model", "toy", "--json", "--index", str(tmp_path / "index")]
+            found = _receipt(CliRunner().invoke(cli, ["benchmark", *asked]))
+            figures.append([found[key] for key in ("text_to_video", "video_to_text", "list_sha256", "clips")])
+        (tmp_path / name).unlink()
+    assert len(figures) == 3
+    assert figures[1] == figures[0]
+    assert figures[2] == figures[0]
+    for direction, num_queries, num_candidates in ((figures[0][0], 100, 5), (figures[0][1], 5, 100)):
+        assert (direction["num_queries"], direction["num_candidates"]) == (num_queries, num_candidates)
+        assert direction["recall_1"]["value"] == 1.0
+        assert (direction["median_rank"], direction["mean_rank"]) == (1.0, 1.0)
+
+
+def test_equal_captions_of_two_videos_stay_rivals(tmp_path: Path) -> None:
+    """Worked out by hand: of 8 queries 7 are right, and black is like none of the four, so it comes last: 4th."""
+    said = {"red": ["red", "a red thing", "something red"], "blue": ["blue", "blue sky"], "yellow": ["yellow"],
+            "lime": ["green", "black"]}  # fmt: skip
+    for colour in said:
+        write_video(tmp_path / f"{colour}.mp4", [("green" if colour == "lime" else colour, 1.0)])
+    rows = [{"video": colour, "sentence": one} for colour, sentences in said.items() for one in sentences]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = ["pairs", "--root", str(tmp_path), "--model", "toy", "--json", "--index", str(tmp_path / "index")]
+    found = _receipt(CliRunner().invoke(cli, ["benchmark", *asked]))
+    assert found["text_to_video"]["recall_1"]["value"] == 7 / 8
+    assert (found["text_to_video"]["median_rank"], found["text_to_video"]["mean_rank"]) == (1.0, 1.375)
+    assert found["video_to_text"]["recall_1"]["value"] == 1.0
+
+
+def test_rows_that_start_after_their_end_are_counted_in_a_note(tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        write_video(tmp_path / f"{colour}.mp4", [(colour, 2.0)])
+    rows = [{"video": "red", "start_s": 2, "end_s": 0, "sentence": "red"}, {"video": "blue", "sentence": "blue"}]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = ["pairs", "--root", str(tmp_path), "--model", "toy", "--index", str(tmp_path / "index")]
+    found = CliRunner().invoke(cli, ["benchmark", *asked])
+    assert found.exit_code == 0, found.output
+    assert "note: rows whose start comes after their end, and had the two exchanged: 1\n" in found.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

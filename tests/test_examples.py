@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,12 +115,12 @@ def test_examples_number_sources_and_own_their_sentences() -> None:
     pairs = [
         _pair(RED, 0, 1, "a", "b"),
         _pair(BLUE, 0, 1, "c", source="film"),
-        _pair(RED, 1, 2, "d", "e", "f"),
+        replace(_pair(RED, 1, 2, "d", "e", "f"), is_noisy=True),
         _pair(BLUE, 1, 2, "g", source="film"),
     ]
     features = [np.full((1, 2), number, np.float32) for number in range(4)]
     sentences = np.eye(7, dtype=np.float32)
-    examples = assemble(pairs, features, sentences, [MAIN, MAIN, ALSO, MAIN])
+    examples = assemble(pairs, features, sentences)
     assert len(examples) == 4
     assert [examples.source_names[source] for source in examples.sources] == ["red", "film", "red", "film"]
     assert sorted(examples.source_names) == ["film", "red"]
@@ -131,7 +132,7 @@ def test_examples_number_sources_and_own_their_sentences() -> None:
 
 def test_means_are_of_each_segments_frames() -> None:
     frames = [np.array([[0, 2], [4, 4]], np.float32), np.array([[7, 8]], np.float32)]
-    examples = assemble([_pair(RED), _pair(BLUE)], frames, np.eye(2, dtype=np.float32), [MAIN, MAIN])
+    examples = assemble([_pair(RED), _pair(BLUE)], frames, np.eye(2, dtype=np.float32))
     assert examples.means().tolist() == [[2, 3], [7, 8]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cezsar.errors import PairsError
-from cezsar.pairs import Captions, Pair, read_pairs
+from cezsar.pairs import Captions, Pair, grouped, read_pairs
 
 
 @pytest.fixture
@@ -84,12 +85,12 @@ def test_without_a_source_it_is_the_name_of_the_video(folder: Path) -> None:
 
 
 def test_a_source_may_be_a_number(folder: Path) -> None:
-    rows = [{"video": "red.mp4", "sentence": "x", "source": number} for number in (7, 0)]
+    rows = [{"video": name, "sentence": "x", "source": number} for name, number in (("red", 7), ("blue", 0))]
     assert [pair.source for pair in _rows(folder, *rows).pairs] == ["7", "0"]
 
 
-def test_several_sentences_stay_one_pair_in_order(folder: Path) -> None:
-    assert _only(_rows(folder, {"video": "red.mp4", "sentences": ["b", "a", "b"]})).sentences == ("b", "a", "b")
+def test_several_sentences_stay_one_pair_in_order_each_once(folder: Path) -> None:
+    assert _only(_rows(folder, {"video": "red.mp4", "sentences": ["b", "a", "b"]})).sentences == ("b", "a")
 
 
 def test_spaces_around_and_within_a_sentence_are_made_one(folder: Path) -> None:
@@ -106,8 +107,8 @@ def test_an_endless_end_is_the_end_of_the_video(folder: Path) -> None:
 
 
 def test_blank_lines_are_skipped_and_still_counted(folder: Path) -> None:
-    row = json.dumps({"video": "red.mp4", "sentence": "x"})
-    captions = _read(folder, f"\n{row}\n  \n\t\n{row}\nbad\n\n")
+    row, other = (json.dumps({"video": name, "sentence": "x"}) for name in ("red", "blue"))
+    captions = _read(folder, f"\n{row}\n  \n\t\n{other}\nbad\n\n")
     assert [pair.where for pair in captions.pairs] == ["pairs.jsonl:2", "pairs.jsonl:5"]
     assert [row.where for row in captions.rejected] == ["pairs.jsonl:6"]
 
@@ -132,6 +133,166 @@ def test_an_empty_file_has_no_rows(folder: Path) -> None:
 
 def test_a_file_of_another_suffix_is_read_as_jsonl(folder: Path) -> None:
     assert _only(_read(folder, '{"video": "red", "sentence": "x"}', "pairs.txt")).where == "pairs.txt:1"
+
+
+# one segment, several rows
+
+TALL = [("red", ["a", "b c", "d"]), ("blue", ["a", "e"]), ("v_walk", ["f", "g", "h", "i"])]
+
+
+def _segments(captions: Captions) -> list[tuple[Path, str, float, float | None, tuple[str, ...]]]:
+    assert captions.rejected == []
+    return [(pair.video, pair.source, pair.start_s, pair.end_s, pair.sentences) for pair in captions.pairs]
+
+
+def test_a_row_a_sentence_and_a_row_a_video_say_the_same(folder: Path) -> None:
+    lists = [{"video": name, "sentences": said} for name, said in TALL]
+    rows = [{"video": name, "sentence": one} for name, said in TALL for one in said]
+    table = "video,sentence\n" + "".join(f"{row['video']},{row['sentence']}\n" for row in rows)
+    msrvtt = {"sentences": [{"video_id": row["video"], "caption": row["sentence"]} for row in rows]}
+    expected = [
+        (folder / "red.mp4", "red", 0.0, None, ("a", "b c", "d")),
+        (folder / "blue.mp4", "blue", 0.0, None, ("a", "e")),
+        (folder / "v_walk.mp4", "v_walk", 0.0, None, ("f", "g", "h", "i")),
+    ]
+    assert _segments(_rows(folder, *lists)) == expected
+    assert _segments(_rows(folder, *rows)) == expected
+    assert _segments(_read(folder, table, "pairs.csv")) == expected
+    assert _segments(_read(folder, json.dumps(msrvtt), "videodatainfo.json")) == expected
+
+
+def test_rows_of_one_segment_need_not_follow_each_other(folder: Path) -> None:
+    spread = [("red", "a"), ("blue", "a"), ("red", "b c"), ("v_walk", "f"), ("walk", "g"), ("blue.mp4", "e"),
+              ("red.mp4", "d"), ("v_walk", "h"), ("v_walk.mp4", "i")]  # fmt: skip
+    captions = _rows(folder, *({"video": name, "sentence": said} for name, said in spread))
+    assert [(pair.where, pair.sentences) for pair in captions.pairs] == [
+        ("pairs.jsonl:1", ("a", "b c", "d")),
+        ("pairs.jsonl:2", ("a", "e")),
+        ("pairs.jsonl:4", ("f", "g", "h", "i")),
+    ]
+
+
+def test_the_same_stretch_is_one_however_its_seconds_are_written(folder: Path) -> None:
+    stretches: list[dict[str, Any]] = [
+        {"start_s": 1, "end_s": 2}, {"start_s": "1.0", "end_s": 2.0}, {"start_s": 1.0, "end_s": "2e0"},
+        {}, {"start_s": None, "end_s": None}, {"start_s": 0}, {"start_s": -0.0}, {"end_s": math.inf},
+        {"start_s": 1}, {"start_s": 1, "end_s": 2.5}, {"start_s": 1, "end_s": 2.0000001},
+    ]  # fmt: skip
+    rows = [{"video": "red", **stretch, "sentence": str(number)} for number, stretch in enumerate(stretches)]
+    captions = _rows(folder, *rows)
+    assert [(pair.start_s, pair.end_s, pair.sentences) for pair in captions.pairs] == [
+        (1.0, 2.0, ("0", "1", "2")),
+        (0.0, None, ("3", "4", "5", "6", "7")),
+        (1.0, None, ("8",)),
+        (1.0, 2.5, ("9",)),
+        (1.0, 2.0000001, ("10",)),
+    ]
+    assert math.copysign(1, captions.pairs[1].start_s) == 1
+
+
+def test_the_same_video_is_one_however_its_path_is_spelt(folder: Path) -> None:
+    (folder / "other.mp4").symlink_to(folder / "red.mp4")
+    (folder / "linked").symlink_to(folder / "deep", target_is_directory=True)
+    names = ["./red.mp4", "red", "../videos/red.mp4", str(folder / "red.mp4"), "other.mp4", "deep/er/green.webm",
+             "green", "linked/er/green.webm"]  # fmt: skip
+    captions = _rows(folder, *({"video": name, "sentence": str(number)} for number, name in enumerate(names)))
+    assert [(pair.video.name, pair.source, pair.sentences) for pair in captions.pairs] == [
+        ("red.mp4", "red", ("0", "1", "2", "3", "4")),
+        ("green.webm", "green", ("5", "6", "7")),
+    ]
+
+
+def test_a_video_that_is_spelt_in_two_ways_is_one_video_in_all_its_segments(folder: Path) -> None:
+    (folder / "other.mp4").symlink_to(folder / "red.mp4")
+    rows = [{"video": name, "start_s": start, "sentence": "x"} for start, name in enumerate(("other", "red"))]
+    captions = _rows(folder, *rows)
+    assert [(pair.video, pair.source) for pair in captions.pairs] == [(folder / "other.mp4", "other")] * 2
+
+
+def test_a_sentence_counts_once(folder: Path) -> None:
+    composed, decomposed = "a caf\u00e9 at night", "a  cafe\u0301 at\u00a0night "
+    rows = [{"video": "red", "sentence": said} for said in (composed, decomposed, *["x"] * 100, "X", "x.")]
+    assert _only(_rows(folder, *rows)).sentences == (composed, "x", "X", "x.")
+    assert _only(_rows(folder, *rows[1::-1])).sentences == (composed,)
+    assert _only(_rows(folder, {"video": "red", "sentences": [decomposed, composed]})).sentences == (composed,)
+
+
+def test_two_videos_with_one_sentence_stay_two(folder: Path) -> None:
+    captions = _rows(folder, *({"video": name, "sentence": "x"} for name in ("red", "blue", "red")))
+    assert [(pair.video.name, pair.sentences) for pair in captions.pairs] == [("red.mp4", ("x",)), ("blue.mp4", ("x",))]
+
+
+def test_another_field_with_a_query_a_row_is_grouped_too(folder: Path) -> None:
+    rows = [
+        {"video": "red", "query": "one", "sentence": "x"},
+        {"video": "blue", "query": "two", "sentence": "x"},
+        {"video": "red", "query": "three", "sentence": "x"},
+    ]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "a.csv").write_text("video,query\nred,one\nblue,two\nred,three\n")
+    for name in ("a.jsonl", "a.csv"):
+        captions = read_pairs(folder / name, field="query")
+        assert [pair.sentences for pair in captions.pairs] == [("one", "three"), ("two",)]
+
+
+def test_a_source_that_one_row_names_is_that_of_the_videos_other_rows(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"video": "red", "sentence": "a"},
+        {"video": "red", "sentence": "b", "source": "film"},
+        {"video": "red", "start_s": 1, "sentence": "c"},
+        {"video": "blue", "sentence": "d"},
+    ]
+    captions = _rows(folder, *rows)
+    assert [(pair.source, pair.sentences) for pair in captions.pairs] == [
+        ("film", ("a", "b")),
+        ("film", ("c",)),
+        ("blue", ("d",)),
+    ]
+
+
+def test_a_second_source_of_one_segment_is_rejected(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"video": "red", "start_s": 1, "sentence": "a", "source": "joined"},
+        {"video": "red", "sentence": "b"},
+        {"video": "red", "sentence": "c", "source": "film"},
+        {"video": "red.mp4", "sentence": "d", "source": "tape"},
+        {"video": "red", "sentence": "e", "source": "film"},
+    ]
+    captions = _rows(folder, *rows)
+    assert [(pair.start_s, pair.source, pair.sentences) for pair in captions.pairs] == [
+        (1.0, "joined", ("a",)),
+        (0.0, "film", ("b", "c", "e")),
+    ]
+    [row] = captions.rejected
+    assert row.where == "pairs.jsonl:4"
+    assert row.reason == "its source is 'tape', and pairs.jsonl:3 names 'film' for the same segment"
+
+
+def test_what_is_noisy_stays_apart_and_shares_its_source(folder: Path) -> None:
+    clean = _rows(folder, {"video": "red", "sentence": "a", "source": "film"}).pairs
+    noisy = _rows(folder, {"video": "red", "sentence": "b"}, {"video": "red.mp4", "sentence": "a"}).pairs
+    found = grouped([*clean, *(replace(pair, is_noisy=True) for pair in noisy), *clean])
+    assert [(pair.source, pair.sentences, pair.is_noisy) for pair in found.pairs] == [
+        ("film", ("a",), False),
+        ("film", ("b", "a"), True),
+    ]
+
+
+def test_start_and_end_are_exchanged_where_the_end_comes_first_and_that_is_counted(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"video": "red", "start_s": 2, "end_s": 1.5, "sentence": "a"},
+        {"video": "red", "start_s": 1.5, "end_s": 2, "sentence": "b"},
+        {"video": "blue", "start_s": 2, "end_s": 0, "sentence": "c"},
+    ]
+    captions = _rows(folder, *rows)
+    assert [(pair.start_s, pair.end_s, pair.sentences) for pair in captions.pairs] == [
+        (1.5, 2.0, ("a", "b")),
+        (0.0, 2.0, ("c",)),
+    ]
+    assert captions.num_exchanged == 2
+    document = {"red": {"timestamps": [[1, 0]], "sentences": ["a"]}}
+    found = _read(folder, json.dumps(document), "val_1.json")
+    assert ([(pair.start_s, pair.end_s) for pair in found.pairs], found.num_exchanged) == ([(0.0, 1.0)], 1)
 
 
 # where the videos are
@@ -274,7 +435,7 @@ def test_activitynet_captions_are_read(folder: Path) -> None:
         ({"timestamps": [[0, 1, 2]], "sentences": ["a"]}, "timestamps are not [start, end]"),
         ({"timestamps": ["01"], "sentences": ["a"]}, "timestamps are not [start, end]"),
         ({"timestamps": [[0, "x"]], "sentences": ["a"]}, "end_s is 'x'"),
-        ({"timestamps": [[1, 0]], "sentences": ["a"]}, "ends at 0 s"),
+        ({"timestamps": [[1, 1]], "sentences": ["a"]}, "ends at 1 s, and starts at 1 s"),
         ({"timestamps": [[0, 1]], "sentences": [None]}, "no sentence"),
         ({"timestamps": [[0, 1]], "sentences": [" "]}, "sentence is empty"),
     ],
@@ -380,7 +541,7 @@ _BAD: list[tuple[object, str]] = [
     ({"video": "red.mp4", "sentence": " \t\n"}, "its sentence is empty"),
     ({"video": "red.mp4", "sentences": []}, "it has no sentence"),
     ({"video": "red.mp4", "sentences": ["", "  "]}, "its sentence is empty"),
-    ({"video": "red.mp4", "start_s": 2, "end_s": 1.5, "sentence": "x"}, "it ends at 1.5 s, and starts at 2 s"),
+    ({"video": "red.mp4", "start_s": math.inf, "end_s": 1.5, "sentence": "x"}, "starts at inf s"),
     ({"video": "red.mp4", "start_s": 2, "end_s": 2, "sentence": "x"}, "it ends at 2 s, and starts at 2 s"),
     ({"video": "red.mp4", "end_s": 0, "sentence": "x"}, "it ends at 0 s, and starts at 0 s"),
     ({"video": "red.mp4", "end_s": -1, "sentence": "x"}, "it ends at -1 s"),
@@ -416,8 +577,8 @@ def test_a_row_that_cannot_be_used_is_named_with_its_reason(folder: Path, row: o
     ],
 )
 def test_a_line_that_is_not_json_is_named(folder: Path, line: str) -> None:
-    good = '{"video": "red.mp4", "sentence": "x"}'
-    captions = _read(folder, f"{good}\n{line}\n{good}\n")
+    good, other = '{"video": "red.mp4", "sentence": "x"}', '{"video": "blue.mp4", "sentence": "x"}'
+    captions = _read(folder, f"{good}\n{line}\n{other}\n")
     assert [pair.where for pair in captions.pairs] == ["pairs.jsonl:1", "pairs.jsonl:3"]
     assert [row.where for row in captions.rejected] == ["pairs.jsonl:2"]
     assert captions.rejected[0].reason
@@ -445,9 +606,15 @@ def test_every_row_is_kept_or_named(rows: Sequence[tuple[object, bool]]) -> None
         for name in ("red.mp4", "blue.mp4", "green.mp4"):
             Path(made, name).touch()
         captions = _rows(Path(made), *(row for row, _ in rows))
-    expected = [(f"pairs.jsonl:{number}", is_good) for number, (_, is_good) in enumerate(rows, 1)]
-    assert [pair.where for pair in captions.pairs] == [where for where, is_good in expected if is_good]
-    assert [row.where for row in captions.rejected] == [where for where, is_good in expected if not is_good]
+    wheres = [f"pairs.jsonl:{number}" for number in range(1, len(rows) + 1)]
+    first: dict[str, str] = {}  # row of each segment
+    for where, (row, is_good) in zip(wheres, rows, strict=True):
+        if is_good:
+            first.setdefault(json.dumps(row), where)
+    assert [pair.where for pair in captions.pairs] == list(first.values())
+    assert [row.where for row in captions.rejected] == [
+        where for where, (_, is_good) in zip(wheres, rows, strict=True) if not is_good
+    ]
     assert all(row.reason for row in captions.rejected)
 
 

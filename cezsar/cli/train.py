@@ -76,7 +76,8 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
     .json   of ActivityNet Captions or MSR-VTT, as published
 
     In .jsonl, "sentences" may be a list, and "source" names the footage that several files were cut from. Without start
-    and end a row is of the whole video. Rows that cannot be used are named, with the reason, and left out.
+    and end a row is of the whole video. Rows of the same video, start and end are one segment with several sentences.
+    Rows that cannot be used are named, with the reason, and left out.
 
     \b
     cezsar train captions.jsonl --videos ~/Movies --out run     train; Ctrl-C stops
@@ -184,6 +185,10 @@ class _Watcher:
 
     def rejected(self, row: Rejected) -> None:
         notice(f"left out {row.where}: {row.reason}")
+
+    def exchanged(self, num_rows: int) -> None:
+        verb = "has" if num_rows == 1 else "have"
+        notice(f"{counted(num_rows, 'row')} {verb} a start after the end: the two were exchanged")
 
     def extracting(self, num_videos: int) -> None:
         self._videos = (0, num_videos)

@@ -81,15 +81,15 @@ def cut(
     return kept, rows, rejected
 
 
-def assemble(pairs: Sequence[Pair], features: list[Vectors], sentences: Vectors, corpora: Sequence[int]) -> Examples:
-    """Examples from the kept pairs, their features, all their sentences' embeddings in order, and their corpora."""
+def assemble(pairs: Sequence[Pair], features: list[Vectors], sentences: Vectors) -> Examples:
+    """Examples from the kept pairs, their features, and all their sentences' embeddings in order."""
     names = sorted({pair.source for pair in pairs})
     numbers = {name: number for number, name in enumerate(names)}
     return Examples(
         features,
         np.array([numbers[pair.source] for pair in pairs], np.int64),
         names,
-        np.array(corpora, np.int64),
+        np.array([ALSO if pair.is_noisy else MAIN for pair in pairs], np.int64),
         sentences,
         np.repeat(np.arange(len(pairs)), [len(pair.sentences) for pair in pairs]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +20,8 @@ from cezsar.errors import EncoderError, TrainingError
 from cezsar.features import FeatureCache, embed_sentences
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.model.presets import PRESETS
-from cezsar.pairs import Pair, Rejected, read_pairs
-from cezsar.training.examples import ALSO, MAIN, Examples, Split, assemble, cut
+from cezsar.pairs import Captions, Rejected, grouped, read_pairs
+from cezsar.training.examples import Examples, Split, assemble, cut
 from cezsar.training.loop import Material, fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
@@ -55,6 +55,9 @@ class Watcher(Protocol):
     def rejected(self, row: Rejected) -> None:
         """A row, or a sentence of one, was left out."""
 
+    def exchanged(self, num_rows: int) -> None:
+        """So many rows start after their end, and had the two exchanged; not called where there are none."""
+
     def extracting(self, num_videos: int) -> None:
         """Frame features are about to be read from the cache or computed."""
 
@@ -77,13 +80,6 @@ class Trained:
     num_training: int
     num_validation: int
     num_rejected: int
-
-
-@dataclass(slots=True)
-class _Gathered:
-    pairs: list[Pair] = field(default_factory=list)
-    corpora: list[int] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
 
 
 def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "auto", resume: bool = False) -> Trained:
@@ -134,29 +130,34 @@ def resumed(folder: Path) -> Request:
 
 def gather(request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher) -> tuple[Examples, int]:
     """All segments that are asked for, and how many rows were rejected; the watcher hears of each."""
-    gathered = _Gathered()
-    videos = None if request.videos is None else Path(request.videos)
-    for files, corpus in ((request.pairs, MAIN), (request.also, ALSO)):
-        for file in files:
-            captions = read_pairs(Path(file), videos)
-            gathered.pairs += captions.pairs
-            gathered.corpora += [corpus] * len(captions.pairs)
-            gathered.rejected += captions.rejected
-    for row in gathered.rejected:
+    captions = _read(request)
+    for row in captions.rejected:
         watcher.rejected(row)
-    found = list(dict.fromkeys(pair.video for pair in gathered.pairs))
+    if captions.num_exchanged:
+        watcher.exchanged(captions.num_exchanged)
+    found = list(dict.fromkeys(pair.video for pair in captions.pairs))
     watcher.extracting(len(found))
     fps = Sampling(fps=request.model.get("fps", CezsarConfig().fps)).fps
     features, reasons = FeatureCache(Path(request.cache), backbone, fps=fps).extract(found, done=watcher.extracted)
-    kept, rows, rejected = cut(gathered.pairs, features, reasons)
+    kept, rows, rejected = cut(captions.pairs, features, reasons)
     for row in rejected:
         watcher.rejected(row)
     if not kept:
         raise TrainingError("There are no pairs to train on.")
-    pairs = [gathered.pairs[number] for number in kept]
+    pairs = [captions.pairs[number] for number in kept]
     sentences = embed_sentences(Path(request.cache), encoder, [said for pair in pairs for said in pair.sentences])
-    examples = assemble(pairs, rows, sentences, [gathered.corpora[number] for number in kept])
-    return examples, len(gathered.rejected) + len(rejected)
+    examples = assemble(pairs, rows, sentences)
+    return examples, len(captions.rejected) + len(rejected)
+
+
+def _read(request: Request) -> Captions:
+    """The segments of all files together."""
+    videos = None if request.videos is None else Path(request.videos)
+    files = [(file, False) for file in request.pairs] + [(file, True) for file in request.also]
+    read = [(read_pairs(Path(file), videos), is_noisy) for file, is_noisy in files]
+    found = grouped([replace(pair, is_noisy=is_noisy) for captions, is_noisy in read for pair in captions.pairs])
+    rejected = [row for captions, _ in read for row in captions.rejected] + found.rejected
+    return Captions(found.pairs, rejected, sum(captions.num_exchanged for captions, _ in read))
 
 
 def prepare(

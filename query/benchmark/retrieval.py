@@ -25,15 +25,19 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Captioned:
-    """Moments, the file that they come from, and the rows that could not be used, as FILE:ROW: reason."""
+    """Moments, the file that they come from, and the rows that could not be used, as FILE:ROW: reason.
+
+    num_exchanged rows start after their end, and had the two exchanged.
+    """
 
     file: Path
     moments: tuple[Moment, ...]
     missing: tuple[str, ...]
+    num_exchanged: int
 
 
 def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> Captioned:
-    """The moments of a captions file in root.
+    """The moments of a captions file in root; rows of one video and stretch are one, with several sentences.
 
     Protocols of pairs: 'full', and 'kept-out:SHARE' or 'kept-out:SHARE:SEED', the videos that `cezsar train` keeps out
     with --validation SHARE --split-seed SEED. Of activitynet: 'full', a video's sentences joined into one paragraph, as
@@ -55,16 +59,20 @@ def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> 
         moments = tuple(Moment(pair.video, pair.start_s, pair.end_s, pair.sentences) for pair in pairs)
     if not moments:
         raise BenchmarkError(f"{file} has no moment to look for.")
-    return Captioned(file, moments, tuple(f"{row.where}: {row.reason}" for row in captions.rejected))
+    rejected = tuple(f"{row.where}: {row.reason}" for row in captions.rejected)
+    return Captioned(file, moments, rejected, captions.num_exchanged)
 
 
 def _file(dataset: str, root: Path) -> Path:
-    named = [root / name for name in _FILES[dataset] if (root / name).is_file()]
-    found = named or (sorted(root.glob("*.jsonl")) if dataset == "pairs" else [])
+    found = [root / name for name in _FILES[dataset] if (root / name).is_file()]
+    if not found and dataset == "pairs":
+        found = sorted(root.glob("*.jsonl"))
+        if len(found) > 1:
+            raise BenchmarkError(f"There are several .jsonl files in {root}: call the one to use captions.jsonl.")
+        if not found and (root / "captions.csv").is_file():
+            found = [root / "captions.csv"]
     if not found:
         raise BenchmarkError(f"There are no captions in {root}: no {' or '.join(_FILES[dataset])}.")
-    if not named and len(found) > 1:
-        raise BenchmarkError(f"There are several .jsonl files in {root}: call the one to use captions.jsonl.")
     return found[0]
 
 

@@ -192,7 +192,8 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
     captioned = read_moments(request.dataset, root, request.asked_protocol, request.query_field)
     indexed = _indexed(searcher)
     there = [moment for moment in captioned.moments if moment.path.resolve() in indexed or moment.path in indexed]
-    missing = [*captioned.missing, *(str(moment.path) for moment in captioned.moments if moment not in set(there))]
+    known = set(there)
+    missing = [*captioned.missing, *(str(moment.path) for moment in captioned.moments if moment not in known)]
     if missing and not request.allow_missing:
         raise BenchmarkError(
             f"{len(missing):,} of {len(there) + len(missing):,} moments are missing ({missing[0]}): "
@@ -206,12 +207,13 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
     owners = np.repeat(np.arange(len(there)), [len(moment.sentences) for moment in there])
     progress(f"encoding and ranking {len(said):,} sentences")
     text_to_video, video_to_text = both_ways(videos, searcher.encode(said), owners)
+    exchanged = f"rows whose start comes after their end, and had the two exchanged: {captioned.num_exchanged:,}"
     receipt = {
         **_about(searcher, request),
         "protocol": request.asked_protocol,
         "list_sha256": _sha256([[os.path.relpath(one.path, root), one.start_s, one.end_s] for one in there]),
         "split_file_sha256": hashlib.sha256(captioned.file.read_bytes()).hexdigest(),
-        "notes": [],
+        "notes": [exchanged] if captioned.num_exchanged else [],
         "clips": {
             "found": len(there),
             "sha256": _contents(searcher, [_video_id(moment, indexed) for moment in there]),
