@@ -8,7 +8,7 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.errors import PairsError
+from cezsar.paths import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +130,11 @@ class _Unfit(Exception):
     """Why a row cannot be used."""
 
 
-_SUFFIXES = {
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp",
-    ".ogv", ".vob", ".gif",
-}  # fmt: skip  # that may be left out of a row
-
-
 class _Folder:
-    """The videos below a folder, by their names, or by their paths in it, with and without suffix."""
+    """The videos below a folder, by their names, or by their paths in it, with and without suffix.
+
+    A name is compared as it is, and only then as a person reads it, composed (NFC): a Mac hands names out decomposed.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
@@ -147,13 +145,14 @@ class _Folder:
         with suppress(OSError, ValueError):  # a name that no file can have
             if (exact := self._path / name).is_file():
                 return exact
-        for key in (name, name.removeprefix("v_"), f"v_{name}"):  # ActivityNet's ids come with and without
-            found = self._by_name.get(key, [])
-            if len(found) > 1:
-                raise _Unfit(f"its video {name!r} may be {found[0]} or {found[1]}")
-            if found:
-                return found[0]
-        raise _Unfit(f"its video {name!r} is not in {self._path}")
+        keys = (name, name.removeprefix("v_"), f"v_{name}")  # ActivityNet's ids come with and without
+        texts = map(_text, (*keys, str(self._path / name)))
+        found = _first(self._by_name, keys) or _first(self._by_text, texts)
+        if not found:
+            raise _Unfit(f"its video {name!r} is not in {self._path}")
+        if len(found) > 1:
+            raise _Unfit(f"its video {name!r} may be {found[0]} or {found[1]}")
+        return found[0]
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
@@ -162,12 +161,30 @@ class _Folder:
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                keys = {name}
-                if path.suffix.lower() in _SUFFIXES:
-                    keys |= {path.stem, str(path.with_suffix("")), str(path.relative_to(self._path).with_suffix(""))}
+                spelt = (name, str(path), str(path.relative_to(self._path)))
+                keys = set(spelt)
+                if path.suffix.lower() in VIDEO_SUFFIXES:
+                    keys.update(one.removesuffix(path.suffix) for one in spelt)
                 for key in keys:
                     found.setdefault(key, []).append(path)
         return found
+
+    @cached_property
+    def _by_text(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for name, paths in self._by_name.items():
+            known = found.setdefault(_text(name), [])
+            known += [path for path in paths if path not in known]
+        return found
+
+
+def _first(named: dict[str, list[Path]], keys: Iterable[str]) -> list[Path]:
+    return next((named[key] for key in keys if key in named), [])
+
+
+def _text(name: str) -> str:
+    """A path as a person reads it: composed, without a detour."""
+    return unicodedata.normalize("NFC", os.path.normpath(name))
 
 
 def _rows(file: Path, field: str | None) -> Iterator[tuple[int, Any]]:

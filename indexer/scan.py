@@ -11,14 +11,10 @@ from types import MappingProxyType
 
 from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
-from cezsar.paths import below, is_gone, is_under, matches, spellings
+from cezsar.paths import VIDEO_SUFFIXES, below, is_gone, is_under, matches, spellings
 from cezsar.types import Skipped
 
-EXTENSIONS = frozenset(
-    b".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v"
-    b" .m4v .mj2 .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm .rmvb"
-    b" .roq .tod .ts .vob .webm .wmv .wtv .y4m".split()
-)
+EXTENSIONS = frozenset(map(os.fsencode, VIDEO_SUFFIXES))
 
 
 @dataclass(slots=True)

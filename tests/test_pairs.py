@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cezsar.errors import PairsError
+from cezsar.indexer.scan import plan as index_plan
 from cezsar.pairs import Captions, Pair, grouped, read_pairs
+from cezsar.paths import VIDEO_SUFFIXES
 
 
 @pytest.fixture
@@ -315,6 +319,46 @@ def test_start_and_end_are_exchanged_where_the_end_comes_first_and_that_is_count
 )
 def test_a_video_is_found(folder: Path, name: str, found: str) -> None:
     assert _only(_rows(folder, {"video": name, "sentence": "x"})).video.resolve() == folder / found
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_every_video_that_is_indexed_is_found_without_its_suffix(folder: Path, suffix: str) -> None:
+    for name in (f"clip{suffix.upper()}", f"deep/sub{suffix}"):
+        (folder / name).touch()
+    captions = _rows(folder, *({"video": name, "sentence": "x"} for name in ("clip", "deep/sub")))
+    assert captions.rejected == []
+    assert [pair.video.name for pair in captions.pairs] == [f"clip{suffix.upper()}", f"sub{suffix}"]
+    [found, _] = index_plan([folder / f"clip{suffix.upper()}", folder / "red.mp4"], videos=(), roots=()).embed
+    assert Path(os.fsdecode(found[0].absolute)).stem == "clip"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "name", ["W\u00fcrzburg/Caf\u00e9 \u00dcbung.mp4", "W\u00fcrzburg/Caf\u00e9 \u00dcbung", "Caf\u00e9 \u00dcbung"]
+)
+def test_a_name_is_found_composed_or_decomposed(folder: Path, name: str, typed: Any, form: Any) -> None:
+    file = folder / unicodedata.normalize(form, "W\u00fcrzburg/Caf\u00e9 \u00dcbung.mp4")
+    file.parent.mkdir()
+    file.touch()
+    said = unicodedata.normalize(typed, name)
+    rows = [{"video": one, "sentence": one} for one in (said, f"./{said}")]
+    if "/" in said:
+        rows.append({"video": f"../videos/{said}", "sentence": "x"})
+    found = _rows(folder, *rows[: 3 if "/" in said else 1])
+    assert _only(found).video == file
+    assert _only(found).source == "Caf\u00e9 \u00dcbung"
+
+
+def test_the_very_name_comes_before_the_one_that_only_looks_the_same(folder: Path) -> None:
+    composed, decomposed = folder / "caf\u00e9.mp4", folder / "cafe\u0301.mp4"
+    composed.touch()
+    decomposed.touch()
+    captions = _rows(folder, *({"video": path.stem, "sentence": "x"} for path in (decomposed, composed)))
+    assert [pair.video for pair in captions.pairs] == [decomposed, composed]
+    (folder / "deep" / "x\u0301.mp4").touch()
+    (folder / "x\u0301.mkv").touch()
+    assert "may be" in _reason(_rows(folder, {"video": "x\u0301", "sentence": "x"}), "pairs.jsonl:1")
 
 
 def test_an_absolute_video_is_taken_from_where_it_is(folder: Path, tmp_path: Path) -> None:
