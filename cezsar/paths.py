@@ -12,9 +12,9 @@ _SEPARATOR = os.fsencode(os.sep)
 
 # of files that are taken for videos by their names, in lower case
 VIDEO_SUFFIXES = frozenset(
-    ".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v"
-    " .mj2 .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm .rmvb .roq .tod"
-    " .ts .vob .webm .wmv .wtv .y4m".split()  # noqa: SIM905
+    ".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2t"  # noqa: SIM905
+    " .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm"
+    " .rmvb .roq .tod .ts .vob .webm .wmv .wtv .y4m".split()
 )
 
 
