@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from cezsar.digest import sha256
 from cezsar.encoders.images import Backbone
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError, VideoError
-from cezsar.types import Vectors
-from cezsar.video import Video
+from cezsar.files import appearing
+from cezsar.types import Limits, Vectors
+from cezsar.video import Decoder
 
 _KNOWN = "known.jsonl"
 
@@ -44,11 +45,12 @@ class VideoFeatures:
 class FeatureCache:
     """A folder of one safetensors file a video, by its content; one sub-folder a backbone and sampling.
 
-    A file is written whole or not at all, so that extraction can be killed and goes on where it was.
+    A file is written whole or not at all, so that extraction can be killed and goes on where it was. Videos are decoded
+    in a process of their own, within the limits, None for the defaults.
     """
 
-    def __init__(self, folder: Path, backbone: Backbone, *, fps: float) -> None:
-        self._backbone, self._fps = backbone, fps
+    def __init__(self, folder: Path, backbone: Backbone, *, fps: float, limits: Limits | None = None) -> None:
+        self._backbone, self._fps, self._limits = backbone, fps, limits
         label = re.sub(r"[^\w.-]+", "-", backbone.name).strip("-")[-40:]
         self._folder = folder / f"{label}-{backbone.fingerprint[:12]}-{fps:g}fps"
         self._known_file = folder / _KNOWN
@@ -62,27 +64,30 @@ class FeatureCache:
         Raises TrainingError where the cache cannot be written.
         """
         features, reasons = {}, {}
-        for video in videos:
-            new = False
-            try:
-                path = self._path(video)
-                found = self._load(path)
-                if found is None:
-                    found, new = self._compute(video, batch_size), True
-                    self._save(path, found)
-                features[video] = found
-            except VideoError as error:
-                reasons[video] = str(error)
-            done(video, new)
+        with Decoder(self._limits or Limits()) as decoder:
+            for video in videos:
+                new = False
+                try:
+                    path = self._path(video)
+                    found = self._load(path)
+                    if found is None:
+                        found, new = self._compute(video, decoder, batch_size), True
+                        self._save(path, found)
+                    features[video] = found
+                except VideoError as error:
+                    reasons[video] = str(error)
+                done(video, new)
         return features, reasons
 
     def _path(self, video: Path) -> Path:
-        """Where a video's features belong: by its content, which is read once as long as size and time stay."""
+        """Where a video's features belong: by its content, which is read once as long as the file stays what it is."""
         try:
             status = video.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise VideoError("it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file")
-            key = f"{os.fsencode(os.path.abspath(video))!r} {status.st_size} {status.st_mtime_ns}"
+            # a copy that replaces it may have its size and time; inode and change time it cannot have
+            facts = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+            key = " ".join(map(str, (os.fsencode(os.path.abspath(video)), *facts)))
             if key not in self._known:
                 self._known[key] = sha256(video).hex()
                 self._remember(key)
@@ -90,14 +95,14 @@ class FeatureCache:
             raise VideoError(f"it cannot be read ({error.strerror})") from None
         return self._folder / f"{self._known[key]}.safetensors"
 
-    def _compute(self, video: Path, batch_size: int) -> VideoFeatures:
+    def _compute(self, video: Path, decoder: Decoder, batch_size: int) -> VideoFeatures:
         rows = []
-        with Video(video) as opened:
-            for batch in opened.sample(fps=self._fps, short_side=self._backbone.short_side, batch_size=batch_size):
+        sampled = decoder.sample(video, fps=self._fps, short_side=self._backbone.short_side, batch_size=batch_size)
+        with closing(sampled) as batches:
+            for batch in batches:
                 frames = self._backbone.features(batch.frames_uint8).astype(np.float16)
                 rows.append(np.repeat(frames, batch.repeats, axis=0))
-            duration_s = opened.duration_s or 0.0
-        return VideoFeatures(np.concatenate(rows).astype(np.float32), self._fps, duration_s)
+        return VideoFeatures(np.concatenate(rows).astype(np.float32), self._fps, decoder.duration_s)
 
     def _load(self, path: Path) -> VideoFeatures | None:
         """What is there; None where nothing is, or where it is damaged and must be made again."""
@@ -148,14 +153,11 @@ def embed_sentences(folder: Path, encoder: SentenceEncoder, sentences: Iterable[
 
 def _write(path: Path, tensors: dict[str, Vectors], metadata: dict[str, str]) -> None:
     """A file that is there whole or not at all. Raises TrainingError."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata)
-        os.replace(partial, path)
+        with appearing(path) as draft:
+            save_file(tensors, draft, metadata)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise _unwritable(path, error) from None
 
 

@@ -23,7 +23,7 @@ from cezsar.encoders import Encoder
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
 from cezsar.types import Limits, Sampling, Segment
-from cezsar.video import Decoder, FrameBatch, Video
+from cezsar.video import Decoder, FrameBatch
 
 _SEGMENTS_AT_ONCE = 32  # encoded together
 _FRAMES_AT_ONCE = 512  # of theirs
@@ -39,14 +39,18 @@ class Embedded:
     shortfall: str | None
 
 
-def embed(path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int = 8) -> Embedding:
-    """A video's segments and vectors, for whoever needs them without an index. Raises VideoError."""
-    with Video(path) as video:
-        batches = video.sample(fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size)
-        features = _Features(encoder, sampling)
-        for batch in batches:
+def embed(
+    path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int = 8, limits: Limits | None = None
+) -> Embedding:
+    """A video's segments and vectors, for whoever needs them without an index.
+
+    It is decoded in a process of its own, within the limits, None for the defaults. Raises VideoError.
+    """
+    features = _Features(encoder, sampling)
+    with Decoder(limits or Limits()) as decoder:
+        for batch in decoder.sample(path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size):
             features.add(batch)
-        return features.finish(video.duration_s or 0.0, stream=video.stream_number)
+        return features.finish(decoder.duration_s, stream=decoder.stream_number)
 
 
 def embed_all(

@@ -21,6 +21,7 @@ from make_videos import COLOURS, write_video
 from cezsar import indexer
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
+from cezsar.video import Video
 
 # a machine may be busy: how long an example takes says nothing
 # and CI repeats the same examples, so that a red run is about the change
@@ -95,3 +96,31 @@ def unprivileged(tmp_path: Path) -> Callable[[], object]:
             os.seteuid(0)
 
     return dropped
+
+
+_DEADLY = """
+import sys; sys.path[:] = sys.argv[2:]
+import os, signal
+from cezsar.video import decoder, frames
+real = frames.Video.__init__
+def deadly(video, path):
+    if "deadly" in path.name:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    real(video, path)
+frames.Video.__init__ = deadly
+decoder.serve(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files called deadly crash the decoder, and would crash whoever opened them himself."""
+    monkeypatch.setattr("cezsar.video.decoder._START", _DEADLY)
+    real = Video.__init__
+
+    def refuse(video: Video, path: Path) -> None:
+        if "deadly" in path.name:
+            pytest.fail(f"{path} was opened in this process")
+        real(video, path)
+
+    monkeypatch.setattr(Video, "__init__", refuse)

@@ -142,6 +142,19 @@ def test_the_report_holds_everything_itself(run: Run, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)='(?!data:)", page)
 
 
+def test_a_clip_that_crashes_the_decoder_costs_its_picture_alone(
+    root: Path, run: Run, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    hostile = shutil.copytree(root, tmp_path / "hostile")
+    (hostile / "red" / "2.mp4").rename(hostile / "red" / "deadly.mp4")
+    assert run(where=hostile).exit_code == 0
+    request.getfixturevalue("deadly")
+    assert run("--out", str(tmp_path / "out"), where=hostile).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<td>it crashed the decoder (SIGSEGV)</td><td>red</td>" in page
+    assert page.count("src='data:image/png;base64,") == 4
+
+
 def test_names_of_classes_cannot_write_html(root: Path, run: Run, tmp_path: Path) -> None:
     hostile = tmp_path / "hostile"
     shutil.copytree(root, hostile)

@@ -295,6 +295,32 @@ def test_export_cuts_each_hit(made: Path, tmp_path: Path) -> None:
             assert len(list(cut.decode(video=0))) > 10
 
 
+def test_a_video_that_crashes_the_decoder_is_no_example(
+    made: Path, colours: Path, tmp_path: Path, deadly: None
+) -> None:
+    crashing = shutil.copy(colours / "red.mp4", tmp_path / "deadly.mp4")
+    assert one_error(run("query", "--like", crashing, "--index", made)) == (
+        f"cezsar: --like {crashing}: it crashed the decoder (SIGSEGV)."
+    )
+
+
+def test_a_video_that_crashes_the_decoder_costs_its_own_export_alone(
+    colours: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name, source in (("deadly", "red"), ("red", "red"), ("blue", "blue")):
+        shutil.copy(colours / f"{source}.mp4", videos / f"{name}.mp4")
+    assert run("index", videos, "--index", tmp_path / "i", "--model", "toy").exit_code == 0
+    request.getfixturevalue("deadly")
+    result = run("query", "red", "--index", tmp_path / "i", "--export", tmp_path / "cut")
+    assert result.exit_code == 0, result.output
+    assert "it crashed the decoder (SIGSEGV)" in result.stderr
+    assert f"exported 2 files to {tmp_path / 'cut'}" in result.stderr
+    names = sorted(path.name for path in (tmp_path / "cut").iterdir())
+    assert [name.split("_")[1] for name in names] == ["red", "blue"]
+
+
 def test_export_names_stay_in_their_folder(tmp_path: Path) -> None:
     video = write_video(tmp_path / "..\n\x1b[31m'\"<b>.mp4", [("red", 1.0)])
     run("index", video, "--index", tmp_path / "i", "--model", "toy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -306,6 +307,26 @@ def test_a_cut_replaces_an_older_one_and_leaves_no_draft(tmp_path: Path) -> None
     cut(source, Segment(4.0, 5.0), folder / "out.mp4")
     assert [path.name for path in folder.iterdir()] == ["out.mp4"]
     assert set(_shown(folder / "out.mp4").colours) == {"green"}
+
+
+def test_cuts_in_two_threads_keep_their_own_contents(tmp_path: Path) -> None:
+    folder = tmp_path / "cuts"
+    folder.mkdir()
+    sources = {name: write_video(tmp_path / f"{name}.mp4", [(name, 2.0)]) for name in ("red", "blue")}
+    both = threading.Barrier(2)
+
+    def cut_often(name: str) -> None:
+        for number in range(5):
+            both.wait(60)
+            cut(sources[name], Segment(0.5, 1.5), folder / f"{name}{number}.mp4")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(cut_often, sources))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        f"{name}{number}.mp4" for name in sources for number in range(5)
+    )
+    for path in folder.iterdir():
+        assert set(_shown(path).colours) == {path.stem[:-1]}
 
 
 def test_a_cut_may_take_the_place_of_its_source(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 from make_videos import write_video
 
 from cezsar.errors import VideoError, VideoLost
-from cezsar.types import Limits
-from cezsar.video import Decoder, Video
+from cezsar.types import Limits, Segment
+from cezsar.video import Decoder, Video, cut
+from cezsar.video.cut import cut_into
 
 ASKED = {"fps": 5.0, "short_side": 16, "batch_size": 2}
 # what a child says of one grey frame of 1 x 1
@@ -106,6 +107,57 @@ class _Clock:
 
     def monotonic(self) -> float:
         return self.now_s
+
+
+def test_a_cut_is_that_of_this_process(video: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.mp4", tmp_path / "there.mp4"
+    with Decoder(Limits()) as decoder:
+        for stretch in (Segment(0.0, 1.0), Segment(0.35, 1.25)):
+            assert decoder.cut(video, stretch, there) is cut(video, stretch, here)
+            assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("os._exit(7)", r"it crashed the decoder \(exit status 7\)"),
+        ("time.sleep(60)", "decoding was given up: no frame for 0.3 s"),
+    ],
+)
+def test_a_cut_that_is_lost_leaves_the_older_one_and_no_draft(
+    code: str, said: str, video: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"an older cut")
+    asked = "import base64, json; name = base64.b64decode(json.loads(line)['target']); open(name, 'wb').write(b'half')"
+    command = [sys.executable, "-c", f"import os, sys, time; line = sys.stdin.readline(); {asked}; {code}"]
+    limits = Limits(stall_s=0.3 if "60" in code else 60)
+    with Decoder(limits, command=command) as decoder, pytest.raises(VideoError, match=said):
+        decoder.cut(video, Segment(0.0, 1.0), target)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out.mp4", b"an older cut")]
+
+
+def test_what_cannot_be_cut_says_why(video: Path, tmp_path: Path) -> None:
+    with Decoder(Limits()) as decoder:
+        with pytest.raises(VideoError, match=r"it cannot be cut \(no such file or directory\)"):
+            decoder.cut(video, Segment(0.0, 1.0), tmp_path / "nowhere" / "out.mp4")
+        with pytest.raises(VideoError, match=r"it cannot be cut \(there are no frames in that stretch\)"):
+            decoder.cut(video, Segment(50.0, 51.0), tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_that_goes_on_is_not_given_up(video: Path, tmp_path: Path) -> None:
+    beat = """out.write(b'{"alive": true}\\n'); out.flush(); time.sleep(0.1)"""
+    done = """out.write(b'{"done": true}\\n'); out.flush(); time.sleep(60)"""
+    command = standing_in(f"for _ in range(45): {beat}\n{done}")
+    with Decoder(Limits(stall_s=3), command=command) as decoder:
+        assert decoder.cut(video, Segment(0.0, 1.0), tmp_path / "out.mp4")
+
+
+def test_every_frame_that_is_cut_is_a_sign_of_life(video: Path, tmp_path: Path) -> None:
+    beats: list[int] = []
+    cut_into(tmp_path / "out.mp4", video, Segment(0.35, 1.25), progress=lambda: beats.append(1))
+    assert len(beats) >= 9
 
 
 def test_time_in_which_nobody_asks_does_not_count(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ from cezsar import features
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError
 from cezsar.features import FeatureCache, VideoFeatures, embed_sentences
-from cezsar.types import Vectors, unit
-from cezsar.video import Video
+from cezsar.types import Limits, Vectors, unit
+from cezsar.video import Decoder, Video
 
 TWO = [("red", 1.0), ("blue", 1.0)]
 
@@ -97,10 +98,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(_: Decoder, path: Path, **__: object) -> None:
         pytest.fail(f"{path} was opened")
 
-    monkeypatch.setattr(features, "Video", refuse)
+    monkeypatch.setattr(Decoder, "sample", refuse)
 
 
 # What is extracted
@@ -207,6 +208,24 @@ def test_a_changed_video_is_extracted_again(folder: Path, video: Path) -> None:
     assert new == [True]
     assert _colours(found) == ["blue"] * 6
     assert found.duration_s == pytest.approx(3.0)
+
+
+def test_a_video_that_was_replaced_with_its_size_and_time_kept_is_extracted_again(folder: Path, tmp_path: Path) -> None:
+    """As `cp -p` does it, and rsync: onto the very file, and by a rename."""
+    red, blue = (write_video(tmp_path / f"{name}.avi", [(name, 1.0)]) for name in ("red", "blue"))
+    size = max(path.stat().st_size for path in (red, blue))
+    for path in (red, blue):
+        os.truncate(path, size)
+        os.utime(path, ns=(10**18, 10**18))
+    there, new = tmp_path / "there.avi", tmp_path / "new.avi"
+    cache = _cache(folder)
+    shutil.copy2(red, there)
+    assert set(_colours(_extract(cache, there)[0][0])) == {"red"}
+    shutil.copy2(blue, there)
+    assert set(_colours(_extract(cache, there)[0][0])) == {"blue"}
+    shutil.copy2(red, new)
+    new.rename(there)
+    assert set(_colours(_extract(_cache(folder), there)[0][0])) == {"red"}
 
 
 def test_other_sampling_or_another_backbone_has_a_folder_of_its_own(folder: Path, video: Path) -> None:
@@ -343,6 +362,21 @@ def test_a_pipe_is_no_video_and_is_not_waited_for(folder: Path, tmp_path: Path) 
 
     with _not_waiting():
         assert set(_reasons(_cache(folder), pipe)) == {pipe}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its memory limit")
+def test_a_video_that_takes_too_much_costs_itself_alone(folder: Path, video: Path, tmp_path: Path) -> None:
+    large = write_video(tmp_path / "large.mp4", [("red", 0.4)], size=(4096, 2304))
+    cache = FeatureCache(folder, MeanColour(), fps=2.0, limits=Limits(memory_gb=0.35))
+    found, reasons = cache.extract([large, video])
+    assert (list(found), list(reasons)) == ([video], [large])
+
+
+def test_a_video_that_crashes_its_decoder_costs_itself_alone(folder: Path, video: Path, deadly: None) -> None:
+    crashing = Path(shutil.copy(video, video.with_name("deadly.mp4")))
+    other = write_video(video.with_name("other.mp4"), [("red", 1.0)])
+    found, reasons = _cache(folder).extract([crashing, other])
+    assert (list(found), reasons) == ([other], {crashing: "it crashed the decoder (SIGSEGV)"})
 
 
 # A cache that cannot be written

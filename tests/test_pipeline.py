@@ -686,25 +686,6 @@ def test_an_index_that_cannot_be_made_is_an_error_that_says_where(
 
 # videos that the decoder cannot bear
 
-DEADLY = """
-import sys; sys.path[:] = sys.argv[2:]
-import os, signal
-from cezsar.video import decoder
-real = decoder.Video
-def deadly(path):
-    if "deadly" in path.name:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return real(path)
-decoder.Video = deadly
-decoder.serve(int(sys.argv[1]))
-"""
-
-
-@pytest.fixture
-def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files called deadly crash the decoder."""
-    monkeypatch.setattr("cezsar.video.decoder._START", DEADLY)
-
 
 def _crashes(report: IndexReport) -> list[tuple[str, str]]:
     return [(skip.path.name, skip.reason) for skip in report.skipped]

@@ -26,6 +26,7 @@ from cezsar.paths import readable
 if TYPE_CHECKING:
     from cezsar.query.benchmark import Request, Result
     from cezsar.settings import Settings
+    from cezsar.types import Limits
 
 _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
 
@@ -127,7 +128,7 @@ def command(
     settings = load(index=index or _own_index(root, model, streams), model=model, streams=streams, device=device)
     result = _run(root, settings, request)
     if out is not None:
-        _write(out, result)
+        _write(out, result, settings.limits)
     if as_json:
         print_json(result.receipt)
     else:
@@ -188,12 +189,12 @@ def _run(root: Path, settings: Settings, request: Request) -> Result:
     return replace(result, receipt={**result.receipt, **extra})
 
 
-def _write(out: Path, result: Result) -> None:
+def _write(out: Path, result: Result, limits: Limits) -> None:
     from cezsar.query.benchmark import write_report
 
     try:
         with working("drawing the report"):
-            write_report(out, result)
+            write_report(out, result, limits=limits)
     except OSError as error:
         raise BenchmarkError(f"The report cannot be written: {out}: {error.strerror or error}.") from None
 

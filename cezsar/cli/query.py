@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
     from cezsar.query import Searcher
-    from cezsar.types import Hit, Segment, Vectors
+    from cezsar.types import Hit, Limits, Segment, Vectors
+    from cezsar.video import Decoder
 
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
 _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
@@ -91,8 +93,10 @@ def command(
         raise click.UsageError("Give a TEXT to look for, or a video with --like.")
     form = "json" if as_json else form
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob)
-    with Searcher(settings.index, device=settings.device) as searcher:
-        examples = [] if like is None else [_example(searcher, like)]
+    with ExitStack() as stack:
+        searcher = stack.enter_context(Searcher(settings.index, device=settings.device))
+        examples = [] if like is None else [_example(searcher, like, settings.limits)]
+        decoder = stack.enter_context(_decoder(settings.limits)) if export else None
         texts = _lines() if text == "-" else [text]
         if form == "csv":
             click.echo(_csv_line(("query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes")))
@@ -101,8 +105,8 @@ def command(
             if number == 1 and searcher.notice:
                 notice(searcher.notice)
             _print(line, searcher, hits, form, is_batch=text == "-")
-            if export:
-                _export(hits, export, prefix=f"{number:03d}-" if text == "-" else "")
+            if export and decoder:
+                _export(hits, export, decoder, prefix=f"{number:03d}-" if text == "-" else "")
 
 
 def _lines() -> Iterator[str]:
@@ -151,7 +155,7 @@ def _csv_line(values: Sequence[object]) -> str:
     return readable(out.getvalue()) if is_terminal() else out.getvalue()
 
 
-def _example(searcher: Searcher, spec: str) -> Vectors:
+def _example(searcher: Searcher, spec: str, limits: Limits) -> Vectors:
     """The vector of VIDEO[@START-END]: the index's own where it holds the video, else embedded now."""
     from cezsar import indexer
     from cezsar.query import mean_vector
@@ -161,7 +165,7 @@ def _example(searcher: Searcher, spec: str) -> Vectors:
     if found is not None:
         return found
     try:
-        made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling)
+        made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling, limits=limits)
     except VideoError as error:
         raise QueryError(f"--like {path}: {error}.") from None
     return mean_vector(made.segments, made.vectors, segment, path)
@@ -190,10 +194,15 @@ def _seconds(text: str) -> float:
     return total
 
 
-def _export(hits: Sequence[Hit], folder: Path, *, prefix: str) -> None:
+def _decoder(limits: Limits) -> Decoder:
+    from cezsar.video import Decoder
+
+    return Decoder(limits)
+
+
+def _export(hits: Sequence[Hit], folder: Path, decoder: Decoder, *, prefix: str) -> None:
     """Cut each hit to a file of its own; a hit whose video cannot be cut is named, and fatal only if all are."""
     from cezsar.types import Segment
-    from cezsar.video import cut
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +213,7 @@ def _export(hits: Sequence[Hit], folder: Path, *, prefix: str) -> None:
         stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem)).encode()[:120].decode(errors="ignore")
         target = folder / f"{prefix}{hit.rank:03d}_{stem}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
         try:
-            cut(hit.path, Segment(hit.start_s, hit.end_s), target)
+            decoder.cut(hit.path, Segment(hit.start_s, hit.end_s), target)
         except VideoError as error:
             notice(f"not exported {short(hit.path)}: {error}")
         else:

@@ -89,7 +89,9 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
     segments among all that are kept out.
     """
     from cezsar import training
+    from cezsar.settings import load
 
+    limits = load().limits
     device, quiet = chosen.pop("device") or "auto", chosen.pop("quiet") or as_json
     if resume is not None:
         _refuse_others()
@@ -100,7 +102,7 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
         folder, request = out or Path("cezsar-run"), _request(pairs, chosen)
     with ExitStack() as stack:
         watcher = stack.enter_context(_Watcher(shown=not quiet))
-        done = training.train(request, folder, watcher, device=device, resume=resume is not None)
+        done = training.train(request, folder, watcher, device=device, resume=resume is not None, limits=limits)
     if as_json:
         print_json(_document(done))
     elif not quiet:

@@ -26,7 +26,7 @@ from cezsar.training.loop import Material, fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
 from cezsar.training.start import fit_memory, object_positives, whiten_text
-from cezsar.types import Sampling
+from cezsar.types import Limits, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,17 @@ class Trained:
     num_rejected: int
 
 
-def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "auto", resume: bool = False) -> Trained:
-    """Train a model into a run folder; with resume, go on with the one that is there.
+def train(
+    request: Request,
+    folder: Path,
+    watcher: Watcher,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    limits: Limits | None = None,
+) -> Trained:
+    """Train a model into a run folder; with resume, go on with the one that is there. limits are those of
+    decoding a video, None the defaults.
 
     Raises TrainingError where there are no pairs, one video alone, nothing to validate with, a loss that is not finite,
     a folder that cannot be written, or, on resuming, other captions than before.
@@ -96,7 +105,7 @@ def train(request: Request, folder: Path, watcher: Watcher, *, device: str = "au
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
     )
-    examples, num_rejected = gather(request, backbone, encoder, watcher)
+    examples, num_rejected = gather(request, backbone, encoder, watcher, limits=limits)
     training, validation = request.split.apply(examples)
     settings = {
         "request": asdict(request),
@@ -128,7 +137,9 @@ def resumed(folder: Path) -> Request:
         raise TrainingError(f"{folder} holds a damaged run: {error}") from None
 
 
-def gather(request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher) -> tuple[Examples, int]:
+def gather(
+    request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher, *, limits: Limits | None = None
+) -> tuple[Examples, int]:
     """All segments that are asked for, and how many rows were rejected; the watcher hears of each."""
     captions = _read(request)
     for row in captions.rejected:
@@ -138,7 +149,8 @@ def gather(request: Request, backbone: Backbone, encoder: SentenceEncoder, watch
     found = list(dict.fromkeys(pair.video for pair in captions.pairs))
     watcher.extracting(len(found))
     fps = Sampling(fps=request.model.get("fps", CezsarConfig().fps)).fps
-    features, reasons = FeatureCache(Path(request.cache), backbone, fps=fps).extract(found, done=watcher.extracted)
+    cache = FeatureCache(Path(request.cache), backbone, fps=fps, limits=limits)
+    features, reasons = cache.extract(found, done=watcher.extracted)
     kept, rows, rejected = cut(captions.pairs, features, reasons)
     for row in rejected:
         watcher.rejected(row)

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from cezsar.types import Segment
-from cezsar.video.cut import Codecs, cut, output
+from cezsar.video.cut import Codecs, cut, made
 from cezsar.video.frames import Video, upright
 from cezsar.video.opening import opened
 
@@ -50,7 +50,7 @@ def still(source: Path, time_s: float, target: Path, *, width: int) -> None:
 
     target appears whole or not at all. Raises VideoError.
     """
-    with output(target, "no picture can be made of it") as draft:
+    with made(target, "no picture can be made of it") as draft:
         with Video(source) as video:
             for frame, _, end_s in video.spans(from_s=time_s):
                 shown = frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,6 +35,8 @@ class Codecs:
     pixels: tuple[str, ...] = ()
 
 
+CANNOT = "it cannot be cut"
+Progress = Callable[[], None]
 PLAYERS = Codecs(("h264", "hevc", "av1", "vp9"), ("aac", "mp3", "ac3", "eac3"))  # what players expect in an MP4 file
 
 
@@ -47,27 +49,45 @@ def cut(
     with H.264, from the frame that is shown at the start, and with short_side at most so many pixels. target appears
     whole or not at all. Raises VideoError.
     """
-    with output(target, "it cannot be cut") as draft:
+    with made(target, CANNOT) as draft:
+        return cut_into(draft, source, segment, copied=copied, short_side=short_side)
+
+
+def cut_into(
+    file: Path,
+    source: Path,
+    segment: Segment,
+    *,
+    copied: Codecs = PLAYERS,
+    short_side: int | None = None,
+    progress: Progress = lambda: None,
+) -> bool:
+    """As cut, into a file that is whole only when this is over; progress is called for every packet and frame."""
+    with failing(CANNOT):
         if segment.end_s <= segment.start_s:
             raise ValueError("there are no frames in that stretch")
-        copy = _copy_plan(source, segment, copied)
-        with draft.open("wb") as file, av.open(file, "w", format="mp4") as out:
+        copy = _copy_plan(source, segment, copied, progress)
+        with file.open("wb") as opened_file, av.open(opened_file, "w", format="mp4") as out:
+            sound = _Sound(source, copied, progress)
             if copy is None:
-                _encode_picture(source, segment, out, _Sound(source, copied), short_side)
+                _encode_picture(source, segment, out, sound, short_side, progress)
             else:
-                _copy_picture(source, copy, out, _Sound(source, copied))
+                _copy_picture(source, copy, out, sound, progress)
     return copy is not None
 
 
 @contextmanager
-def output(target: Path, failure: str) -> Iterator[Path]:
-    """A draft to write, as of files.appearing.
+def made(target: Path, failure: str) -> Iterator[Path]:
+    """A draft to write, which takes target's name when it is whole. Raises VideoError as failing() does."""
+    with failing(failure), appearing(target) as draft:
+        yield draft
 
-    Raises VideoError, failure and the reason, on errors of FFmpeg and the system, and on ValueError.
-    """
+
+@contextmanager
+def failing(failure: str) -> Iterator[None]:
+    """Raises VideoError, failure and the reason, on errors of FFmpeg and the system, and on ValueError."""
     try:
-        with appearing(target) as draft:
-            yield draft
+        yield
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoError(f"{failure} ({reason(error)})") from None
 
@@ -80,7 +100,7 @@ class _Copy:
     stamps: tuple[int, ...]
 
 
-def _copy_plan(source: Path, segment: Segment, copied: Codecs) -> _Copy | None:
+def _copy_plan(source: Path, segment: Segment, copied: Codecs, progress: Progress) -> _Copy | None:
     """The packets that show a segment and nothing else, from a key frame near enough, if codec and order allow it."""
     with Video(source) as video:
         codec = video.stream.codec_context
@@ -96,6 +116,7 @@ def _copy_plan(source: Path, segment: Segment, copied: Codecs) -> _Copy | None:
     past_end = False
     with Video(source) as video:
         for packet in _from_key_frame(video, stretch.start_s):
+            progress()
             first = stamps[0] if stamps else packet.pts
             if (packet.pts - first) * packet.time_base >= stretch.end_s - stretch.start_s:
                 past_end = True
@@ -108,13 +129,14 @@ def _copy_plan(source: Path, segment: Segment, copied: Codecs) -> _Copy | None:
     return _Copy(stretch, tuple(stamps)) if stamps else None
 
 
-def _copy_picture(source: Path, copy: _Copy, out: OutputContainer, sound: _Sound) -> None:
+def _copy_picture(source: Path, copy: _Copy, out: OutputContainer, sound: _Sound, progress: Progress) -> None:
     shown = sorted(copy.stamps)
     delay = max(in_order - decoded for in_order, decoded in zip(shown, copy.stamps, strict=True))
     with Video(source) as video:
         picture = out.add_stream_from_template(video.stream)
         sound.open(out)
         for in_order, packet in zip(shown, _from_key_frame(video, copy.stretch.start_s), strict=False):
+            progress()
             packet.dts = in_order - delay - shown[0]  # Matroska has none of its own
             packet.pts, packet.stream = packet.pts - shown[0], picture
             out.mux(packet)
@@ -128,12 +150,13 @@ def _from_key_frame(video: Video, start_s: float) -> Iterator[Any]:
 
 
 def _encode_picture(
-    source: Path, stretch: Segment, out: OutputContainer, sound: _Sound, short_side: int | None
+    source: Path, stretch: Segment, out: OutputContainer, sound: _Sound, short_side: int | None, progress: Progress
 ) -> None:
     with Video(source) as video:
         picture: Any = None
         last = -1
         for frame, time_s, end_s in video.spans(from_s=stretch.start_s):
+            progress()
             if end_s <= stretch.start_s + 1e-6:
                 continue
             if time_s >= stretch.end_s - 1e-6:
@@ -158,8 +181,8 @@ def _encode_picture(
 class _Sound:
     """The sound of a stretch: copied where MP4 takes its codec, else AAC; nothing where there is none."""
 
-    def __init__(self, source: Path, copied: Codecs) -> None:
-        self._source = source
+    def __init__(self, source: Path, copied: Codecs, progress: Progress) -> None:
+        self._source, self._progress = source, progress
         self._copied = copied.sound
         self._target: Any = None
 
@@ -187,6 +210,7 @@ class _Sound:
             for packet in video.sound_packets(from_s=stretch.start_s):
                 if packet.pts is None or packet.time_base is None:
                     continue
+                self._progress()
                 time_s = float(packet.pts * packet.time_base) - origin_s
                 if time_s < stretch.start_s:
                     continue

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -21,12 +21,14 @@ import numpy as np
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video.browser import browser_part, media_type, still
+from cezsar.video.cut import CANNOT, cut_into, made
 from cezsar.video.frames import FrameBatch, Video
 from cezsar.video.opening import only, open_regular
 
 # the child takes over the parent's import path, so that no file of the current folder is imported in its place
 _START = "import sys; sys.path[:] = sys.argv[2:]; from cezsar.video.decoder import serve; serve(int(sys.argv[1]))"
 _LONGEST_LINE = 1 << 16
+_BEAT_S = 0.2  # between two signs of life in work that gives no frames
 _VIDEOS_EACH = 200  # then a new process: what FFmpeg leaks must not add up
 
 
@@ -88,6 +90,15 @@ class Decoder:
         asked = {"do": "still", "time_s": time_s, "target": _named(target), "width": width, "identity": identity}
         self._result(path, asked)
 
+    def cut(self, path: Path, segment: Segment, target: Path) -> bool:
+        """As cut of this package. Raises VideoError, as sample does; every frame and packet counts as one there.
+
+        The draft is this process's own, so that nothing is left of it where the decoder ends.
+        """
+        with made(target, CANNOT) as draft:
+            stretch = {"start_s": segment.start_s, "end_s": segment.end_s}
+            return bool(self._result(path, {"do": "cut", **stretch, "target": _named(draft)}))
+
     def _result(self, path: Path, asked: dict[str, Any]) -> Any:
         work = self._work(path, asked)
         try:
@@ -109,6 +120,8 @@ class Decoder:
                 left_s -= time.monotonic() - began
                 if kind == "frames":
                     yield answer[0]
+                    continue
+                if kind == "alive":
                     continue
                 is_over = True
                 if kind == "error":
@@ -198,6 +211,8 @@ def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
     if not line.endswith(b"\n"):
         return None
     said = json.loads(line)
+    if "alive" in said:
+        return ("alive",)
     if "shape" not in said:
         return ("error", said["error"], said["is_lost"]) if "error" in said else ("done", said["done"])
     num_frames = said["shape"][0]
@@ -241,6 +256,9 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
         if what == "part":
             stretch = Segment(asked["start_s"], asked["end_s"])
             return browser_part(path, stretch, _path(asked["target"]), short_side=asked["short_side"])
+        if what == "cut":
+            stretch = Segment(asked["start_s"], asked["end_s"])
+            return cut_into(_path(asked["target"]), path, stretch, progress=_beating(answers))
         if what == "still":
             return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
     with Video(path) as video:
@@ -248,6 +266,19 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
             _send(answers, {"shape": batch.frames_uint8.shape}, batch)
         told = {"duration_s": video.duration_s, "shortfall": video.shortfall}
         return {**told, "stream_number": video.stream_number}
+
+
+def _beating(answers: IO[bytes]) -> Callable[[], None]:
+    """To be called as work goes on: tells the parent of it now and then."""
+    last_s = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last_s
+        if (now_s := time.monotonic()) - last_s >= _BEAT_S:
+            last_s = now_s
+            _send(answers, {"alive": True})
+
+    return beat
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> None:

@@ -7,6 +7,7 @@ import html
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from cezsar.errors import VideoError
 from cezsar.query.benchmark.drawing import draw
 from cezsar.query.benchmark.run import Result, Scored
-from cezsar.video import Video
+from cezsar.types import Limits
+from cezsar.video import Decoder
 
 _WORST = 10
 _THUMBNAIL_PX = 160
@@ -34,8 +36,11 @@ pre { background: #f4f4f4; padding: 1rem; overflow: auto; max-height: 30rem; fon
 """
 
 
-def write_report(out: Path, result: Result) -> None:
-    """receipt.json and report.html in out, and of a classification the figures of its first task. Raises OSError."""
+def write_report(out: Path, result: Result, *, limits: Limits | None = None) -> None:
+    """receipt.json and report.html in out, and of a classification the figures of its first task.
+
+    limits are those of decoding a video for its picture, None the defaults. Raises OSError.
+    """
     out.mkdir(parents=True, exist_ok=True)
     receipt = json.dumps(result.receipt, indent=1, ensure_ascii=True) + "\n"
     (out / "receipt.json").write_text(receipt, encoding="utf-8")
@@ -45,10 +50,10 @@ def write_report(out: Path, result: Result) -> None:
         images = draw(result.scored[0], first["confusions"], first["by_class"])
         for name, data in images.items():
             (out / name).write_bytes(data)
-    (out / "report.html").write_text("\n".join(_page(result, images, receipt)), encoding="utf-8")
+    (out / "report.html").write_text("\n".join(_page(result, images, receipt, limits)), encoding="utf-8")
 
 
-def _page(result: Result, images: dict[str, bytes], receipt: str) -> Iterator[str]:
+def _page(result: Result, images: dict[str, bytes], receipt: str, limits: Limits | None) -> Iterator[str]:
     about = result.receipt
     title = f"{about['request']['dataset']}, {about['protocol']}: {about['model']['name']}"
     yield f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
@@ -58,7 +63,7 @@ def _page(result: Result, images: dict[str, bytes], receipt: str) -> Iterator[st
     for name, data in images.items():
         yield f"<figure><img alt='{_TITLES[name]}' src='{_inline(data, 'png')}'></figure>"
     if result.scored:
-        yield from _worst(result.scored[0], about["tasks"][0]["confusions"])
+        yield from _worst(result.scored[0], about["tasks"][0]["confusions"], limits)
     yield f"<h2>Receipt</h2><pre>{html.escape(receipt)}</pre></body></html>"
 
 
@@ -100,18 +105,20 @@ def _recalls(about: dict[str, Any]) -> Iterator[str]:
     yield from _table(("", "recall@1", "recall@5", "recall@10", "median rank", "mean rank"), rows)
 
 
-def _worst(scored: Scored, confusions: Sequence[Sequence[int]]) -> Iterator[str]:
+def _worst(scored: Scored, confusions: Sequence[Sequence[int]], limits: Limits | None) -> Iterator[str]:
     """The pairs of classes that are confused most often, each with one of the clips."""
     counts = np.array(confusions)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:_WORST]
     predicted = scored.predicted
     rows = []
-    for right, taken in zip(*np.unravel_index(order, counts.shape), strict=True):
-        if counts[right, taken]:
-            clip = int(np.flatnonzero((scored.targets == right) & (predicted == taken))[0])
-            path, names = scored.task.clips[clip].path, scored.task.classes
-            rows.append((_thumbnail(path), names[right], names[taken], int(counts[right, taken]), path.name))
+    with Decoder(limits or Limits()) as decoder:
+        for right, taken in zip(*np.unravel_index(order, counts.shape), strict=True):
+            if counts[right, taken]:
+                clip = int(np.flatnonzero((scored.targets == right) & (predicted == taken))[0])
+                path, names = scored.task.clips[clip].path, scored.task.classes
+                picture = _thumbnail(path, decoder)
+                rows.append((picture, names[right], names[taken], int(counts[right, taken]), path.name))
     yield "<h2>The worst confusions</h2>"
     if not rows:
         yield "<p>None: every clip was recognised.</p>"
@@ -122,13 +129,13 @@ def _worst(scored: Scored, confusions: Sequence[Sequence[int]]) -> Iterator[str]
     yield "</table>"
 
 
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: Path, decoder: Decoder) -> str:
     """A frame of its first seconds, as an inline image; words where it cannot be read any more."""
     from matplotlib.image import imsave
 
     try:
-        with Video(path) as video:
-            frames = next(iter(video.sample(fps=1, short_side=_THUMBNAIL_PX, batch_size=4))).frames_uint8
+        with closing(decoder.sample(path, fps=1, short_side=_THUMBNAIL_PX, batch_size=4)) as batches:
+            frames = next(batches).frames_uint8
     except VideoError as error:
         return html.escape(str(error))
     buffer = io.BytesIO()
