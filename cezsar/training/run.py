@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar import folders
 from cezsar.errors import TrainingError
+from cezsar.files import appearing
 from cezsar.metrics import Retrieval
 from cezsar.model import CezsarModel
 
@@ -192,9 +193,5 @@ class Run:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as draft:
+        draft.write_bytes(data)
