@@ -14,7 +14,7 @@ import torch
 import cezsar.training.loop
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.training.examples import Examples
-from cezsar.training.loop import Material, fit
+from cezsar.training.loop import Material, fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import Run
 from cezsar.training.start import fit_memory, object_positives
@@ -84,7 +84,7 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _train(folder: Path, moment: str) -> None:
+def _train(folder: Path, moment: str, loss: str) -> None:
     """Six epochs into the folder, killed in the middle of the fourth, or between two files of the third checkpoint."""
     count = 0
     if moment == "mid-epoch":
@@ -112,9 +112,10 @@ def _train(folder: Path, moment: str) -> None:
         os.replace = replacing
     training, validation = planted()
     model = make(training, num_objects=10, dropout=0.2, text_dropout=0.1)
-    recipe = Recipe(loss="both", negatives="band", band_high=1.2, epochs=6, batch_size=32, frame_dropout=0.2)
-    fit(model, material(model, training, validation), recipe, Run(folder), save_every_s=0.0)
+    recipe = Recipe(loss=loss, negatives="band", band_high=1.2, epochs=6, batch_size=32, frame_dropout=0.2)
+    accelerator = make_accelerator(recipe, "cpu")
+    fit(model, material(model, training, validation), recipe, Run(folder), accelerator=accelerator, save_every_s=0.0)
 
 
 if __name__ == "__main__":
-    _train(Path(sys.argv[1]), sys.argv[2])
+    _train(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "both")

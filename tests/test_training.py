@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,6 +47,59 @@ def test_training_recovers_planted_pairs_never_seen(tmp_path: Path, loss: str, n
     assert report.validation is not None
     assert report.validation.recall_1 == 1
     assert validate(model, validation) == report.validation  # the model ends with its best weights
+
+
+@pytest.mark.parametrize("loss", ["infonce", "triplet", "both"])
+@pytest.mark.parametrize("streams", ["visual", "object", "visual_object"])
+def test_whatever_is_trained_gets_a_gradient(tmp_path: Path, loss: str, streams: str) -> None:
+    training, validation = planted()
+    model = make(training, num_objects=10, streams=streams, num_memories=len(training))
+    fit(model, material(model, training, validation), replace(BOTH, loss=loss, epochs=1), Run(tmp_path))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert ("log_scale" in trained) is (loss != "triplet")
+    assert ("video_tower.recall.weight" in trained) is (streams != "object")
+    assert {"text_tower.linear.weight", "text_tower.norm.bias"} < trained
+
+
+def test_a_model_that_met_the_triplet_loss_learns_its_temperature_again(tmp_path: Path) -> None:
+    training, validation = planted()
+    model = make(training)
+    temperatures = []
+    for loss in ("triplet", "infonce"):
+        recipe = replace(BOTH, loss=loss, negatives="batch", epochs=2)
+        fit(model, material(model, training, validation), recipe, Run(tmp_path / loss))
+        temperatures.append(model.log_scale.item())
+    assert temperatures[0] == pytest.approx(np.log(1 / 0.07))
+    assert temperatures[1] != temperatures[0]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
+def test_two_processes_train_one_model_with_the_triplet_loss(tmp_path: Path) -> None:
+    """As `accelerate launch` starts them, on processors alone."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, PLANTED, tmp_path / "run", "never", "triplet"],
+            env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    try:
+        for process in both:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+    rows = Run(tmp_path / "run").reports()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
 
 def test_object_positives_and_noisier_rows_take_part(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ class _Fit:
         self._epoch, self._best = 0, _parameters(model)
         self._best_report: EpochReport | None = None
         model.to(accelerator.device)
+        for name, parameter in model.named_parameters():  # several devices wait for a gradient of each that is trained
+            parameter.requires_grad_(_is_reached(name, model, recipe))
         decayed = [p for p in model.parameters() if p.ndim > 1]
         others = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
@@ -335,6 +337,13 @@ def encode(model: CezsarModel, features: list[Vectors], *, streams: str | None =
             frames, mask = pad(features[start : start + _AT_ONCE], model.config.num_frames)
             rows.append(model.encode_segments(frames.to(model.device), mask.to(model.device), streams=streams).cpu())
     return np.asarray(torch.cat(rows).numpy(), np.float32)
+
+
+def _is_reached(name: str, model: CezsarModel, recipe: Recipe) -> bool:
+    """Whether the loss depends on a parameter: a triplet knows no temperature, objects alone no video tower."""
+    if name == "log_scale":
+        return recipe.loss != "triplet"
+    return model.config.streams != "object" or not name.startswith("video_tower.")
 
 
 def _anchored(model: CezsarModel) -> dict[str, Tensor]:

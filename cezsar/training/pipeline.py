@@ -97,10 +97,10 @@ def train(
     Raises TrainingError where there are no pairs, one video alone, nothing to validate with, a loss that is not finite,
     a folder that cannot be written, or, on resuming, other captions than before.
     """
-    run = Run(folder)
-    if not resume:
+    run, accelerator = Run(folder), make_accelerator(request.recipe, device)
+    if not resume and accelerator.is_main_process:
         run.claim()
-    accelerator = make_accelerator(request.recipe, device)
+    accelerator.wait_for_everyone()
     backbone = load_backbone(request.model.get("backbone", PRESETS[request.preset]["backbone"]), torch_device(device))
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
@@ -117,11 +117,11 @@ def train(
     if resume:
         _check_same(run.settings(), settings)
     model, material = prepare(request, backbone, encoder, training, validation, resume=resume)
-    if not resume:
+    if not resume and accelerator.is_main_process:
         run.start(settings)
     watcher.training(len(training), len(validation))
     best = fit(model, material, request.recipe, run, accelerator=accelerator, progress=watcher.epoch)
-    if request.half:
+    if request.half and accelerator.is_main_process:
         run.save(run.best, model.half())
     return Trained(folder, best, len(training), len(validation), num_rejected)
 
