@@ -93,8 +93,9 @@ def train(
 ) -> Trained:
     """Train a model into a run folder; with resume, go on with the one that is there.
 
-    limits are those of decoding a video, None the defaults. Raises TrainingError where there are no pairs, one video alone, nothing to validate with, a loss that is not finite,
-    a folder that cannot be written, or, on resuming, other captions than before.
+    limits are those of decoding a video, None the defaults. Raises TrainingError where there are no pairs, one video
+    alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or, on resuming, other
+    captions than before.
     """
     run, accelerator = Run(folder), make_accelerator(request.recipe, device)
     if not resume and accelerator.is_main_process:
