@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder
@@ -90,15 +91,7 @@ class Searcher:
         direction = self._direction(text, without, like)
         with self.store.read() as session:
             seek = _Seek(session, self._look(session), self.store.info.encoder.dimension, filters, exact=exact)
-            num_found = filters.top_k + min(filters.top_k, 64) + 8
-            while True:
-                ids, scores = seek.nearest(direction, num_found)
-                hits = _hits(catalog.places(session, ids.tolist()), ids, scores, filters)
-                if len(hits) >= filters.top_k or len(ids) < num_found:
-                    return hits[: filters.top_k]
-                if filters.min_score is not None and scores[-1] < filters.min_score:
-                    return hits
-                num_found *= 4
+            return _hits(session, seek, direction, filters)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors; bytes that were not UTF-8 in an argument read as '?'."""
@@ -186,40 +179,46 @@ class _Seen:
 
 
 class _Seek:
-    """Nearest segments in one snapshot: the cache's, less what is masked, and the catalog's tail."""
+    """One question's nearest segments in one snapshot: the cache's, less what is masked, and the catalog's tail."""
 
     def __init__(
         self, session: catalog.Snapshot, seen: _Seen, dimension: int, filters: Filters, *, exact: bool
     ) -> None:
         self._session, self._seen, self._dimension = session, seen, dimension
         self._cache = seen.cache if seen.cache and (seen.cache.stamp.lists == 1 or not exact) else None
+        self._compared: tuple[Ids, NDArray[np.float32]] | None = None  # ids, and how near they are
         self._allowed: Ids | None = None
         if filters.path is not None:
             chosen = [v.id for v in catalog.videos(session) if matches(v.file.absolute, v.file.root, filters.path)]
             self._allowed = catalog.segment_ids(session, chosen)
 
-    def nearest(self, direction: Vectors, k: int) -> tuple[Ids, Scores]:
-        """The k nearest visible segments' ids and scores, best first; fewer where there are fewer."""
+    def nearest(self, direction: Vectors, k: int, taken: Ids) -> tuple[Ids, Scores]:
+        """The k nearest visible segments' ids and scores, less those taken, best first; fewer where there are fewer."""
+        masked = np.concatenate([self._seen.masked, taken])
         if self._cache is None:
-            return self._by_the_catalog(direction, k)
-        fresh = vectors.nearest(direction, *self._shown(*self._seen.tail), k)
-        found = self._cache.search(direction, k, self._fetch, allowed=self._allowed, masked=self._seen.masked)
+            return self._by_the_catalog(direction, k, masked)
+        ids, rows = self._seen.tail
+        shown = self._shown(ids, masked)
+        fresh = vectors.nearest(direction, ids[shown], rows[shown], k)
+        found = self._cache.search(direction, k, self._fetch, allowed=self._allowed, masked=masked)
         return vectors.merged(found, fresh, k)
 
-    def _by_the_catalog(self, direction: Vectors, k: int) -> tuple[Ids, Scores]:
-        """Every vector, a part at a time: where there is no cache, or none that is exact."""
-        found = vectors.nearest(direction, np.empty(0, np.int64), np.empty((0, self._dimension), np.float32), k)
-        for ids, rows in catalog.vectors(self._session, dimension=self._dimension):
-            shown = ~np.isin(ids, self._seen.masked)
-            found = vectors.merged(found, vectors.nearest(direction, *self._shown(ids[shown], rows[shown]), k), k)
-        return found
+    def _by_the_catalog(self, direction: Vectors, k: int, masked: Ids) -> tuple[Ids, Scores]:
+        """By every vector, read once, a part at a time: where there is no cache, or none that is exact."""
+        if self._compared is None:
+            parts = [(np.empty(0, np.int64), np.empty(0, np.float32))]
+            for ids, rows in catalog.vectors(self._session, dimension=self._dimension):
+                shown = self._shown(ids, masked)
+                parts.append((ids[shown], vectors.similarities(direction, rows[shown])))
+            self._compared = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        ids, scores = self._compared
+        shown = self._shown(ids, masked)
+        return vectors.best(ids[shown], scores[shown], k)
 
-    def _shown(self, ids: Ids, rows: Vectors) -> tuple[Ids, Vectors]:
-        """Those that the filters allow."""
-        if self._allowed is None:
-            return ids, rows
-        there = np.isin(ids, self._allowed)
-        return ids[there], rows[there]
+    def _shown(self, ids: Ids, masked: Ids) -> NDArray[np.bool_]:
+        """Which of these ids the filters allow and nothing masks: (N,)."""
+        shown = ~np.isin(ids, masked)
+        return shown if self._allowed is None else shown & np.isin(ids, self._allowed)
 
     def _fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
         return catalog.vectors_of(self._session, ids, dimension=self._dimension)
@@ -247,22 +246,52 @@ def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None
     return np.asarray(unit(rows.mean(axis=0, keepdims=True))[0])
 
 
-def _hits(places: dict[int, catalog.Place], ids: Ids, scores: Scores, filters: Filters) -> list[Hit]:
-    """Ranked segments as ranked hits: one a run of near-identical neighbours, at most per_video a video."""
-    hits: list[Hit] = []
-    taken: set[tuple[int, int]] = set()
-    num_of_video: dict[int, int] = {}
-    for segment_id, score in zip(ids.tolist(), scores.tolist(), strict=True):
-        if filters.min_score is not None and score < filters.min_score:
+def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: Filters) -> list[Hit]:
+    """The nearest segments as ranked hits: one a run of near-identical neighbours, at most per_video a video.
+
+    What can give no other hit is left out of the next look: a run that has its hit, a video that has its number. So
+    there are never more looks than hits, however many segments a run or a video has.
+    """
+    found = np.empty(0, np.int64), np.empty(0, np.float64)
+    runs: dict[int, catalog.Run] = {}
+    taken = np.empty(0, np.int64)
+    num_looked_at = filters.top_k + min(filters.top_k, 64) + 8
+    while True:
+        ids, scores = seek.nearest(direction, num_looked_at, taken)
+        runs |= catalog.runs(session, ids.tolist())
+        found, full = _chosen(*vectors.merged(found, (ids, scores), len(found[0]) + len(ids)), runs, filters)
+        is_last = len(ids) < num_looked_at or (filters.min_score is not None and scores[-1] < filters.min_score)
+        if len(found[0]) == filters.top_k or is_last:
             break
-        place = places.get(segment_id)
-        if place is None:
+        rest = {runs[number] for number in found[0].tolist() if runs[number][0] not in full}
+        taken = np.concatenate([catalog.segments_of_runs(session, rest), catalog.segment_ids(session, full)])
+        num_looked_at *= 4
+    ranges = catalog.ranges(session, {runs[number] for number in found[0].tolist()})
+    hits = []
+    for rank, (number, score) in enumerate(zip(found[0].tolist(), found[1].tolist(), strict=True), start=1):
+        if (place := ranges.get(runs[number])) is None:
+            raise IndexDamaged("Some segments in the catalog are of no video: `cezsar verify` says more.")
+        hits.append(Hit(rank, score, place.path, place.start_s, place.end_s, number, place.video_id))
+    return hits
+
+
+def _chosen(
+    ids: Ids, scores: Scores, runs: dict[int, catalog.Run], filters: Filters
+) -> tuple[tuple[Ids, Scores], set[int]]:
+    """Those of the ranked segments that are hits, with their scores; and the videos that have their number of them."""
+    chosen: list[int] = []
+    taken: set[catalog.Run] = set()
+    counts: dict[int, int] = {}
+    for place, (number, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True)):
+        if len(chosen) == filters.top_k or (filters.min_score is not None and score < filters.min_score):
+            break
+        if (run := runs.get(number)) is None:
             raise IndexDamaged("The FAISS cache holds what the catalog does not: `cezsar rebuild` makes it anew.")
-        run = (place.video_id, place.run)
-        count = num_of_video.get(place.video_id, 0)
+        count = counts.get(run[0], 0)
         if run in taken or (filters.per_video and count >= filters.per_video):
             continue
         taken.add(run)
-        num_of_video[place.video_id] = count + 1
-        hits.append(Hit(len(hits) + 1, score, place.path, place.start_s, place.end_s, segment_id, run[0]))
-    return hits
+        counts[run[0]] = count + 1
+        chosen.append(place)
+    full = {video for video, count in counts.items() if count == filters.per_video}
+    return (ids[chosen], scores[chosen]), full

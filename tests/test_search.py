@@ -8,11 +8,13 @@ import os
 import shutil
 import sqlite3
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -29,6 +31,7 @@ from cezsar.settings import Settings, load
 from cezsar.types import Hit, IndexReport, Sampling, Segment, Vectors, unit
 
 Index = Callable[..., IndexReport]
+search_module = sys.modules["cezsar.query.search"]  # the package has a function of its name
 ALL = Filters(top_k=1_000, per_video=0)
 HALF = 0.5**0.5  # the score of a segment of two colours, for one of them
 
@@ -258,6 +261,86 @@ def test_a_stretch_has_its_best_segments_score(store: catalog.Catalog, cached: s
 def test_stretches_of_different_videos_are_different_hits(store: catalog.Catalog, cached: str) -> None:
     fill(store, cached, *((name, ("red",)) for name in "abcd"))
     assert names(search("red", store.directory, filters=ALL)) == ["a", "b", "c", "d"]
+
+
+def looks(index: Path, monkeypatch: pytest.MonkeyPatch, chosen: Filters) -> tuple[list[Hit], int, int]:
+    """The hits for red, how often the nearest were asked for, and how many rows the catalog gave of where they are."""
+    num_looks = num_rows = 0
+    seek, ranges = search_module._Seek.nearest, catalog.ranges
+
+    def nearest(*arguments: Any) -> Any:
+        nonlocal num_looks
+        num_looks += 1
+        return seek(*arguments)
+
+    def counted(session: catalog.Snapshot, wanted: Any) -> Any:
+        nonlocal num_rows
+        found = ranges(session, wanted)
+        num_rows += len(found)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module._Seek, "nearest", nearest)
+        patch.setattr(catalog, "ranges", counted)
+        hits = search("red", index, filters=chosen)
+    return hits, num_looks, num_rows
+
+
+@pytest.mark.parametrize("per_video", [0, 1, 3])
+def test_ten_hours_of_one_picture_cost_two_looks_and_one_range(
+    store: catalog.Catalog, cached: str, monkeypatch: pytest.MonkeyPatch, per_video: int
+) -> None:
+    fill(store, cached, ("early", ("red blue",)))
+    add(store, "still", *("red",) * 9_000, runs=(0,) * 9_000)
+    fill(store, cached, *((name, ("red blue green",)) for name in ("a", "b", "c")))
+
+    hits, num_looks, num_rows = looks(store.directory, monkeypatch, Filters(top_k=3, per_video=per_video))
+
+    assert [(hit.path.name, hit.start_s, hit.end_s, hit.segment_id) for hit in hits] == [
+        ("still", 0.0, 9_000.0, 2),
+        ("early", 0.0, 1.0, 1),
+        ("a", 0.0, 1.0, 9_002),
+    ]
+    assert (num_looks, num_rows) == (2, 3)
+
+
+def test_many_videos_of_one_picture_each_cost_no_more_looks_than_hits(
+    store: catalog.Catalog, cached: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shades = [" ".join(["red"] * (12 - number) + ["blue"] * number) for number in range(12)]
+    for number, shade in enumerate(shades):
+        add(store, f"{number}", *(shade,) * 500, runs=(0,) * 500)
+    if cached != "no cache":
+        maintenance.rebuild(store)
+
+    hits, num_looks, num_rows = looks(store.directory, monkeypatch, Filters(top_k=10, per_video=0))
+
+    assert names(hits) == [str(number) for number in range(10)]
+    assert num_looks <= 6
+    assert num_rows == 10
+
+
+def test_a_long_video_of_many_different_moments_costs_two_looks(
+    store: catalog.Catalog, cached: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, cached, ("long", ("red",) * 5_000), ("a", ("red blue",)), ("b", ("red blue",)))
+
+    hits, num_looks, num_rows = looks(store.directory, monkeypatch, Filters(top_k=5, per_video=2))
+
+    assert names(hits) == ["long", "long", "a", "b"]
+    assert (num_looks, num_rows) == (2, 4)
+
+
+def test_the_catalog_is_read_once_however_often_one_looks(
+    store: catalog.Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, "still", *("red",) * 2_000, runs=(0,) * 2_000)
+    add(store, "other", "blue")
+    reads, read = [], catalog.vectors
+    monkeypatch.setattr(catalog, "vectors", lambda *given, **named: reads.append(1) or read(*given, **named))
+
+    assert names(search("red", store.directory)) == ["still", "other"]
+    assert len(reads) == 1
 
 
 # Filters on paths
@@ -834,8 +917,19 @@ filters = st.builds(
 )
 
 
-def live_through(store: catalog.Catalog, past: list[Change], draw: Callable[[int], Vectors], runs_seed: int) -> None:
-    """Make a catalog have this past; draw gives the vectors of so many segments."""
+def live_through(
+    store: catalog.Catalog,
+    past: list[Change],
+    draw: Callable[[int], Vectors],
+    runs_seed: int,
+    *,
+    longer: int = 1,
+    num_cuts: int = 2,
+) -> None:
+    """Make a catalog have this past; draw gives the vectors of so many segments, longer times as many as it says.
+
+    Two neighbours are of one run, but for one in num_cuts of them.
+    """
     rng = np.random.default_rng(runs_seed)
     ids: list[int] = []
 
@@ -843,7 +937,9 @@ def live_through(store: catalog.Catalog, past: list[Change], draw: Callable[[int
         return file_at(f"{'ab'[number % 2]}/{number}.mp4")
 
     def made(num_segments: int) -> catalog.Embedding:
-        return embedded(draw(num_segments), tuple(np.cumsum(rng.integers(0, 2, num_segments)).tolist()))
+        num_segments *= longer
+        cuts = rng.integers(0, num_cuts, num_segments) == 0
+        return embedded(draw(num_segments), tuple(np.cumsum(cuts).tolist()))
 
     for number, change in enumerate(past):
         if change.what == "cache":
@@ -936,3 +1032,34 @@ def test_equal_scores_rank_alike_with_a_cache_without_one_and_with_a_new_one(
         assert searcher.search(like=[direction], filters=chosen) == expected
         maintenance.rebuild(store)
         assert searcher.search(like=[direction], filters=chosen) == expected
+
+
+@given(past=changes, chosen=filters, seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=25)
+def test_long_runs_answer_as_a_slow_search_does_with_every_kind_of_cache(
+    empty: Path, tmp_path_factory: pytest.TempPathFactory, past: list[Change], chosen: Filters, seed: int
+) -> None:
+    """Runs of twenty segments, so that one look is not enough; few scores, so that most are tied."""
+    rng, colours = np.random.default_rng(seed), np.eye(8, dtype=np.float32)
+    directory = tmp_path_factory.mktemp("runs") / "index"
+    shutil.copytree(empty, directory)
+    direction = unit(np.array([[3, 2, 1, 0, 0, 0, 0, 0]]))[0]
+    with catalog.open_to_write(directory) as store, Searcher(directory) as searcher:
+        live_through(store, past, lambda n: colours[rng.choice(3, n, p=[0.3, 0.6, 0.1])], seed, longer=8, num_cuts=20)
+        expected = slow_answer(directory, direction, chosen)
+        assert searcher.search(like=[direction], filters=chosen) == expected
+        drop_cache(directory)
+        assert searcher.search(like=[direction], filters=chosen) == expected
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(vectors, "APPROXIMATE_FROM", 40)
+            if catalog_size(directory) >= 40:  # or it is an exact one again
+                maintenance.rebuild(store)
+                assert searcher.search(like=[direction], filters=chosen, exact=True) == expected
+        maintenance.rebuild(store)
+        assert searcher.search(like=[direction], filters=chosen) == expected
+
+
+def catalog_size(directory: Path) -> int:
+    """How many segments there are, hidden ones too."""
+    with closing(sqlite3.connect(directory / catalog.FILE)) as connection:
+        return int(connection.execute("SELECT count(*) FROM segments").fetchone()[0])

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
 from cezsar.catalog import schema
@@ -18,6 +18,7 @@ BUSY_MS = 30_000
 _LOOK_EVERY = 1_000_000  # steps of SQLite's machine, some 20 ms of work
 _MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
 
+_T = TypeVar("_T")
 Snapshot: TypeAlias = sqlite3.Connection  # in a transaction: everything that is asked of it has the same state
 
 
@@ -64,7 +65,7 @@ def is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
-def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Runs of values, each short enough for one statement."""
     for start in range(0, len(values), _MANY):
         yield values[start : start + _MANY]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,13 +32,22 @@ WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 """
 OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
 VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
-PLACES = """
-SELECT segments.id, segments.video_id, roots.path, videos.path, segments.run, min(same.start_s), max(same.end_s)
-FROM segments CROSS JOIN segments AS same INDEXED BY ix_segments_run
-    ON same.video_id = segments.video_id AND same.run = segments.run
-CROSS JOIN videos ON videos.id = segments.video_id JOIN roots ON roots.id = root_id
-WHERE segments.id IN ({}) GROUP BY segments.id
+RUNS = "SELECT id, video_id, run FROM segments WHERE id IN ({})"
+OF_RUNS = """
+WITH wanted (video_id, run) AS (VALUES {})
+SELECT segments.id FROM wanted CROSS JOIN segments INDEXED BY ix_segments_run
+    ON segments.video_id = wanted.video_id AND segments.run = wanted.run
 """
+PLACES = """
+WITH wanted (video_id, run) AS (VALUES {})
+SELECT wanted.video_id, wanted.run, roots.path, videos.path, min(start_s), max(end_s)
+FROM wanted CROSS JOIN segments INDEXED BY ix_segments_run
+    ON segments.video_id = wanted.video_id AND segments.run = wanted.run
+CROSS JOIN videos ON videos.id = wanted.video_id JOIN roots ON roots.id = root_id
+GROUP BY wanted.video_id, wanted.run
+"""
+
+Run: TypeAlias = tuple[int, int]  # a video's id, and the number of a stretch of near-identical neighbours in it
 
 
 class File(NamedTuple):
@@ -285,17 +295,41 @@ def parts(snapshot: Snapshot, video_id: int, *, after: int, limit: int) -> list[
     return [_part(row) for row in snapshot.execute(query, (video_id, after, limit))]
 
 
-def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
-    """Where these segments are, by id; ids that are not there are left out."""
-    found: dict[int, Place] = {}
-    paths: dict[tuple[bytes, bytes], Path] = {}
+def runs(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Run]:
+    """The runs that these segments belong to, by id; ids that are not there are left out."""
+    found: dict[int, Run] = {}
     for some in chunks(ids):
-        for number, video, root, name, run, start_s, end_s in snapshot.execute(PLACES.format(_marks(some)), some):
+        found |= {number: (video, run) for number, video, run in snapshot.execute(RUNS.format(_marks(some)), some)}
+    return found
+
+
+def segments_of_runs(snapshot: Snapshot, wanted: Iterable[Run]) -> Ids:
+    """The ids of all segments of these runs."""
+    found: list[tuple[int]] = []
+    for some in chunks(list(wanted)):
+        found += snapshot.execute(OF_RUNS.format(_pairs(some)), list(chain.from_iterable(some)))
+    return _ids(found)
+
+
+def ranges(snapshot: Snapshot, wanted: Iterable[Run]) -> dict[Run, Place]:
+    """Where these runs are; ones that are not there are left out. Each run is read once."""
+    found: dict[Run, Place] = {}
+    paths: dict[tuple[bytes, bytes], Path] = {}
+    for some in chunks(list(wanted)):
+        rows = snapshot.execute(PLACES.format(_pairs(some)), list(chain.from_iterable(some)))
+        for video, run, root, name, start_s, end_s in rows:
             _check_times(start_s, end_s)
             if (path := paths.get((root, name))) is None:
                 path = paths[root, name] = Path(os.fsdecode(_joined(root, name)))
-            found[number] = Place(video, path, run, start_s, end_s)
+            found[video, run] = Place(video, path, run, start_s, end_s)
     return found
+
+
+def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
+    """Where these segments are, by id; ids that are not there are left out."""
+    belongs = runs(snapshot, ids)
+    where = ranges(snapshot, set(belongs.values()))
+    return {number: where[run] for number, run in belongs.items() if run in where}
 
 
 def inconsistencies(snapshot: Snapshot) -> list[str]:
@@ -325,6 +359,11 @@ def inconsistencies(snapshot: Snapshot) -> list[str]:
 def _marks(values: Sequence[int]) -> str:
     """The places of so many values in a statement."""
     return ",".join("?" * len(values))
+
+
+def _pairs(values: Sequence[Run]) -> str:
+    """The places of so many pairs in a statement."""
+    return ",".join(["(?,?)"] * len(values))
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:

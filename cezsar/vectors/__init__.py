@@ -140,13 +140,26 @@ def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Sc
 
     Raises IndexDamaged where a vector cannot be of length 1.
     """
-    scores = np.empty(len(ids), np.float32)
+    return best(ids, similarities(query, vectors), k)
+
+
+def similarities(query: Vectors, vectors: Vectors) -> NDArray[np.float32]:
+    """The inner products (N,) of query (D,) and vectors (N, D), as they are compared: not rounded yet.
+
+    Raises IndexDamaged where a vector cannot be of length 1.
+    """
+    scores = np.empty(len(vectors), np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, len(ids), _ROWS):
+        for start in range(0, len(vectors), _ROWS):
             part = np.require(vectors[start : start + _ROWS], np.float32, "A")  # mapped ones lie at odd addresses
             # memory is the limit, and BLAS would wake threads, whose spinning then holds up all others for 25 ms
             np.einsum("nd,d->n", part, query, out=scores[start : start + _ROWS])
     _check_scores(scores)
+    return scores
+
+
+def best(ids: Ids, scores: NDArray[np.float32], k: int) -> tuple[Ids, Scores]:
+    """The k of these (N,) ids with the highest of these (N,) scores, best first, and those."""
     if k < len(scores):
         kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * _EQUAL)
         ids, scores = ids[kept], scores[kept]
