@@ -20,6 +20,8 @@ from cezsar.query.prompts import valid
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
+_SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
+_UNKNOWN = "it holds segments that the catalog does not"
 _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 
 
@@ -90,8 +92,13 @@ class Searcher:
         filters = filters or Filters()
         direction = self._direction(text, without, like)
         with self.store.read() as session:
-            seek = _Seek(session, self._look(session), self.store.info.encoder.dimension, filters, exact=exact)
-            return _hits(session, seek, direction, filters)
+            seen = self._look(session)
+            try:
+                return self._hits(session, seen, direction, filters, exact=exact)
+            except CacheUnusable as error:  # what was read of it, now, is damaged
+                seen = _Seen.of(session, None, seen.files, seen.generation, self.store.info.encoder.dimension)
+                self._seen, self.notice = seen, _not_used(error)
+                return self._hits(session, seen, direction, filters, exact=exact)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors; bytes that were not UTF-8 in an argument read as '?'."""
@@ -134,6 +141,12 @@ class Searcher:
         against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
         return np.asarray(unit((wanted - against)[None])[0])
 
+    def _hits(
+        self, session: catalog.Snapshot, seen: _Seen, direction: Vectors, filters: Filters, *, exact: bool
+    ) -> list[Hit]:
+        seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact)
+        return _hits(session, seek, direction, filters)
+
     def _look(self, session: catalog.Snapshot) -> _Seen:
         """What is asked of the catalog and the cache before a search; kept until one of them changes."""
         files, seen = vectors.on_disk(self.store.directory), self._seen
@@ -143,7 +156,7 @@ class Searcher:
                 cache = maintenance.open_cache(self.store, session)
                 self.notice = None
             except CacheUnusable as error:
-                self.notice = f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
+                self.notice = _not_used(error)
         else:
             cache = seen.cache
         generation = catalog.generation(session)
@@ -203,6 +216,21 @@ class _Seek:
         found = self._cache.search(direction, k, self._fetch, allowed=self._allowed, masked=masked)
         return vectors.merged(found, fresh, k)
 
+    def check(self, direction: Vectors, ids: Ids, scores: Scores) -> None:
+        """That these hits score as the catalog's own vectors do. Raises CacheUnusable.
+
+        Those of an approximate cache were ranked by them.
+        """
+        if self._cache is None or self._cache.stamp.lists > 1:
+            return
+        cached = np.flatnonzero(ids <= self._cache.stamp.last_segment_id)
+        cached = cached[np.argsort(ids[cached])]
+        known, rows = self._fetch(ids[cached])
+        if not np.array_equal(known, ids[cached]):
+            raise CacheUnusable(_UNKNOWN)
+        if not (np.abs(vectors.similarities(direction, rows) - scores[cached]) <= _SAME_SCORE).all():
+            raise CacheUnusable("it holds other vectors than the catalog")
+
     def _by_the_catalog(self, direction: Vectors, k: int, masked: Ids) -> tuple[Ids, Scores]:
         """By every vector, read once, a part at a time: where there is no cache, or none that is exact."""
         if self._compared is None:
@@ -222,6 +250,10 @@ class _Seek:
 
     def _fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
         return catalog.vectors_of(self._session, ids, dimension=self._dimension)
+
+
+def _not_used(error: CacheUnusable) -> str:
+    return f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
 
 
 def search(text: str, index: Path, *, filters: Filters | None = None, device: str = "auto") -> list[Hit]:
@@ -266,6 +298,7 @@ def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: F
         rest = {runs[number] for number in found[0].tolist() if runs[number][0] not in full}
         taken = np.concatenate([catalog.segments_of_runs(session, rest), catalog.segment_ids(session, full)])
         num_looked_at *= 4
+    seek.check(direction, *found)
     ranges = catalog.ranges(session, {runs[number] for number in found[0].tolist()})
     hits = []
     for rank, (number, score) in enumerate(zip(found[0].tolist(), found[1].tolist(), strict=True), start=1):
@@ -286,7 +319,7 @@ def _chosen(
         if len(chosen) == filters.top_k or (filters.min_score is not None and score < filters.min_score):
             break
         if (run := runs.get(number)) is None:
-            raise IndexDamaged("The FAISS cache holds what the catalog does not: `cezsar rebuild` makes it anew.")
+            raise CacheUnusable(_UNKNOWN)
         count = counts.get(run[0], 0)
         if run in taken or (filters.per_video and count >= filters.per_video):
             continue

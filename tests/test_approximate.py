@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +17,10 @@ from click.testing import CliRunner
 from cezsar import catalog, maintenance, vectors
 from cezsar.cli import cli
 from cezsar.encoders.toy import Toy
+from cezsar.errors import CacheUnusable
 from cezsar.query import Filters, Searcher
 from cezsar.types import EncoderIdentity, Ids, Sampling, Scores, Segment, Vectors, unit
+from cezsar.vectors import approximate
 from cezsar.vectors.approximate import Approximate
 
 DIMENSION = 8
@@ -116,8 +123,6 @@ def test_few_allowed_ids_are_compared_exactly(num_allowed: int, filled: Path) ->
 def test_filters_apply_before_top_k_however_few_they_leave(
     share: float, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cezsar.vectors import approximate
-
     monkeypatch.setattr(approximate, "_FEW", 0)
     masked = np.flatnonzero(np.random.default_rng(4).random(COUNT) > share) + 1
     shown = np.setdiff1d(np.arange(1, COUNT + 1), masked)
@@ -177,6 +182,64 @@ def test_a_damaged_file_is_not_opened(change: Callable[[bytes], bytes], tmp_path
         file = store.directory / stamp.file
         file.write_bytes(change(file.read_bytes()))
         assert "not used" in maintenance.cache_state(store)
+
+
+def _damage_a_list(folder: Path, query: Vectors) -> None:
+    """One bit of the nearest list to a query is another one, its size and time as before."""
+    cache = _cache(folder)
+    assert isinstance(cache, Approximate)
+    number = int(cache._index.quantizer.search(query[None], 1)[1][0, 0])
+    ids, _ = approximate._list(cache._index, number)
+    file = folder / cache.stamp.file
+    content, raw = file.read_bytes(), ids.tobytes()
+    assert content.count(raw) == 1
+    at = content.index(raw) + len(raw) // 2
+    status = file.stat()
+    file.unlink()  # the old one may be mapped
+    file.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_list_is_compared_when_it_is_first_read_and_the_catalog_answers_then(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(filled, tmp_path / "index")
+    every = Filters(top_k=10, per_video=0)
+    _damage_a_list(tmp_path / "index", _clustered(50, seed=6)[0])
+    with _searcher(tmp_path / "index", monkeypatch) as searcher:
+        answers = [searcher.search(str(number), filters=every) for number in (0, 0, 1)]
+        assert searcher.notice == (
+            "The FAISS cache is not used: the checksum of one of its lists is not what its stamp says. "
+            "`cezsar rebuild` makes it anew."
+        )
+    for number, hits in zip((0, 0, 1), answers, strict=True):
+        assert [hit.segment_id for hit in hits] == _by_hand(_clustered(50, seed=6)[number], 10)
+
+
+def test_each_list_is_compared_once_and_only_those_that_are_read(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, compared, crc32 = _cache(filled), [], approximate._crc32
+    monkeypatch.setattr(approximate, "_crc32", lambda *found: compared.append(1) or crc32(*found))
+    query = _clustered(1, seed=3)[0]
+    cache.search(query, 10, _fetch)
+    first = len(compared)
+    cache.search(query, 10, _fetch)
+    assert first == cache.stamp.probes == len(compared)
+
+
+def test_a_cache_without_checksums_of_its_lists_is_compared_whole(filled: Path, tmp_path: Path) -> None:
+    """As one was written before there were such checksums."""
+    shutil.copytree(filled, tmp_path / "index")
+    stamp = dataclasses.replace(_cache(filled).stamp, lists_crc32="")
+    told = {key: value for key, value in dataclasses.asdict(stamp).items() if key != "lists_crc32"}
+    seal = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    (tmp_path / "index" / vectors.STAMP).write_text(json.dumps({**told, "seal": seal}))
+    query = _clustered(1, seed=3)[0]
+
+    assert _cache(tmp_path / "index").search(query, 9, _fetch)[0].tolist() == _by_hand(query, 9)
+    content = (tmp_path / "index" / stamp.file).read_bytes()
+    (tmp_path / "index" / stamp.file).write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+    with pytest.raises(CacheUnusable, match="its checksum is not what its stamp says"):
+        _cache(tmp_path / "index")
 
 
 def _searcher(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Searcher:

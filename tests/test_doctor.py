@@ -7,15 +7,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from make_videos import write_video
 
-from cezsar import catalog
+from cezsar import catalog, maintenance, vectors
 from cezsar.cli import cli
 from cezsar.maintenance.doctor import Finding, diagnose
 from cezsar.settings import Settings
-from cezsar.types import IndexReport
+from cezsar.types import IndexReport, Segment, unit
 
 
 @pytest.fixture
@@ -55,6 +56,35 @@ def test_a_damaged_catalog_names_the_backup(tmp_path: Path) -> None:
 def test_a_damaged_cache_names_the_rebuild(index: Path) -> None:
     (index / "vectors.json").write_text("{")
     assert wrong(index)["cache"].mend == f"cezsar rebuild --index {index}"
+
+
+def test_one_bit_of_the_cache_is_noticed_and_a_sound_one_was_compared_whole(index: Path) -> None:
+    (sound,) = (one for one in diagnose(index, model="toy", device="cpu") if one.what == "cache")
+    assert sound.found == "1 vectors, exact; 0 newer ones read from the catalog; the whole checksum is right"
+    (file,) = index.glob("vectors-*.faiss")
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    assert wrong(index)["cache"].found == (
+        "not used: its checksum is not what its stamp says; `cezsar rebuild` makes it anew"
+    )
+
+
+def test_one_bit_of_a_large_cache_is_noticed_too(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "APPROXIMATE_FROM", 1_000)
+    rows = unit(np.random.default_rng(0).normal(size=(1_200, 8)))
+    with catalog.open_to_write(index) as store:
+        parts = tuple(Segment(float(i), i + 1.0) for i in range(len(rows)))
+        with store.write() as session:
+            embedding = catalog.Embedding(1_200.0, parts, tuple(range(len(rows))), rows)
+            catalog.add_video(session, catalog.File(os.fsencode(index.parent), b"a", 1, 1), bytes(32), embedding)
+        maintenance.rebuild(store)
+    assert wrong(index) == {}
+    (file,) = index.glob("vectors-*.faiss")
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    assert wrong(index)["cache"].found == "the FAISS cache's checksum is wrong"
 
 
 def test_a_writer_that_was_killed_is_noticed(index: Path) -> None:

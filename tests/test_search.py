@@ -641,6 +641,26 @@ def test_a_zero_in_the_caches_header_changes_no_answer(store: catalog.Catalog) -
     assert changed == []
 
 
+def test_hits_are_scored_with_the_catalogs_own_vectors(store: catalog.Catalog) -> None:
+    """A cache that fits its stamp and holds something else, as no accident makes one."""
+    fill(store, "no cache", ("a", ("red",)), ("b", ("blue",)), ("c", ("green",)))
+    wrong = Toy().encode_texts(["blue", "red", "green"])
+    vectors.build(
+        store.directory,
+        lambda: [(np.array([1, 2, 3]), wrong)],
+        index_id=store.info.index_id,
+        generation=1,
+        dimension=8,
+        count=3,
+    )
+    with Searcher(store.directory) as searcher:
+        assert names(searcher.search("red", filters=Filters(top_k=1))) == ["a"]
+        assert searcher.notice == (
+            "The FAISS cache is not used: it holds other vectors than the catalog. `cezsar rebuild` makes it anew."
+        )
+        assert names(searcher.search("blue", filters=Filters(top_k=1))) == ["b"]
+
+
 def test_a_cache_newer_than_a_catalog_restored_from_a_backup_changes_no_answer(
     videos: Path, tmp_path: Path, index_toy: Index
 ) -> None:

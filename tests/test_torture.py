@@ -36,6 +36,14 @@ def test_a_damaged_cache_is_noticed_and_never_answers_wrongly(ground: torture.Gr
     assert outcome.survived >= len(torture.DAMAGES)
 
 
+@pytest.mark.parametrize("is_large", [False, True], ids=["small", "large"])
+def test_no_damage_of_a_cache_changes_an_answer_silently(tmp_path: Path, is_large: bool) -> None:
+    outcome = torture.blows(tmp_path, 60, is_large=is_large)
+    assert outcome.lost == []
+    assert outcome.tried >= 50
+    assert int(outcome.notes[0].split()[0]) >= 20
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of a file's size")
 def test_a_full_disk_leaves_the_old_state_whole(ground: torture.Ground) -> None:
     assert torture.full_disk(ground, 6).lost == []

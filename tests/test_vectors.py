@@ -316,7 +316,8 @@ def test_flipped_bit_among_the_vectors_is_found_by_the_checksum(tmp_path: Path) 
     stamp = build(tmp_path, {1: X, 2: Y, 3: Z})
     path = tmp_path / stamp.file
     path.write_bytes(flipped(path.read_bytes().rindex(Y.tobytes()) + 5)(path.read_bytes()))
-    assert load(tmp_path).stamp == stamp  # opening reads no vectors
+    with pytest.raises(CacheUnusable, match="its checksum is not what its stamp says"):
+        load(tmp_path)
     assert vectors.damage(tmp_path, stamp) == "the FAISS cache's checksum is wrong"
 
 

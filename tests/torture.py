@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 TESTS = Path(__file__).parent
 sys.path += [str(TESTS), str(TESTS / "data")]
 
@@ -37,10 +39,11 @@ from cezsar import (  # noqa: E402
     maintenance,
     vectors,
 )
-from cezsar.encoders.toy import COLOURS  # noqa: E402
+from cezsar.encoders.toy import COLOURS, Toy  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
 from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
+from cezsar.types import Hit, Sampling, Segment, Vectors, unit  # noqa: E402
 
 Contents = dict[bytes, tuple[bytes, bool, tuple[tuple[float, float, bytes], ...]]]
 
@@ -324,6 +327,106 @@ def _is_same_stamp(index: Path) -> bool:
         return bool(said == json.loads(rebuilt.read_text()))
 
 
+# The cache's files damaged, in an index of a small and of a large one
+
+
+def _zero(size: int) -> Callable[[Path, random.Random], None]:
+    """A sector that cannot be read any more and reads as zeros."""
+
+    def change(file: Path, draw: random.Random) -> None:
+        content = bytearray(file.read_bytes())
+        at = draw.randrange(0, len(content), size)
+        content[at : at + size] = bytes(len(content[at : at + size]))
+        _rewrite(file, content)
+
+    return change
+
+
+def _swap(file: Path, draw: random.Random) -> None:
+    """Two blocks in each other's place."""
+    content = bytearray(file.read_bytes())
+    one, other = (512 * number for number in draw.sample(range(len(content) // 512), 2))
+    content[one : one + 512], content[other : other + 512] = content[other : other + 512], content[one : one + 512]
+    _rewrite(file, content)
+
+
+def _rewrite(file: Path, content: bytes | bytearray) -> None:
+    """Under a new inode: the old one may be mapped."""
+    file.unlink()
+    file.write_bytes(content)
+
+
+BLOWS: dict[str, tuple[str, Callable[[Path, random.Random], None]]] = {
+    "a bit": ("vectors-*.faiss", _flip),
+    "512 zeros": ("vectors-*.faiss", _zero(512)),
+    "4,096 zeros": ("vectors-*.faiss", _zero(4096)),
+    "blocks swapped": ("vectors-*.faiss", _swap),
+    "cut": ("vectors-*.faiss", _cut),
+    "a bit of the stamp": ("vectors.json", _flip),
+    "zeros in the stamp": ("vectors.json", _zero(64)),
+}
+
+
+def random_index(folder: Path, *, num_segments: int, is_large: bool) -> None:
+    """An index of random 8-d vectors, twenty a video, whose cache is made as a large one's is, or as a small one's."""
+    rows = unit(np.random.default_rng(num_segments).normal(size=(num_segments, 8)))
+    least, vectors.APPROXIMATE_FROM = vectors.APPROXIMATE_FROM, 0 if is_large else num_segments + 1
+    try:
+        with catalog.create(folder, Toy.identity, Sampling()) as store:
+            with store.write() as session:
+                for start in range(0, num_segments, 20):
+                    some = rows[start : start + 20]
+                    parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(len(some)))
+                    embedding = catalog.Embedding(100.0, parts, tuple(range(len(some))), some)
+                    catalog.add_video(session, catalog.File(b"/v", b"%d" % start, 1, 1), bytes(32), embedding)
+            maintenance.rebuild(store)
+    finally:
+        vectors.APPROXIMATE_FROM = least
+
+
+def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
+    """Damage to the cache's files: each is noticed, and then the catalog answers, or it changes no answer."""
+    outcome, noticed = Outcome(), 0
+    whole, index = work / f"whole-{is_large}", work / f"struck-{is_large}"
+    random_index(whole, num_segments=6_000 if is_large else 1_500, is_large=is_large)
+    shutil.copytree(whole, index)
+    asked = unit(np.random.default_rng(1).normal(size=(5, 8)))
+    usual, notice = _asked(whole, asked, exact=False)
+    exact, _ = _asked(whole, asked, exact=True)
+    assert notice is None
+    for number in range(count):
+        name = list(BLOWS)[number % len(BLOWS)]
+        pattern, strike = BLOWS[name]
+        for file in whole.glob("vectors*"):
+            (index / file.name).unlink(missing_ok=True)
+            shutil.copyfile(file, index / file.name)
+        (file,) = index.glob(pattern)
+        before = file.read_bytes()
+        strike(file, random.Random(f"{name} {seed + number}"))
+        if file.read_bytes() == before:
+            continue
+        problems = []
+        found, notice = _asked(index, asked, exact=False)
+        if notice is None and found != usual:
+            problems.append("it answered otherwise, and said nothing")
+        if notice is not None and found != exact:
+            problems.append("the catalog did not answer in its place")
+        with catalog.open_to_read(index) as store:
+            if pattern != "vectors.json" and maintenance.verify(store).ok:
+                problems.append("verify did not notice it")
+        noticed += notice is not None
+        outcome.add(f"{name} {number}", problems)
+    outcome.notes.append(f"{noticed} noticed, {outcome.tried - noticed} without effect")
+    return outcome
+
+
+def _asked(index: Path, asked: Vectors, *, exact: bool) -> tuple[list[list[Hit]], str | None]:
+    """The answers of a searcher that has just opened an index, and what it says of the cache."""
+    with Searcher(index) as searcher:
+        found = [searcher.search(like=[row], filters=Filters(per_video=0), exact=exact) for row in asked]
+        return found, searcher.notice
+
+
 # The disk full
 
 _SMALL_DISK = """
@@ -517,6 +620,8 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "killed", kills(ground, 20 if short else 200)
     yield "bugs planted", plants(ground)
     yield "cache damaged", corruptions(ground, 2 if short else 20)
+    yield "small cache", blows(work, 40 if short else 400, is_large=False)
+    yield "large cache", blows(work, 40 if short else 400, is_large=True)
     yield "disk full", full_disk(ground, 6 if short else 60)
     yield "odd inputs", inputs(work)
     yield "writers at once", at_once(ground, 2 if short else 20)

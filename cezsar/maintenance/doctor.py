@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from cezsar import __version__, catalog, encoders, video
+from cezsar import __version__, catalog, encoders, vectors, video
 from cezsar.catalog import homes
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated
 from cezsar.maintenance.rebuild import cache_state, open_cache
@@ -98,15 +98,17 @@ def _contents(store: catalog.Catalog, directory: Path) -> Iterator[Finding]:
     at = f"--index {directory}"
     with store.read() as session:
         try:
-            open_cache(store, session)
-            is_fit = True
+            wrong = vectors.damage(store.directory, open_cache(store, session).stamp)
+            is_fit = wrong is None
+            cache = wrong or f"{cache_state(store)}; the whole checksum is right"
         except BadIndex:
             is_fit = False
+            cache = cache_state(store)
         counts, problems = catalog.counts(session), catalog.inconsistencies(session)
         roots, failures = catalog.roots(session), catalog.failures(session)
     told = "; ".join(problems) or f"{counts.videos:,} videos, {counts.segments:,} segments, sound"
     yield Finding("catalog", not problems, told, f"cezsar restore BACKUP --force {at}")
-    yield Finding("cache", is_fit or not counts.segments, cache_state(store), f"cezsar rebuild {at}")
+    yield Finding("cache", is_fit or not counts.segments, cache, f"cezsar rebuild {at}")
     interrupted = catalog.was_interrupted(store.directory)
     yield Finding(
         "last writer", not interrupted, "was killed: its cache's checksum is compared" if interrupted else "ended well",

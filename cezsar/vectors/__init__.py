@@ -5,7 +5,8 @@ counts, of which index, and at which generation of the catalog. Nobody writes to
 
 Up to APPROXIMATE_FROM vectors it holds them as they are and NumPy searches it, exactly: importing faiss takes longer.
 A larger one holds codes in inverted lists (cezsar.vectors.approximate); what is found there is ranked by the catalog's
-vectors.
+vectors. Nothing is read of either before a checksum of it was compared: of a small one at its opening, of a large one's
+lists when they are first looked at.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ class Stamp:
     """What a cache file holds: every segment of index_id up to last_segment_id, as of generation.
 
     size is in bytes; count is the number of vectors; sha256 is of the whole file, header_sha256 of what comes before
-    the vectors and ids, which is checked at every opening. lists is how many inverted lists there are, 1 for an exact
-    search; probes of them are looked at, which found recall of the 10 nearest of a sample. In the stamp's own file seal
-    is the sha256 of all of this.
+    the vectors and ids. lists is how many inverted lists there are, 1 for an exact search; probes of them are looked
+    at, which found recall of the 10 nearest of a sample. lists_crc32 holds, in hex, four bytes a list, little-endian:
+    the CRC-32 of its codes and then its ids; it is empty for an exact search. In the stamp's own file seal is the
+    sha256 of all of this.
     """
 
     file: str
@@ -65,6 +67,7 @@ class Stamp:
     lists: int
     probes: int
     recall: float
+    lists_crc32: str = ""
 
 
 class Cache(Protocol):
@@ -80,7 +83,8 @@ class Cache(Protocol):
         """The k ids nearest to query (D,) and their exact scores, best first, equal scores by id; fewer where so.
 
         allowed, where given, are the only ids that may be found; masked ones are never found. Both apply before top-k.
-        An approximate cache ranks by the vectors that fetch gives, and may miss some of the nearest.
+        An approximate cache ranks by the vectors that fetch gives, and may miss some of the nearest. Raises
+        CacheUnusable where what it has to read is damaged.
         """
 
     def ids(self) -> Ids:
@@ -205,10 +209,11 @@ def build(directory: Path, chunks: Chunks, *, index_id: str, generation: int, di
             lists=index.nlist,
             probes=made.probes,
             recall=made.recall,
+            lists_crc32=made.lists_crc32,
         )
         os.replace(draft, directory / stamp.file)
         with open(draft, "w", encoding="utf-8", opener=private) as text:
-            json.dump({**asdict(stamp), "seal": _seal(stamp)}, text, indent=1)
+            json.dump({**_fields(stamp), "seal": _seal(stamp)}, text, indent=1)
             text.flush()
             os.fsync(text.fileno())
         os.replace(draft, directory / STAMP)
@@ -243,7 +248,11 @@ def drop(directory: Path) -> None:
 
 
 def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
-    """Open the cache that counts; costs the same at any size. Raises CacheUnusable with the reason."""
+    """Open the cache that counts. Raises CacheUnusable with the reason.
+
+    The checksum of the whole file is compared, unless its lists have their own, which are compared when they are read:
+    then opening costs the same at any size.
+    """
     for _ in range(3):  # the file may be replaced between reading its stamp and opening it
         stamp = _read_stamp(directory)
         if stamp.index_id != index_id:
@@ -257,6 +266,8 @@ def load(directory: Path, *, index_id: str, dimension: int) -> Cache:
             code_size = 4 * dimension if stamp.lists == 1 else dimension
             if _header_sha256(path, stamp.count * (code_size + 8)) != stamp.header_sha256:
                 raise CacheUnusable("its header is not what its stamp says")
+            if not stamp.lists_crc32 and sha256(path).hex() != stamp.sha256:
+                raise CacheUnusable("its checksum is not what its stamp says")
             if stamp.lists == 1:
                 return Exact(stamp, path)
             from cezsar.vectors.approximate import Approximate
@@ -295,6 +306,7 @@ class Built:
     last_segment_id: int
     probes: int = 1
     recall: float = 1.0
+    lists_crc32: str = ""
 
 
 def _exact(chunks: Iterable[tuple[Ids, Vectors]], dimension: int) -> Built:
@@ -324,7 +336,7 @@ def _read_stamp(directory: Path) -> Stamp:
         seal = fields.pop("seal", None)
         stamp = Stamp(**fields)
         types = {"str": str, "int": int, "float": float}
-        if any(type(fields[field.name]) is not types[str(field.type)] for field in dataclass_fields(Stamp)):
+        if any(type(getattr(stamp, field.name)) is not types[str(field.type)] for field in dataclass_fields(Stamp)):
             raise ValueError
         if seal != _seal(stamp) or Path(stamp.file).name != stamp.file or stamp.lists < 1:
             raise ValueError
@@ -335,8 +347,13 @@ def _read_stamp(directory: Path) -> Stamp:
     return stamp
 
 
+def _fields(stamp: Stamp) -> dict[str, Any]:
+    """As they are written, and sealed: what is empty is left out, as in a stamp from before there was such a field."""
+    return {name: value for name, value in asdict(stamp).items() if value != ""}
+
+
 def _seal(stamp: Stamp) -> str:
-    return hashlib.sha256(json.dumps(asdict(stamp), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_fields(stamp), sort_keys=True).encode()).hexdigest()
 
 
 def _ranked(ids: Ids, scores: NDArray[np.floating]) -> tuple[Ids, Scores]:

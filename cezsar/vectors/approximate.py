@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ class Approximate:
         shape = (self._index.ntotal, self._index.d, getattr(self._index, "nlist", 0))
         if shape != (stamp.count, stamp.dimension, stamp.lists) or not self._index.is_trained:
             raise CacheUnusable("its header is not what its stamp says")
+        self._crc32 = np.frombuffer(bytes.fromhex(stamp.lists_crc32), "<u4")
+        self._is_checked = np.full(stamp.lists, not stamp.lists_crc32)  # then the whole file was, at its opening
+        if stamp.lists_crc32 and len(self._crc32) != stamp.lists:
+            raise CacheUnusable("its stamp does not fit its lists")
 
     def search(
         self, query: Vectors, k: int, fetch: Fetch, *, allowed: Ids | None = None, masked: Ids | None = None
@@ -51,15 +56,25 @@ class Approximate:
         # as many lists more as hits lie farther apart: ten times the hits, twice the lists
         probes = self.stamp.probes * max(1.0, (k / _K) ** 0.3) / share
         while True:
-            ids = _candidates(self._index, query[None], most, int(probes), wanted)[0]
+            ids = _candidates(self._index, query[None], most, int(probes), wanted, self._check)[0]
             ids = ids[ids >= 0]
             if len(ids) == most or probes >= self.stamp.lists:
-                return nearest(query, *fetch(ids), k)
+                known, rows = fetch(ids)
+                if len(known) < len(ids):
+                    raise CacheUnusable("it holds segments that the catalog does not")
+                return nearest(query, known, rows, k)
             probes *= 4
+
+    def _check(self, lists: NDArray[np.int64]) -> None:
+        """Compare the checksums of those of these lists whose were not yet. Raises CacheUnusable."""
+        for number in lists[~self._is_checked[lists]].tolist():  # each once in a process
+            if _crc32(*_list(self._index, number)) != self._crc32[number]:
+                raise CacheUnusable("the checksum of one of its lists is not what its stamp says")
+            self._is_checked[number] = True
 
     def ids(self) -> Ids:
         """As Cache.ids."""
-        return np.sort(np.concatenate([self._list(number)[0] for number in range(self.stamp.lists)]))
+        return np.sort(np.concatenate([_list(self._index, number)[0] for number in range(self.stamp.lists)]))
 
     def agrees(self, ids: Ids, vectors: Vectors) -> NDArray[np.bool_]:
         """As Cache.agrees: whether it holds the codes that these vectors have."""
@@ -67,7 +82,7 @@ class Approximate:
         same = np.zeros(len(ids), bool)
         for number in np.unique(lists):
             there = np.flatnonzero(lists == number)
-            held, codes = self._list(int(number))
+            held, codes = _list(self._index, int(number))
             order = np.argsort(held)
             at = np.searchsorted(held, ids[there], sorter=order)
             found = at < len(held)
@@ -77,15 +92,19 @@ class Approximate:
             same[there] = (codes[at] == made).all(axis=1)
         return same
 
-    def _list(self, number: int) -> tuple[Ids, NDArray[np.uint8]]:
-        """The ids and codes of one list."""
-        lists = self._index.invlists
-        size = lists.list_size(number)
-        if size == 0:
-            return np.empty(0, np.int64), np.empty((0, self.stamp.dimension), np.uint8)
-        ids = faiss.rev_swig_ptr(lists.get_ids(number), size)
-        codes = faiss.rev_swig_ptr(lists.get_codes(number), size * self.stamp.dimension)
-        return np.array(ids), codes.reshape(size, self.stamp.dimension)
+
+def _list(index: Any, number: int) -> tuple[Ids, NDArray[np.uint8]]:
+    """The ids and codes of one list, where they lie: of use as long as the index is."""
+    size, code_size = index.invlists.list_size(number), index.code_size
+    if size == 0:
+        return np.empty(0, np.int64), np.empty((0, code_size), np.uint8)
+    ids = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
+    codes = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * code_size)
+    return ids, codes.reshape(size, code_size)
+
+
+def _crc32(ids: Ids, codes: NDArray[np.uint8]) -> int:
+    return zlib.crc32(ids.data, zlib.crc32(codes.data))
 
 
 def build(chunks: Chunks, dimension: int, count: int) -> Built:
@@ -109,7 +128,8 @@ def build(chunks: Chunks, dimension: int, count: int) -> Built:
         found = _candidates(index, queries, _K + _SPARE, probes, None)
         recall = float(np.mean([np.isin(right, some).mean() for right, some in zip(exact.ids, found, strict=True)]))
         if recall >= _RECALL or probes >= lists:
-            return Built(index, last, min(probes, lists), round(recall, 4))
+            crc32 = np.array([_crc32(*_list(index, number)) for number in range(lists)], "<u4").tobytes().hex()
+            return Built(index, last, min(probes, lists), round(recall, 4), crc32)
         probes = probes + 1 + probes // 2
 
 
@@ -131,13 +151,26 @@ class _Best:
 
 
 def _candidates(
-    index: Any, queries: Vectors, most: int, probes: int, wanted: NDArray[np.bool_] | None
+    index: Any,
+    queries: Vectors,
+    most: int,
+    probes: int,
+    wanted: NDArray[np.bool_] | None,
+    check: Callable[[NDArray[np.int64]], None] | None = None,
 ) -> NDArray[np.int64]:
-    """(N, most) ids by their codes, -1 where a query's lists hold no more."""
+    """(N, most) ids by their codes, -1 where a query's lists hold no more. check hears which lists will be read."""
+    queries = np.ascontiguousarray(queries, np.float32)
+    num_lists = min(probes, index.nlist)
+    nearness, lists = index.quantizer.search(queries, num_lists)
+    if check is not None:
+        check(lists.ravel())
     selector = None if wanted is None else _PYTHON.IDSelectorBitmap(np.packbits(wanted, bitorder="little"))
-    parameters = _PYTHON.SearchParametersIVF(nprobe=min(probes, index.nlist), sel=selector)
-    _, ids = index.search(np.ascontiguousarray(queries, np.float32), most, params=parameters)
-    return np.asarray(ids, np.int64)
+    parameters = _PYTHON.SearchParametersIVF(nprobe=num_lists, sel=selector)
+    scores, ids = np.empty((len(queries), most), np.float32), np.empty((len(queries), most), np.int64)
+    arrays = [faiss.swig_ptr(array) for array in (lists, nearness, scores, ids)]
+    # the C++ method itself: its wrapper takes no parameters
+    index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), most, *arrays, False, parameters)
+    return ids
 
 
 def _sample(chunks: Iterable[tuple[Ids, Vectors]], most: int, count: int) -> tuple[Vectors, Vectors]:
