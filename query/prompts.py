@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,16 @@ from typing import Any
 from cezsar.errors import QueryError
 
 Labels = dict[str, tuple[str, ...]]
+
+# Control characters, and what Unicode calls default ignorable, but for the two joiners; and notes between the lines
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_JOINER = re.compile("[\u200c\u200d]")
+_BLANK = "\u2800"  # a Braille cell without dots
+_VIRAMA = 9  # the combining class of the signs after which a joiner chooses another form of a letter
 
 
 def words(label: str) -> str:
@@ -85,3 +96,22 @@ def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
 def valid(text: str) -> str:
     """Text that UTF-8 can hold: stray surrogates, as of an argument that was not UTF-8, read as '?'."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def visible(text: str) -> str:
+    """Text as an encoder is to read it: in Unicode's form NFKC, so that full-width letters are letters, without what
+    nobody sees.
+
+    Joiners stay where they matter: between emoji, after a virama, and between Arabic letters.
+    """
+    text = _INVISIBLE.sub("", valid(text)).replace(_BLANK, " ")
+    return unicodedata.normalize("NFKC", _JOINER.sub(_kept_joiner, text))
+
+
+def _kept_joiner(match: re.Match[str]) -> str:
+    before, after = match.string[match.start() - 1 : match.start()], match.string[match.end() : match.end() + 1]
+    if not (before and after):
+        return ""
+    is_emoji = all(unicodedata.category(one) in ("So", "Sk") for one in (before, after))
+    is_arabic = all(unicodedata.bidirectional(one) == "AL" for one in (before, after))
+    return match[0] if is_emoji or is_arabic or unicodedata.combining(before) == _VIRAMA else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar import catalog, encoders, maintenance, vectors
-from cezsar.encoders import Encoder
+from cezsar.encoders import Encoder, Limited
 from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import matches, spellings
-from cezsar.query.prompts import valid
+from cezsar.query.prompts import visible
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
+MOST_CHARACTERS = 10_000  # of a text
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 _SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
 _UNKNOWN = "it holds segments that the catalog does not"
@@ -44,6 +45,15 @@ class Filters:
             raise SettingsError(f"per_video must be 0 (all) or more, not {self.per_video}.")
         if self.min_score is not None and math.isnan(self.min_score):
             raise SettingsError("min_score must be a number.")
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Why there are no hits: how many videos the index shows, how many of them the path named, and their best score."""
+
+    num_videos: int
+    num_named: int
+    best_score: float | None
 
 
 class Searcher:
@@ -86,8 +96,8 @@ class Searcher:
         A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
-        their whole range and their best score. Equal scores come in the order of segment ids. Raises QueryError on an
-        empty text.
+        their whole range and their best score. Equal scores come in the order of segment ids. Raises QueryError on
+        a text of over 10,000 characters, or one in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
@@ -101,8 +111,39 @@ class Searcher:
                 return self._hits(session, seen, direction, filters, exact=exact)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Sentences -> (len(texts), D) unit vectors; bytes that were not UTF-8 in an argument read as '?'."""
-        return self.encoder.encode_texts([valid(text) for text in texts])
+        """Sentences -> (len(texts), D) unit vectors.
+
+        Each is read as prompts.visible gives it; bytes that were not UTF-8 in an argument read as '?'.
+        """
+        return self.encoder.encode_texts([visible(text) for text in texts])
+
+    def unread(self, text: str) -> str | None:
+        """A line that says where a text was cut, since the encoder reads no more of it; None if all of it was read."""
+        text = visible(text)
+        read = self.encoder.beginning(text) if isinstance(self.encoder, Limited) else text
+        if read == text:
+            return None
+        last = " ".join(read.split()[-6:])[-80:]
+        return (
+            f'The text is longer than {self.store.info.encoder.name} reads: what comes after "... {last}" was not read.'
+        )
+
+    def nothing(
+        self,
+        text: str | None = None,
+        *,
+        without: Sequence[str] = (),
+        like: Sequence[Vectors] = (),
+        filters: Filters,
+        exact: bool = False,
+    ) -> Nothing:
+        """Why search gives no hits for this."""
+        with self.store.read() as session:
+            shown = [video for video in catalog.videos(session) if not video.hidden]
+        named = [v for v in shown if filters.path is None or matches(v.file.absolute, v.file.root, filters.path)]
+        one = replace(filters, top_k=1, min_score=None)
+        hits = self.search(text, without=without, like=like, filters=one, exact=exact)
+        return Nothing(len(shown), len(named), hits[0].score if hits else None)
 
     def like(self, path: Path, segment: Segment | None = None) -> Vectors | None:
         """What a video of the index shows, in the given range or as a whole, as a unit vector (D,); None if not there.
@@ -129,7 +170,9 @@ class Searcher:
     def _direction(self, text: str | None, without: Sequence[str], like: Sequence[Vectors]) -> Vectors:
         """The unit vector (D,) to look along: the mean of what is wanted less half the mean of what is not."""
         texts = [*([] if text is None else [text]), *without]
-        if not all(line.strip() for line in texts):
+        if long := next((line for line in texts if len(line) > MOST_CHARACTERS), None):
+            raise QueryError(f"A text of {len(long):,} characters is too long: {MOST_CHARACTERS:,} are the most.")
+        if not all(visible(line).strip() for line in texts):
             raise QueryError("The query is empty: say in a few words what should be seen.")
         if text is None and not like:
             raise QueryError("There is nothing to look for: give a text or an example.")

@@ -216,6 +216,72 @@ def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path)
 
 def test_standard_input_without_a_query_is_an_error(made: Path) -> None:
     assert "no queries" in one_error(run("query", "-", "--index", made, stdin="\n \n"))
+    assert "no queries" in one_error(run("query", "-", "--index", made, stdin="\u200b\n\ufeff\u00ad\n"))
+
+
+def test_a_line_that_is_too_long_is_left_out_and_the_others_are_answered(made: Path) -> None:
+    lines = "red\n" + "x" * 300_000 + "\n\u200b\nblue\n" + "y " * 5_001 + "\ngreen"
+    result = run("query", "-", "--index", made, "--json", stdin=lines)
+    assert result.exit_code == 0
+    assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]
+    assert result.stderr.splitlines() == [
+        "cezsar: line 2 has more than 10,000 characters: it is left out",
+        "cezsar: line 5 has more than 10,000 characters: it is left out",
+    ]
+    assert "10,000 are the most" in one_error(run("query", "red " * 3_000, "--index", made))
+
+
+@pytest.mark.parametrize(
+    ("filters", "reason"),
+    [
+        (["--path", "nowhere/*"], ": --path nowhere/* names none of 4 videos"),
+        (["--min-score", "0.9"], ": the best score is 0.707, below --min-score 0.9"),
+        (
+            ["--path", "blue.mp4", "--min-score", "0.25"],
+            ": the best score among 1 video that --path blue.mp4 names is 0.000, below --min-score 0.25",
+        ),
+    ],
+)
+def test_no_hits_says_why_on_stderr(made: Path, filters: list[str], reason: str) -> None:
+    told = run("query", "red white", "--index", made, *filters)
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert told.stderr == f"cezsar: no hits for 'red white'{reason}\n"
+    as_json = run("query", "red white", "--index", made, *filters, "--json")
+    assert (document(as_json)["hits"], as_json.stderr) == ([], "")
+
+
+def test_an_index_of_no_videos_says_so(tmp_path: Path) -> None:
+    with catalog.create(tmp_path / "index", encoders.load("toy").identity, Sampling()):
+        pass
+    told = run("query", "red", "--index", tmp_path / "index")
+    assert told.stderr.splitlines()[-1] == "cezsar: no hits for 'red': the index holds no videos"
+
+
+def test_a_text_without_quotes_is_answered_with_the_command(made: Path) -> None:
+    told = run("query", "a", "man", "playing", "guitar", "-k", "3", "--index", made)
+    assert told.exit_code == 2
+    assert told.output == "cezsar: the text needs quotes around it: cezsar query 'a man playing guitar'\n"
+
+
+@pytest.mark.parametrize("command", ["query", "index"])
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that holds this limit")
+def test_too_little_memory_is_one_line(made: Path, colours: Path, tmp_path: Path, command: str) -> None:
+    """Limits that lie between what Python itself takes and what the command does."""
+    words = ["query", "red", "--index", made] if command == "query" else ["index", colours, "--index", tmp_path / "i"]
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2)"
+    limited += "; runpy.run_module('cezsar', run_name='__main__', alter_sys=True)"
+    lines = []
+    for limit in (60, 200, 300):
+        ended = subprocess.run(
+            [sys.executable, "-c", limited, str(limit << 20), *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            assert "Traceback" not in ended.stderr, (limit, ended.stderr)
+            lines += ended.stderr.splitlines()
+    assert "cezsar: there is not enough memory" in "".join(lines)
 
 
 def test_table_lists_rank_score_time_and_video(made: Path) -> None:

@@ -468,6 +468,21 @@ def test_gemmas_tokenizer_alone_would_keep_case(by_hand: Any) -> None:
     assert tokenizer("A Red DOG")["input_ids"] != tokenizer("a red dog")["input_ids"]
 
 
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_the_end_that_is_not_read_changes_nothing(kind: str, load: Load, capfd: pytest.CaptureFixture[str]) -> None:
+    encoder, text = load(kind), "a red dog " * 200
+    capfd.readouterr()
+    assert isinstance(encoder, encoders.Limited)
+    read = encoder.beginning(text)
+    assert 0 < len(read) < len(text)
+    assert encoder.beginning("a red dog") == "a red dog"
+    other_end, other_start = text[: len(read) + 10] + " and a cup" * 50, "b cup " + text
+    rows = encoder.encode_texts([text, other_end, other_start])
+    np.testing.assert_allclose(rows[1], rows[0], atol=ROUNDING)
+    assert np.abs(rows[2] - rows[0]).max() > 10 * ROUNDING
+    assert capfd.readouterr().err == ""
+
+
 def test_a_siglip_checkpoint_as_published_can_be_used(checkpoint: Fixed) -> None:
     published = encoders.load(str(checkpoint("siglip-published")))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cezsar.errors import QueryError
-from cezsar.query.prompts import from_names, read_labels, words
+from cezsar.query.prompts import from_names, read_labels, visible, words
 
 
 @pytest.fixture
@@ -204,3 +204,53 @@ def test_each_class_of_ucf101_has_one_plain_sentence() -> None:
     labels = read_labels(str(files("cezsar.query") / "sentences" / "ucf101.json"))
     assert len(labels) == 101
     assert all(len(said) == 1 and said[0] == said[0].lower() and len(said[0].split()) >= 5 for said in labels.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a man plays", "a man plays"),
+        ("\uff47\uff55\uff49\uff54\uff41\uff52", "guitar"),
+        ("gui\u200btar", "guitar"),
+        ("gui\u00adtar", "guitar"),
+        ("gui\u200dtar", "guitar"),
+        ("gui\u200ctar", "guitar"),
+        ("\ufeffguitar\u2060", "guitar"),
+        ("\u202eguitar\u202c", "guitar"),
+        ("gui\x00tar\x1b", "guitar"),
+        ("\ufb01re", "fire"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("cafe\u00ad\u0301", "caf\u00e9"),
+        ("a\u00a0b\u3000c", "a b c"),
+        ("\u2764\ufe0f", "\u2764"),
+        ("\U0001f469\u200d\U0001f373", "\U0001f469\u200d\U0001f373"),  # a woman who cooks
+        ("\u2764\ufe0f\u200d\U0001f525", "\u2764\u200d\U0001f525"),
+        ("\U0001f44b\U0001f3fd", "\U0001f44b\U0001f3fd"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\u0915\u094d\u200d\u0937", "\u0915\u094d\u200d\u0937"),
+        ("caf\udce9", "caf?"),
+    ],
+)
+def test_a_text_is_read_as_it_is_seen(text: str, expected: str) -> None:
+    assert visible(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b",
+        "\u200d",
+        "\u200c\u200d",
+        "\ufeff",
+        "\u00ad",
+        "\ufe0f",
+        "\u2060",
+        "\u3164",
+        "\uffa0",
+        "\u2800",
+        "\u180e",
+        "\U000e0041",
+    ],
+)
+def test_what_nobody_sees_is_nothing(text: str) -> None:
+    assert visible(f" {text}\t").strip() == ""

@@ -802,7 +802,7 @@ def test_text_and_likeness_weigh_alike(colours: Path, videos: Path) -> None:
     assert [hit.score for hit in all_three] == pytest.approx([3**-0.5] * 2 + [0.0] * 5 + [-(3**-0.5)])
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n\t\u3000"])
+@pytest.mark.parametrize("blank", ["", " ", "\n\t\u3000", "\u200b", "\ufeff \u00ad\u200d", "\u2800\ufe0f"])
 def test_a_blank_text_is_refused(colours: Path, videos: Path, blank: str) -> None:
     with Searcher(colours) as searcher:
         red = searcher.like(videos / "red.mp4")
@@ -814,6 +814,35 @@ def test_a_blank_text_is_refused(colours: Path, videos: Path, blank: str) -> Non
         ):
             with pytest.raises(QueryError, match="empty"):
                 ask()
+
+
+def test_full_width_letters_and_invisible_ones_ask_for_the_same(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        for text in ("\uff52\uff45\uff44", "r\u200be\u00add", "\ufeffred"):
+            assert searcher.search(text, without=["blue"]) == searcher.search("red", without=["blue"])
+            assert searcher.search("green", without=[text]) == searcher.search("green", without=["red"])
+
+
+def test_a_text_of_more_than_ten_thousand_characters_is_refused(colours: Path) -> None:
+    with Searcher(colours) as searcher:
+        assert len(searcher.search("red " * 2_500)) == 8
+        with pytest.raises(QueryError, match=r"A text of 10,001 characters is too long: 10,000 are the most\."):
+            searcher.search("red " * 2_500 + "x")
+        with pytest.raises(QueryError, match="too long"):
+            searcher.search("red", without=["x" * 10_001])
+
+
+def test_where_a_long_text_was_cut_is_said(colours: Path, toy: Settings, videos: Path) -> None:
+    indexer.index([videos / "red.mp4"], replace(toy, model="lite"))
+    words = [f"{number % 10}" for number in range(300)]  # a token each
+    with Searcher(toy.index) as searcher:
+        assert searcher.unread("a person plays the violin") is None
+        assert searcher.unread(" ".join(words[:254])) is None  # beside the two that begin and end it
+        assert searcher.unread(" ".join(words)) == (
+            'The text is longer than lite reads: what comes after "... 8 9 0 1 2 3" was not read.'
+        )
+    with Searcher(colours) as searcher:
+        assert searcher.unread("red " * 2_000) is None
 
 
 @pytest.mark.parametrize("without", [[], ["blue"]])

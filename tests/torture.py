@@ -388,9 +388,9 @@ def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
     """Damage to the cache's files: each is noticed, and then the catalog answers, or it changes no answer."""
     outcome, noticed = Outcome(), 0
     whole, index = work / f"whole-{is_large}", work / f"struck-{is_large}"
-    random_index(whole, num_segments=6_000 if is_large else 1_500, is_large=is_large)
+    random_index(whole, num_segments=2_500 if is_large else 1_500, is_large=is_large)
     shutil.copytree(whole, index)
-    asked = unit(np.random.default_rng(1).normal(size=(5, 8)))
+    asked = unit(np.random.default_rng(1).normal(size=(3, 8)))
     usual, notice = _asked(whole, asked, exact=False)
     exact, _ = _asked(whole, asked, exact=True)
     assert notice is None
@@ -406,7 +406,11 @@ def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
         if file.read_bytes() == before:
             continue
         problems = []
-        found, notice = _asked(index, asked, exact=False)
+        try:
+            found, notice = _asked(index, asked, exact=False)
+        except BadIndex as error:
+            outcome.add(f"{name} {number}", [f"a query: {error}"])
+            continue
         if notice is None and found != usual:
             problems.append("it answered otherwise, and said nothing")
         if notice is not None and found != exact:

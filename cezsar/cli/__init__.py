@@ -20,6 +20,10 @@ _COMMANDS = (
     "verify", "rebuild", "reembed", "backup", "restore", "doctor", "db",
 )  # fmt: skip
 
+_NO_MEMORY = "there is not enough memory: close other programs, or raise this process's limit (ulimit -v)."
+# what the loader and threads say where the system gives them none
+_TOLD = ("failed to map segment from shared object", "can't start new thread")
+
 
 class _Commands(click.Group):
     """Commands in modules of their own, imported when they are needed; CezsarErrors caught once, here."""
@@ -47,6 +51,11 @@ class _Commands(click.Group):
         except CezsarError as error:
             click.echo(f"cezsar: {readable(str(error))}", err=True)
             ctx.exit(1)
+        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            click.echo(f"cezsar: {_NO_MEMORY}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("cezsar: interrupted; what was committed stays.", err=True)
             ctx.exit(130)
@@ -68,6 +77,17 @@ def cli() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise CezsarError("The current folder has been deleted: change to another one.") from None
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether this, or what it came from, says that the system gave no memory: to Python, or to a library."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if isinstance(error, (ImportError, OSError, RuntimeError)) and any(said in str(error) for said in _TOLD):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _flush() -> None:

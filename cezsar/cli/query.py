@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -32,7 +33,8 @@ from cezsar.errors import CezsarError, QueryError, VideoError
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
-    from cezsar.query import Searcher
+    from cezsar.query import Filters, Searcher
+    from cezsar.query.search import Nothing
     from cezsar.types import Hit, Limits, Segment, Vectors
     from cezsar.video import Decoder
 
@@ -41,7 +43,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
 
 @click.command(name="query")
-@click.argument("text", required=False)
+@click.argument("words", metavar="[TEXT]", nargs=-1)
 @index_option
 @click.option("-k", "--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Hits to give.")
 @click.option("--min-score", type=float, metavar="X", help="Only hits of at least this score, in -1 to 1.")
@@ -64,7 +66,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 )
 @device_option
 def command(
-    text: str | None,
+    words: tuple[str, ...],
     index: Path | None,
     top_k: int,
     min_score: float | None,
@@ -86,6 +88,10 @@ def command(
     from cezsar.query import Filters, Searcher
     from cezsar.settings import load
 
+    if len(words) > 1:
+        notice(f"the text needs quotes around it: cezsar query {shlex.quote(' '.join(words))}")
+        raise click.exceptions.Exit(2)
+    text = words[0] if words else None
     settings = load(index=index, device=device)
     if like == "":
         raise click.UsageError("--like needs a video.")
@@ -104,17 +110,33 @@ def command(
             hits = searcher.search(line, without=without, like=examples, filters=filters, exact=exact)
             if number == 1 and searcher.notice:
                 notice(searcher.notice)
+            for read in ([] if line is None else [line]) + (list(without) if number == 1 else []):
+                if cut := searcher.unread(read):
+                    notice(cut)
             _print(line, searcher, hits, form, is_batch=text == "-")
+            if not hits and form == "table":
+                why = searcher.nothing(line, without=without, like=examples, filters=filters, exact=exact)
+                notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, filters))
             if export and decoder:
                 _export(hits, export, decoder, prefix=f"{number:03d}-" if text == "-" else "")
 
 
 def _lines() -> Iterator[str]:
-    """The queries on standard input; lines of white space alone are none."""
-    num_queries = 0
-    for raw in sys.stdin.buffer if sys.stdin else ():
+    """The queries on standard input; lines on which nothing is visible are none, and one that is too long is named."""
+    from cezsar.query.prompts import visible
+    from cezsar.query.search import MOST_CHARACTERS
+
+    num_queries = num_lines = 0
+    most = 4 * MOST_CHARACTERS + 1_000  # bytes: UTF-8 takes four a character at most, and there may be blanks
+    while raw := sys.stdin.buffer.readline(most) if sys.stdin else b"":
+        num_lines += 1
+        rest = raw
+        while len(rest) == most and not rest.endswith(b"\n"):  # it is passed by, not kept
+            rest = sys.stdin.buffer.readline(most)
         line = raw.decode("utf-8", errors="replace").strip().removeprefix("\ufeff")
-        if line:
+        if rest is not raw or len(line) > MOST_CHARACTERS:
+            notice(f"line {num_lines} has more than {MOST_CHARACTERS:,} characters: it is left out")
+        elif visible(line).strip():
             num_queries += 1
             yield line
     if num_queries == 0:
@@ -145,8 +167,18 @@ def _print(text: str | None, searcher: Searcher, hits: Sequence[Hit], form: str,
         ]
         if rows:
             print_table((("#", True), ("score", True), ("time", True), ("video", False)), rows)
-        else:
-            notice("no hits" + ("" if text is None else f" for {text!r}"))
+
+
+def _reason(why: Nothing, filters: Filters) -> str:
+    """What comes after 'no hits'."""
+    if why.num_videos == 0:
+        return ": the index holds no videos"
+    if why.num_named == 0:
+        return f": --path {filters.path} names none of {counted(why.num_videos, 'video')}"
+    where = "" if filters.path is None else f" among {counted(why.num_named, 'video')} that --path {filters.path} names"
+    if filters.min_score is not None and why.best_score is not None:
+        return f": the best score{where} is {why.best_score:.3f}, below --min-score {filters.min_score:g}"
+    return where
 
 
 def _csv_line(values: Sequence[object]) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.encoder import Encoder
+from cezsar.encoders.encoder import Encoder, Limited
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity
 
-__all__ = ["CARDS", "Card", "Encoder", "canonical", "load", "load_recorded"]
+__all__ = ["CARDS", "Card", "Encoder", "Limited", "canonical", "load", "load_recorded"]
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 

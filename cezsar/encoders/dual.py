@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
@@ -41,17 +42,31 @@ class _Checkpoint:
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        config, rows = self.model.config, []
-        length = min(int(config.text_config.max_position_embeddings), int(self.tokenizer.model_max_length))
-        if "siglip" in config.model_type:  # SigLIP and SigLIP 2 were trained on lower-case text
-            texts = [text.lower() for text in texts]
+        rows = []
+        texts = [self._cased(text) for text in texts]
         for start in range(0, len(texts), _TEXT_BATCH):
             # padded to the full length, as SigLIP was trained; the others mask the padding
             some = list(texts[start : start + _TEXT_BATCH])
-            tokens = self.tokenizer(some, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            tokens = self.tokenizer(
+                some, padding="max_length", truncation=True, max_length=self._num_tokens, return_tensors="pt"
+            )
             inputs = {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask") if name in tokens}
             rows.append(_rows(self.model.get_text_features(**inputs)))
         return unit(np.concatenate(rows)) if rows else np.empty((0, self.identity.dimension), np.float32)
+
+    def beginning(self, text: str) -> str:
+        def fits(part: str) -> bool:
+            return len(self.tokenizer(self._cased(part), verbose=False).input_ids) <= self._num_tokens
+
+        return longest_beginning(text, fits)
+
+    @property
+    def _num_tokens(self) -> int:
+        return min(int(self.model.config.text_config.max_position_embeddings), int(self.tokenizer.model_max_length))
+
+    def _cased(self, text: str) -> str:
+        """SigLIP and SigLIP 2 were trained on lower-case text."""
+        return text.lower() if "siglip" in self.model.config.model_type else text
 
 
 class DualEncoder:
@@ -76,6 +91,10 @@ class DualEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
         return self._checkpoint.encode_texts(texts)
+
+    def beginning(self, text: str) -> str:
+        """As Limited.beginning."""
+        return self._checkpoint.beginning(text)
 
 
 class VideoDualEncoder:
@@ -108,6 +127,10 @@ class VideoDualEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
         return self._checkpoint.encode_texts(texts)
+
+    def beginning(self, text: str) -> str:
+        """As Limited.beginning."""
+        return self._checkpoint.beginning(text)
 
 
 def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:

@@ -6,22 +6,25 @@ Their graphs are shipped without weights, which ONNX Runtime maps from the publi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from tokenizers import Tokenizer
 
+from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
 from cezsar.types import Vectors, unit
 
 _TEXT = Path(__file__).with_name("minilm.onnx")
 _FRAMES = Path(__file__).with_name("efficientnet_lite2.onnx")
-_ERRORS_ONLY = 3  # of ONNX Runtime's own log
+_FATAL_ONLY = 4  # of ONNX Runtime's own log; its errors are raised
 
 
 class MiniLM:
@@ -54,8 +57,13 @@ class MiniLM:
                 "input_ids": np.array([one.ids for one in tokens], np.int64),
                 "attention_mask": np.array([one.attention_mask for one in tokens], np.int64),
             }
-            rows += self._session.run(["vectors"], inputs)
+            with _memory_errors():
+                rows += self._session.run(["vectors"], inputs)
         return unit(np.concatenate(rows))
+
+    def beginning(self, text: str) -> str:
+        """As cezsar.encoders.Limited.beginning."""
+        return longest_beginning(text, lambda part: not self._tokenizer.encode(part).overflowing)
 
 
 class EfficientNet:
@@ -85,15 +93,28 @@ class EfficientNet:
     def _run(self, output: str, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         top, left = (round((side - self.short_side) / 2) for side in frames_uint8.shape[-2:])
         middle = frames_uint8[..., top : top + self.short_side, left : left + self.short_side]
-        (rows,) = self._session.run([output], {"frames": np.ascontiguousarray(middle)})
+        with _memory_errors():
+            (rows,) = self._session.run([output], {"frames": np.ascontiguousarray(middle)})
         return np.asarray(rows, np.float32)
 
 
 def _session(graph: Path, weights: Weights, entries: dict[str, str]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     folder = os.fspath(weights.found().parent)
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    return onnxruntime.InferenceSession(graph.read_bytes(), options, providers=["CPUExecutionProvider"])
+    with _memory_errors():
+        return onnxruntime.InferenceSession(graph.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """ONNX Runtime has no error of its own for too little memory; Python's takes its place."""
+    try:
+        yield
+    except (RuntimeException, Fail) as error:
+        if not any(told in str(error) for told in ("bad_alloc", "Failed to allocate memory")):
+            raise
+        raise MemoryError(str(error)) from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -33,3 +33,22 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """An encoder that reads only so many tokens of a text."""
+
+    def beginning(self, text: str) -> str:
+        """What encode_texts reads of a text: all of it, or its beginning where it is longer."""
+
+
+def longest_beginning(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of a text that fits, where everything shorter does too: all of it, mostly."""
+    if fits(text):
+        return text
+    fitting, too_long = 0, len(text)
+    while too_long - fitting > 1:
+        middle = (fitting + too_long) // 2
+        fitting, too_long = (middle, too_long) if fits(text[:middle]) else (fitting, middle)
+    return text[:fitting]

@@ -64,6 +64,10 @@ class Joint:
         embeddings = torch.from_numpy(self._sentences.encode(texts)).to(self._device)
         return unit(self._model.encode_sentences(embeddings).cpu().numpy())
 
+    def beginning(self, text: str) -> str:
+        """As Limited.beginning."""
+        return self._sentences.beginning(text)
+
     @cached_property
     def _backbone(self) -> Frames:  # a query needs only the words, indexing only the frames: each loads when asked
         found = frames(self._config.backbone, self._device.type)

@@ -49,6 +49,9 @@ class Sentences(Protocol):
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (N, S) unit float32."""
 
+    def beginning(self, text: str) -> str:
+        """As cezsar.encoders.Limited.beginning."""
+
 
 def frames(name: str, device: str) -> Frames:
     """The image network of this name: the embedded one through ONNX Runtime on the CPU, any other through torch."""
@@ -102,6 +105,10 @@ class Lean:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
         return unit(self._said(self._sentences.encode(texts)))
+
+    def beginning(self, text: str) -> str:
+        """As Limited.beginning."""
+        return self._sentences.beginning(text)
 
     @cached_property
     def _frames(self) -> Frames:

@@ -67,6 +67,10 @@ class LiteObjects:
         """Sentences -> (len(texts), 384)."""
         return self._sentences.encode(texts)
 
+    def beginning(self, text: str) -> str:
+        """As Limited.beginning."""
+        return self._sentences.beginning(text)
+
     @cached_property
     def _frames(self) -> EfficientNet | ImageBackbone:  # a query needs only the words: each loads when asked
         if runs_on_gpu(self._device):

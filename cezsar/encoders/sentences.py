@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.encoders.weights import EMBEDDED_SENTENCES, SENTENCE_WEIGHTS
 from cezsar.errors import EncoderError
@@ -69,6 +70,12 @@ class SentenceEncoder:
             mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
             rows.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).float().cpu().numpy())
         return unit(np.concatenate(rows))
+
+    def beginning(self, text: str) -> str:
+        """As cezsar.encoders.Limited.beginning."""
+        return longest_beginning(
+            text, lambda part: len(self._tokenizer(part, verbose=False).input_ids) <= self._max_tokens
+        )
 
 
 def _from_pretrained(source: str, local_files_only: bool) -> tuple[Any, Any]:
