@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 TESTS = Path(__file__).parent
@@ -387,6 +388,7 @@ def random_index(folder: Path, *, num_segments: int, is_large: bool) -> None:
 def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
     """Damage to the cache's files: each is noticed, and then the catalog answers, or it changes no answer."""
     outcome, noticed = Outcome(), 0
+    faiss.omp_set_num_threads(1)  # so small a search takes longer with two, whose turns wait for each other
     whole, index = work / f"whole-{is_large}", work / f"struck-{is_large}"
     random_index(whole, num_segments=2_500 if is_large else 1_500, is_large=is_large)
     shutil.copytree(whole, index)
