@@ -390,8 +390,7 @@ def test_verify_finds_a_flipped_bit_by_vector_and_by_checksum(index: Catalog) ->
     rebuild(index)
     bit_flipped(index)
     assert verify(index).problems == (
-        "1 vectors differ between the catalog and the FAISS cache; `cezsar rebuild` makes it anew",
-        "the FAISS cache's checksum is wrong; `cezsar rebuild` makes it anew",
+        "the FAISS cache cannot be used: its checksum is not what its stamp says; `cezsar rebuild` makes it anew",
     )
 
 
