@@ -18,7 +18,7 @@ from measuring import Row, ratios, seconds
 from numpy.typing import NDArray
 
 from cezsar.encoders.embedded import EfficientNet
-from cezsar.indexer.scan import EXTENSIONS
+from cezsar.paths import VIDEO_SUFFIXES
 from cezsar.types import Sampling
 from cezsar.video import Video
 
@@ -93,7 +93,7 @@ def _time_alone(side: str, frames: Path) -> None:
 
 def videos_in(folder: Path) -> list[Path]:
     """Every video below a folder."""
-    return sorted(path for path in folder.rglob("*") if os.fsencode(path.suffix) in EXTENSIONS)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:

@@ -8,14 +8,21 @@ import os
 import unicodedata
 from pathlib import Path
 
-_SEPARATOR = os.fsencode(os.sep)
+_VIDEO = """
+.264 .265 .266 .3g2 .3gp .3gp2 .3gpp .3gpp2 .amv .anm .apv .asf .av1 .avc .avi .avs .avs2 .avs3 .axv .bik .bk2 .bmv
+.cavs .cdxl .cine .cmfv .cpk .dif .dirac .divx .drc .dv .dvx .f4p .f4v .flc .fli .flm .flv .gif .gxf .h261 .h263 .h264
+.h265 .h266 .h26l .hdmov .hevc .ifv .imx .ipu .ismv .ivf .ivr .k3g .kux .lvf .lxf .m1v .m2p .m2t .m2ts .m2v .m4v .mj2
+.mjp .mjp2 .mjpeg .mjpg .mk3d .mkv .mods .moflex .mov .movie .mp21 .mp2v .mp4 .mp4v .mpe .mpeg .mpeg1 .mpeg2 .mpeg4
+.mpg .mpg2 .mpg4 .mpgv .mps .mpv .mpv2 .mqv .mts .mve .mvi .mxf .mxg .nsv .nut .obu .ogm .ogv .ogx .ps .psp .pva .qt
+.r3d .rcv .rm .rmvb .roq .rv .sdr2 .ser .sga .smk .swf .thp .ts .ts4 .vc1 .vid .viv .vivo .vob .vp6 .vp8 .vp9 .vqa
+.vvc .webm .wm .wmv .xesc .xmv .xvid .y4m .yop
+.360 .amc .braw .crm .glv .insv .lrf .lrv .mlv .mmv .mod .mtv .nev .sdv .skm .tod .tts
+.camrec .dav .dvr-ms .evo .ffm .nuv .pvr .rec .tivo .tp .trec .trp .ty .ty+ .vdr .vr .vro .wtv
+"""  # what FFmpeg's demuxers claim and others call it; cameras, drones and phones; recorders of television and screens
+VIDEO_SUFFIXES = frozenset(_VIDEO.split())
+"""What a video's name may end in, lower-case, with its dot."""
 
-# of files that are taken for videos by their names, in lower case
-VIDEO_SUFFIXES = frozenset(
-    ".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2t"  # noqa: SIM905
-    " .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm"
-    " .rmvb .roq .tod .ts .vob .webm .wmv .wtv .y4m".split()
-)
+_SEPARATOR = os.fsencode(os.sep)
 
 
 def canonical(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from cezsar.digest import sha256
 from cezsar.paths import VIDEO_SUFFIXES, below, is_gone, is_under, matches, spellings
 from cezsar.types import Skipped
 
-EXTENSIONS = frozenset(map(os.fsencode, VIDEO_SUFFIXES))
+_SUFFIXES = frozenset(os.fsencode(suffix) for suffix in VIDEO_SUFFIXES)
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
                 below.append(entry.path)
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 linked.append(entry.path)
-            elif entry.name[entry.name.rfind(b".") :].lower() in EXTENSIONS:
+            elif entry.name[entry.name.rfind(b".") :].lower() in _SUFFIXES:
                 yield entry.path
         folders += reversed(below)
 

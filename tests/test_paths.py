@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cezsar.paths import canonical, is_under, matches, path_fields, readable
+from cezsar.paths import VIDEO_SUFFIXES, canonical, is_under, matches, path_fields, readable
 
 
 def test_canonical_is_absolute_and_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,8 @@ def test_a_utf8_path_needs_no_bytes() -> None:
 def test_a_path_that_is_not_utf8_is_given_in_bytes_too() -> None:
     path = Path(os.fsdecode(b"/v/caf\xe9.mp4"))
     assert path_fields(path) == {"path": "/v/caf\\xe9.mp4", "path_bytes": "L3YvY2Fm6S5tcDQ="}
+
+
+def test_a_video_s_suffix_is_lower_case_and_has_its_dot_and_is_no_picture_s_sound_s_or_subtitle_s() -> None:
+    assert all(suffix == suffix.lower() and suffix.rfind(".") == 0 for suffix in VIDEO_SUFFIXES)
+    assert VIDEO_SUFFIXES.isdisjoint((".jpg", ".png", ".avif", ".heic", ".mp3", ".m4a", ".mka", ".srt", ".mks", ".txt"))

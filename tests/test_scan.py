@@ -77,6 +77,19 @@ def test_a_video_s_extension_is_known_in_any_case(folder: Path, name: str) -> No
     assert _new(_plan(_put(folder / name).parent)) == [folder / name]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GL010001.LRV", "VID_20200101_00_001.insv", "GS010001.360", "clip.3gpp", "clip.3gp2", "MOV001.MOD", "a.TOD",
+        "a.trp", "a.tp", "a.ts4", "a.m2p", "VR_MOVIE.VRO", "a.evo", "a.dvr-ms", "a.mk3d", "a.f4p", "a.mp4v", "a.mpg4",
+        "a.dav", "a.avc", "a.h26l", "a.vvc", "a.av1", "DJI_0001.LRF", "a.rec", "a.pvr", "a.ty+", "a.ogx", "a.swf",
+        "a.braw", "A001.R3D", "a.cine", "a.MLV", "a.hdmov", "a.mqv", "a.mpeg4", "a.trec", "a.nuv", "a.ismv", "a.rv",
+    ],
+)  # fmt: skip
+def test_cameras_phones_and_recorders_names_are_videos(folder: Path, name: str) -> None:
+    assert _new(_plan(_put(folder / name, "\0").parent)) == [folder / name]
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.jpg", "a.mp4.part", "a.mp3", "mp4", "a.mp4~", "a"])
 def test_other_files_are_left_out_of_a_folder_and_taken_when_named(folder: Path, name: str) -> None:
     path = _put(folder / name)
