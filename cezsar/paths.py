@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import fnmatch
 import os
+import re
 import unicodedata
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 _VIDEO = """
@@ -26,11 +31,30 @@ _SEPARATOR = os.fsencode(os.sep)
 
 
 def canonical(path: Path) -> bytes:
-    """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name."""
-    absolute = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+    """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name.
+
+    Where nothing has these very bytes for a name, what looks the same (NFC) is meant, if there is one.
+    """
+    absolute = _on_disk(os.path.abspath(os.path.expanduser(os.fsencode(path))))
     if os.path.isdir(absolute):
         return os.path.realpath(absolute)
     return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+
+
+def _on_disk(path: bytes) -> bytes:
+    """The path itself, or the one that looks the same, where only that is there."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    above, name = os.path.split(path)
+    above = _on_disk(above)
+    if os.path.lexists(os.path.join(above, name)):
+        return os.path.join(above, name)
+    wanted = _composed(name)
+    with suppress(OSError):
+        for entry in sorted(os.listdir(above)):
+            if _composed(entry) == wanted:
+                return os.path.join(above, entry)
+    return os.path.join(above, name)
 
 
 def spellings(path: Path) -> tuple[bytes, ...]:
@@ -61,13 +85,74 @@ def is_under(path: bytes, start: bytes) -> bool:
     return len(path) == len(start) or start.endswith(_SEPARATOR) or path.startswith(_SEPARATOR, len(start))
 
 
-def matches(path: bytes, base: bytes, glob: str) -> bool:
-    """Whether a glob names the whole path, the path below base, or the file or a folder on its way from base.
+def called(path: Path, known: Iterable[bytes]) -> list[bytes]:
+    """Which of the known whole paths are what a person calls path.
 
-    * and ? match across folders too; case counts.
+    By the very bytes, and only where no path has these, by what looks the same: text is typed composed (NFC), and names
+    from a Mac are decomposed.
     """
-    relative = os.fsdecode(path[len(os.path.join(base, b"")) :])
-    return any(fnmatch.fnmatchcase(name, glob) for name in (os.fsdecode(path), relative, *relative.split(os.sep)))
+    return _chosen(path, known, bytes.__eq__)
+
+
+def under(path: Path, known: Iterable[bytes]) -> list[bytes]:
+    """Which of the known whole paths are what a person calls path, compared as called() does, or lie below it."""
+    return _chosen(path, known, is_under)
+
+
+def _chosen(path: Path, known: Iterable[bytes], fits: Callable[[bytes, bytes], bool]) -> list[bytes]:
+    names, known = spellings(path), list(known)
+    if found := [one for one in known if any(fits(one, name) for name in names)]:
+        return found
+    shown = [_composed(name) for name in names]
+    return [one for one in known if any(fits(_composed(one), name) for name in shown)]
+
+
+def matches(path: bytes, base: bytes, glob: str) -> bool:
+    """Whether a name or a glob names the whole path, the path below base, or a file or folder on its way from base.
+
+    What is below a folder is named with it; a folder may be given relative to the current one, as paths are printed. A
+    name is itself before it is a glob: brackets in it are no pattern. * and ? match across folders too; case counts,
+    composed and decomposed letters are the same.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        here = os.sep
+    named = _named(glob, here)
+    if named is None:
+        return False
+    wholes, name, pattern = named
+    whole, relative = _shown(path), _shown(path[len(os.path.join(base, b"")) :])
+    if any(whole == one or whole.startswith(one.rstrip(os.sep) + os.sep) for one in wholes):
+        return True
+    parts = relative.split(os.sep)
+    folders = list(accumulate(parts, lambda above, part: above + os.sep + part))  # and, at the end, relative itself
+    return name in parts or name in folders or any(pattern(one) for one in (whole, *parts, *folders))
+
+
+@lru_cache(maxsize=64)
+def _named(glob: str, here: str) -> tuple[frozenset[str], str, Callable[[str], object]] | None:
+    """What a glob names: whole paths, one name or path below the base, and what a pattern matches."""
+    if not glob:
+        return None
+    text = unicodedata.normalize("NFC", glob)
+    absolute = os.path.normpath(os.path.join(here, os.path.expanduser(glob)))
+    wholes = {absolute}
+    with suppress(OSError, ValueError):  # ValueError: no path can be called so
+        wholes.add(os.path.realpath(absolute))
+    name = text.rstrip(os.sep)
+    pattern = re.compile(fnmatch.translate(name or text)).match
+    return frozenset(unicodedata.normalize("NFC", one) for one in wholes), name, pattern
+
+
+def _shown(path: bytes) -> str:
+    """A path as text, its letters composed; bytes that are not UTF-8 stay what they are."""
+    text = os.fsdecode(path)
+    return text if path.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _composed(path: bytes) -> bytes:
+    return path if path.isascii() else os.fsencode(_shown(path))
 
 
 def readable(path: Path | str) -> str:

@@ -12,7 +12,7 @@ from cezsar import catalog, maintenance, vectors
 from cezsar.catalog import Catalog, Video, pictures
 from cezsar.errors import BadIndex, QueryError
 from cezsar.files import appearing
-from cezsar.paths import is_under, spellings
+from cezsar.paths import is_under, spellings, under
 
 _PENDING = "purge.json"  # of a purge that has begun: the paths, until the last trace of them has gone
 
@@ -28,25 +28,22 @@ def remove(
     if a path names no video of the index, and changes nothing then; BadIndex.
     """
     with maintenance.open_to_write(directory, notice=notice) as store:
-        names = {path: spellings(path) for path in paths}
         if purge:
-            return _purge(directory, store, names, notice)
+            return _purge(directory, store, paths, notice)
         shown = [video for video in _videos(store) if not video.hidden]
-        _check_named(names, [video.file.absolute for video in shown])
-        chosen = _under(shown, [name for some in names.values() for name in some])
+        chosen = _under(shown, _names(paths, [video.file.absolute for video in shown]))
         with store.write() as session:
             catalog.hide_videos(session, [video.id for video in chosen])
         maintenance.fold_if_due(store)
     return len(chosen)
 
 
-def _purge(directory: Path, store: Catalog, named: dict[Path, tuple[bytes, ...]], notice: Callable[[str], None]) -> int:
+def _purge(directory: Path, store: Catalog, paths: Sequence[Path], notice: Callable[[str], None]) -> int:
     with ExitStack() as stack:
         older = [stack.enter_context(_opened(place)) for place in catalog.homes.others(directory)]
         pending = _pending(directory)
         known = [video.file.absolute for one in (store, *older) for video in _videos(one)]
-        _check_named(named, [*known, *pending])
-        names = {name for some in named.values() for name in some} | pending
+        names = _names(paths, [*known, *pending]) | pending
         _forget_pictures(directory, notice)
         _note(directory, names)
         videos = _videos(store)
@@ -87,10 +84,15 @@ def _under(videos: Iterable[Video], names: Iterable[bytes]) -> list[Video]:
     return [video for video in videos if any(is_under(video.file.absolute, name) for name in names)]
 
 
-def _check_named(named: dict[Path, tuple[bytes, ...]], known: Sequence[bytes]) -> None:
-    for path, names in named.items():
-        if not any(is_under(one, name) for one in known for name in names):
+def _names(paths: Sequence[Path], known: Sequence[bytes]) -> set[bytes]:
+    """How the known whole paths name these, and what is called like them. Raises QueryError where none does."""
+    names: set[bytes] = set()
+    for path in paths:
+        named = under(path, known)
+        if not named:
             raise QueryError(f"{path} names no video in the index; `cezsar stats` lists the folders that it covers.")
+        names.update(spellings(path), named)
+    return names
 
 
 def _delete(store: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder, Limited
 from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
-from cezsar.paths import matches, spellings
+from cezsar.paths import called, matches
 from cezsar.query.prompts import visible
 from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
 
@@ -151,11 +151,11 @@ class Searcher:
         Raises QueryError if the range holds none of its segments.
         """
         with self.store.read() as session:
-            names = spellings(path)
-            found = [v for v in catalog.videos(session) if v.file.absolute in names and not v.hidden]
-            if not found:
+            found = {v.file.absolute: v.id for v in catalog.videos(session) if not v.hidden}
+            named = called(path, found)
+            if not named:
                 return None
-            parts, rows = catalog.segments(session, found[0].id, dimension=self.store.info.encoder.dimension)
+            parts, rows = catalog.segments(session, found[named[0]], dimension=self.store.info.encoder.dimension)
         return mean_vector(parts, rows, segment, path)
 
     def like_segment(self, segment_id: int) -> Vectors | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cezsar import catalog
 from cezsar.errors import QueryError, SettingsError
-from cezsar.paths import is_under, spellings
+from cezsar.paths import under
 from cezsar.query.prompts import Labels
 from cezsar.query.search import Searcher
 from cezsar.types import Prediction, SegmentPredictions, Vectors, VideoPredictions, unit
@@ -34,13 +34,14 @@ def classify(
     not be read: they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label
     without words.
     """
-    starts = [name for path in paths for name in spellings(path)]
     classes = _Classes.of(searcher, labels, top_k)
     results = {path: VideoPredictions(path, error=reason) for path, reason in (errors or {}).items()}
     with searcher.store.read() as session:
-        for video in catalog.videos(session):
-            path = Path(os.fsdecode(video.file.absolute))
-            if video.hidden or path in results or not any(is_under(video.file.absolute, start) for start in starts):
+        shown = {video.file.absolute: video for video in catalog.videos(session) if not video.hidden}
+        chosen = {one for path in paths for one in under(path, shown)}
+        for absolute, video in shown.items():
+            path = Path(os.fsdecode(absolute))
+            if absolute not in chosen or path in results:
                 continue
             results[path] = classes.told(session, video, timeline=timeline)
     return [results[path] for path in sorted(results)]

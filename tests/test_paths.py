@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cezsar.paths import VIDEO_SUFFIXES, canonical, is_under, matches, path_fields, readable
+from cezsar.paths import VIDEO_SUFFIXES, called, canonical, is_under, matches, path_fields, readable, under
 
 
 def test_canonical_is_absolute_and_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +91,82 @@ def test_a_glob_names_the_path_the_path_below_its_base_or_a_part_of_that(glob: s
 def test_a_glob_works_below_the_root_of_the_file_system_and_on_names_that_are_not_utf8() -> None:
     assert matches(b"/v/a.mp4", b"/", "v/a.mp4")
     assert matches(b"/v/caf\xe9.mp4", b"/v", "caf?.mp4")
+
+
+def _nfd(text: str) -> bytes:
+    return unicodedata.normalize("NFD", text).encode()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "glob",
+    ["*Caf\u00e9*", "W\u00fcrzburg", "W\u00fcrzburg/", "/v/W\u00fcrzburg", "W\u00fcrzburg/Caf\u00e9.mp4", "Caf?.mp4"],
+)
+def test_typed_and_copied_letters_are_the_same(glob: str, form: str) -> None:
+    for path in (_nfd("/v/W\u00fcrzburg/Caf\u00e9.mp4"), "/v/W\u00fcrzburg/Caf\u00e9.mp4".encode()):
+        assert matches(path, b"/v", unicodedata.normalize(form, glob))
+    assert not matches(b"/v/Wurzburg/Kaffee.mp4", b"/v", unicodedata.normalize(form, glob))
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("Dog [dQw4].mp4", True),
+        ("/v/Trip [2019]/Dog [dQw4].mp4", True),
+        ("Trip [2019]/Dog [dQw4].mp4", True),
+        ("Trip [2019]", True),
+        ("Trip [2019]/", True),
+        ("/v/Trip [2019]", True),
+        ("/v/Trip [2019]/", True),
+        ("/v", True),
+        ("/", True),
+        ("*[[]2019]*", True),
+        ("Trip ?2019?", True),
+        ("rip [2019]", False),
+        ("/v/Trip", False),
+        ("Trip [2019]x", False),
+    ],
+)
+def test_a_name_is_itself_before_it_is_a_glob(glob: str, expected: bool) -> None:
+    assert matches(b"/v/Trip [2019]/Dog [dQw4].mp4", b"/v", glob) is expected
+
+
+def test_a_folder_names_what_is_below_it_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = os.path.realpath(tmp_path)
+    (tmp_path / "videos" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "videos")
+    path, base = os.fsencode(home) + b"/videos/a/b/c.mp4", os.fsencode(home) + b"/videos"
+    monkeypatch.chdir(tmp_path)
+    for glob in ("videos/a", "videos/a/", "./videos", "a/b", "a/b/", "a/?", "link/a", f"{home}/videos/a/"):
+        assert matches(path, base, glob), glob
+    for glob in ("videos/b", "b/a", "videos/a/b/c", "ink/a", "../videos/a"):
+        assert not matches(path, base, glob), glob
+
+
+def test_what_no_path_can_be_called_names_nothing() -> None:
+    for glob in ("\0", "\ud800", "a\0/b", "~nobody-has-this-name/a"):
+        assert not matches(b"/v/a.mp4", b"/v", glob)
+
+
+def test_the_very_bytes_win_before_letters_that_look_the_same() -> None:
+    composed, decomposed, bad = "/v/caf\u00e9.mp4".encode(), _nfd("/v/caf\u00e9.mp4"), b"/v/caf\xe9.mp4"
+    for path in (composed, decomposed, bad):
+        assert called(Path(os.fsdecode(path)), [composed, decomposed, bad]) == [path]
+    assert called(Path(os.fsdecode(composed)), [decomposed, bad]) == [decomposed]
+    assert called(Path(os.fsdecode(bad)), [composed, decomposed]) == []
+    assert under(Path(os.fsdecode(composed)).parent, [decomposed, b"/w/a.mp4"]) == [decomposed]
+    assert called(Path("/v"), [decomposed]) == []
+
+
+def test_canonical_finds_the_decomposed_name_of_what_was_typed_composed(tmp_path: Path) -> None:
+    base = os.fsencode(os.path.realpath(tmp_path))
+    folder, typed = base + b"/" + _nfd("W\u00fcrzburg"), "W\u00fcrzburg/Caf\u00e9.mp4"
+    os.mkdir(folder)
+    assert canonical(tmp_path / typed) == folder + "/Caf\u00e9.mp4".encode()
+    open(folder + b"/" + _nfd("Caf\u00e9.mp4"), "x").close()
+    assert canonical(tmp_path / typed) == folder + b"/" + _nfd("Caf\u00e9.mp4")
+    open(folder + "/Caf\u00e9.mp4".encode(), "x").close()
+    assert canonical(tmp_path / typed) == folder + "/Caf\u00e9.mp4".encode()
 
 
 @pytest.mark.parametrize(
