@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from cezsar.paths import readable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+_PULSE_S = 30.0
 
 
 class PathType(click.Path):
@@ -93,12 +97,42 @@ def notice(line: str) -> None:
 
 @contextmanager
 def working(task: str) -> Iterator[Callable[[str], None]]:
-    """On stderr, where that is a terminal, what is being done; call what it gives to say the next thing."""
+    """On stderr, what is being done: at once where that is a terminal, or else every 30 s.
+
+    Call what it gives to say the next thing.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True, highlight=False).status(Text(task)) as status:
-        yield lambda line: status.update(Text(readable(line)))
+    console, told = Console(stderr=True, highlight=False), [task]
+
+    def say(line: str) -> None:
+        told[0] = line
+        status.update(Text(readable(line)))
+
+    with console.status(Text(task)) as status, pulse(lambda: told[0], shown=not console.is_terminal):
+        yield say
+
+
+@contextmanager
+def pulse(status: Callable[[], str], *, shown: bool) -> Iterator[None]:
+    """What status says, as a line on stderr every 30 s, where that is to be shown: a log has no bar to look at."""
+    if not shown:
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_PULSE_S):
+            notice(status())
+
+    teller = threading.Thread(target=tell, name="pulse", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 def short(path: Path) -> str:

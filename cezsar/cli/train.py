@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cezsar.cli.console import PathType, counted, device_option, json_option, notice, print_json, short
+from cezsar.cli.console import PathType, counted, device_option, json_option, notice, print_json, pulse, short
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
@@ -175,15 +175,18 @@ class _Watcher:
             disable=not self._live,
             transient=True,
         )
+        self._open = ExitStack()
         self._task: Any = None
         self._videos = (0, 0)
+        self._doing = "reading the pairs"
 
     def __enter__(self) -> _Watcher:
-        self._progress.__enter__()
+        self._open.enter_context(self._progress)
+        self._open.enter_context(pulse(lambda: self._doing, shown=self._shown and not self._live))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.__exit__(None, None, None)
+        self._open.close()
 
     def rejected(self, row: Rejected) -> None:
         notice(f"left out {row.where}: {row.reason}")
@@ -194,22 +197,25 @@ class _Watcher:
 
     def extracting(self, num_videos: int) -> None:
         self._videos = (0, num_videos)
+        self._doing = f"features 0/{num_videos} videos"
         self._task = self._progress.add_task(f"features 0/{num_videos} videos", total=num_videos)
 
     def extracted(self, video: Path, is_new: bool) -> None:
         done, total = self._videos[0] + 1, self._videos[1]
         self._videos = (done, total)
-        self._progress.update(self._task, advance=1, description=f"features {done}/{total} videos")
+        self._doing = f"features {done}/{total} videos"
+        self._progress.update(self._task, advance=1, description=self._doing)
 
     def training(self, num_training: int, num_validation: int) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
+        self._doing = f"training on {counted(num_training, 'segment')}, {num_validation:,} kept out"
         if self._shown:
-            notice(f"training on {counted(num_training, 'segment')}, {num_validation:,} kept out")
+            notice(self._doing)
 
     def epoch(self, report: EpochReport) -> None:
-        said = _epoch(report)
+        said = self._doing = _epoch(report)
         if self._live:
             if self._task is None:
                 self._task = self._progress.add_task(said, total=report.epochs)
