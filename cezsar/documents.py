@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cezsar.paths import path_fields
@@ -25,6 +25,11 @@ def index_document(report: IndexReport) -> dict[str, Any]:
         "segments": report.segments,
         "seconds": round(report.seconds, 3),
         "skipped": [{**path_fields(skip.path), "reason": skip.reason} for skip in report.skipped],
+        "left_out": {
+            "count": sum(report.left_out.values()) + report.num_texts,
+            "suffixes": dict(report.left_out),
+            "texts": report.num_texts,
+        },
     }
 
 
@@ -48,12 +53,19 @@ def query_document(text: str | None, model: str, hits: Sequence[Hit]) -> dict[st
 
 
 def classify_document(
-    model: str, labels: Sequence[str], videos: Sequence[VideoPredictions], *, timeline: bool
+    model: str,
+    labels: Sequence[str],
+    videos: Sequence[VideoPredictions],
+    *,
+    timeline: bool,
+    words: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """What `classify --json` prints; "segments" only with a timeline."""
+    """What `classify --json` prints; "segments" only with a timeline, "words", what stood for each label, if given."""
+    said = {} if words is None else {"words": {label: list(sentences) for label, sentences in words.items()}}
     return {
         "model": model,
         "labels": list(labels),
+        **said,
         "videos": [_video_document(video, timeline=timeline) for video in videos],
     }
 

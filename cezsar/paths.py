@@ -27,7 +27,44 @@ _VIDEO = """
 VIDEO_SUFFIXES = frozenset(_VIDEO.split())
 """What a video's name may end in, lower-case, with its dot."""
 
+_OTHER = """
+.ai .apng .arw .avif .bmp .cr2 .cr3 .cur .dng .eps .exr .hdr .heic .heif .hif .icns .ico .indd .insp .jfif .jng .jp2
+.jpe .jpeg .jpg .jxl .mng .mpo .nef .orf .pbm .pcx .pef .pgm .png .ppm .psb .psd .raf .raw .rw2 .sr2 .srw .svg .tga
+.thm .tif .tiff .webp .xcf .xmp
+.aac .ac3 .aif .aiff .alac .amr .ape .au .caf .dts .eac3 .flac .m3u .m3u8 .m4a .m4b .m4p .mid .midi .mka .mp2 .mp3
+.mpa .mpc .oga .ogg .opus .pls .ra .ram .snd .tta .wav .wave .weba .wma .wpl .wv .xspf
+.ass .idx .lrc .mks .sbv .scc .smi .srt .ssa .stl .sub .sup .ttml .vtt
+.aae .bdmv .bif .bup .ccproj .clpi .cpi .drp .edl .fcpxml .ifo .ind .mlt .moi .mpl .mpls .mswmm .nfo .otio .pbl .pek
+.pkf .prproj .sfk .sfl .ssif .tbl .tdt .torrent .vbi .veg .xspf
+.csv .doc .docm .docx .epub .htm .html .ics .json .jsonl .key .log .markdown .md .mobi .numbers .odp .ods .odt .pages
+.pdf .ppt .pptx .rst .rtf .tex .tsv .txt .url .vcf .webloc .xls .xlsx .xml .yaml .yml
+.7z .apk .asc .bz2 .cab .deb .dmg .gz .img .iso .jar .lz4 .md5 .par2 .rar .rpm .sfv .sha1 .sha256 .sig .tar .tbz .tgz
+.txz .xz .zip .zst
+.aria2 .bak .crdownload .download .lnk .lock .old .orig .part .partial .swp .temp .tmp
+.app .bat .bin .class .cmd .com .dll .dylib .exe .msi .o .ps1 .pyc .sh .so .sys
+.c .cc .cfg .conf .cpp .cs .css .cts .cu .cxx .dart .go .gradle .h .hpp .hs .ini .ipynb .java .jl .js .jsx .kt .less
+.lua .m .map .mjs .mm .php .pl .proto .py .r .rb .rs .scala .scss .sql .sum .svelte .swift .toml .tsx .vue
+.db .db-shm .db-wal .faiss .h5 .hdf5 .mat .npy .npz .onnx .parquet .pickle .pkl .pt .pth .safetensors .sqlite .sqlite-
+shm .sqlite-wal .sqlite3 .sqlite3-shm .sqlite3-wal
+.blend .eot .fbx .glb .gltf .obj .otf .ply .step .stp .ttf .woff .woff2
+"""  # pictures; sound; subtitles; what cameras and editors put beside; documents; archives; unfinished; programs; data
+OTHER_SUFFIXES = frozenset(_OTHER.split())
+"""What names end in that are well known and no video's, lower-case, with its dot."""
+
+_NOBODYS = re.compile(
+    rb"@eadir|@tmp|@recycle|@recently-snapshot|@sharebin|#recycle|#snapshot|~snapshot|\$recycle\.bin"
+    rb"|system volume information|lost\+found|lost\.dir|found\.\d{3}|network trash folder|temporary items|__macosx",
+    re.IGNORECASE,
+)
 _SEPARATOR = os.fsencode(os.sep)
+
+
+def is_nobodys(name: bytes) -> bool:
+    """Whether a folder of this name is left out unless it is asked for: it is hidden, or a system's own.
+
+    Such hold what was thrown away, what was lost, snapshots, and small copies that a NAS makes to show.
+    """
+    return name.startswith(b".") or _NOBODYS.fullmatch(name) is not None
 
 
 def canonical(path: Path) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -125,15 +126,20 @@ class VideoPredictions:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that could not be indexed, and why."""
+    """A file that could not be indexed, and why; was_known: an earlier run found so, and it has not changed."""
 
     path: Path
     reason: str
+    was_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What one indexing run did. segments counts the segments embedded in it; seconds is its wall time."""
+    """What one indexing run did. segments counts the segments embedded in it; seconds is its wall time.
+
+    left_out counts, by suffix, the files that were left out because their names are no video's, nor anything else that
+    is known; num_texts those that have a video's name and are text.
+    """
 
     index: Path
     model: str
@@ -145,6 +151,8 @@ class IndexReport:
     segments: int = 0
     seconds: float = 0.0
     skipped: tuple[Skipped, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    num_texts: int = 0
 
     @property
     def num_readable(self) -> int:

@@ -22,6 +22,7 @@ from cezsar.digest import sha256
 from cezsar.encoders import Encoder
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
+from cezsar.indexer.scan import untouched
 from cezsar.types import Limits, Sampling, Segment
 from cezsar.video import Decoder, FrameBatch
 
@@ -205,7 +206,7 @@ def _read(
             status = os.stat(file.absolute)
         except OSError as error:
             raise VideoLost(f"it could not be read to its end ({error.strerror})") from None
-        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        if not untouched(File.of(file.root, file.path, status), file):
             raise VideoLost("it changed while it was being read")
         return _Read(decoder.duration_s, content, decoder.shortfall, decoder.stream_number)
     finally:

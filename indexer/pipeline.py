@@ -15,6 +15,7 @@ from cezsar.catalog import Catalog, File
 from cezsar.errors import IndexMismatch, VideoError, VideoLost
 from cezsar.indexer import scan
 from cezsar.indexer.embedding import Embedded, embed_all
+from cezsar.paths import spellings
 from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.types import IndexReport, Sampling, Skipped
 from cezsar.video import DECODER
@@ -24,6 +25,9 @@ _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cach
 
 class Progress(Protocol):
     """Who wants to know how an indexing run goes."""
+
+    def comparing(self, path: Path, num_bytes: int) -> None:
+        """A known file's content is about to be compared; this comes before the start."""
 
     def start(self, num_videos: int, num_bytes: int) -> None:
         """The scan is over; this much is to be embedded."""
@@ -56,14 +60,16 @@ def index(
     prune: bool | None = None,
     exclude: Sequence[str] = (),
     retry: bool = False,
+    check_content: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Bring the index up to date with the videos under paths; embeds only what is new or changed.
 
-    One transaction a video: an interruption keeps what was committed. prune is as in scan.plan. A video that cannot
-    be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is tried again when
-    it has changed, or with retry. Raises IndexMismatch where the settings ask for another encoder or sampling than the
-    index's; EncoderError; BadIndex, of which IndexLocked where another process writes and there is something to write.
+    One transaction a video: an interruption keeps what was committed. prune and check_content are as in scan.plan. A
+    video that cannot be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is
+    tried again when it has changed, or with retry. Raises IndexMismatch where the settings ask for another encoder or
+    sampling than the index's; EncoderError; BadIndex, of which IndexLocked where another process writes and there is
+    something to write.
     """
     began = time.monotonic()
     wanted = encoders.canonical(settings.model) if settings.model else None
@@ -72,8 +78,9 @@ def index(
         known = _known(settings, wanted)
         failures = {} if retry else known.failures
         return known, scan.plan(
-            paths, videos=known.videos, roots=known.roots, failures=failures, prune=prune, exclude=exclude
-        )
+            paths, videos=known.videos, roots=known.roots, failures=failures, prune=prune, exclude=exclude,
+            check_content=check_content, comparing=progress.comparing if progress else None,
+        )  # fmt: skip
 
     known, plan = look()
     with ExitStack() as stack:
@@ -89,9 +96,8 @@ def index(
         if progress:
             for line in plan.notices:
                 progress.notice(line)
-            for skip in plan.skipped:
-                progress.skipped(skip.path, 0, skip.reason)
-        if store and (plan.place or plan.hide or plan.forget):
+            _tell_of_skipped(plan, paths, progress)
+        if store and (plan.place or plan.note or plan.hide or plan.forget):
             _tidy(store, plan)
         model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
         done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else _Done()
@@ -106,12 +112,31 @@ def index(
         segments=done.segments,
         seconds=time.monotonic() - began,
         skipped=(*plan.skipped, *done.skipped),
+        left_out=dict(plan.left_out.most_common()),
+        num_texts=plan.num_texts,
     )
 
 
 def noticing(progress: Progress | None) -> Callable[[str], None]:
     """Who is told what is worth a line."""
     return lambda line: progress.notice(line) if progress else None
+
+
+def _tell_of_skipped(plan: scan.Plan, paths: Sequence[Path], progress: Progress) -> None:
+    """A line a file, but one for all that an earlier run has named, unless they are asked for by their own names."""
+    named = {name for path in paths for name in spellings(path)}
+    num_known = 0
+    for skip in plan.skipped:
+        if skip.was_known and os.fsencode(skip.path) not in named:
+            num_known += 1
+        else:
+            progress.skipped(skip.path, 0, skip.reason)
+    if num_known:
+        files, have = ("file", "has") if num_known == 1 else ("files", "have")
+        progress.notice(
+            f"{num_known:,} {files} could not be read before and {have} not changed; --retry tries again, --json names "
+            "them."
+        )
 
 
 @dataclass(slots=True)
@@ -129,6 +154,7 @@ def _tidy(store: Catalog, plan: scan.Plan) -> None:
     with store.write() as session:
         for file, video in plan.place:
             catalog.place_video(session, video.id, file)
+        catalog.note_files(session, [(video.id, file) for file, video in plan.note])
         catalog.hide_videos(session, [video.id for video in plan.hide])
         catalog.forget_failures(session, plan.forget)
     maintenance.fold_if_due(store)

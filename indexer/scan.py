@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
-from cezsar.paths import VIDEO_SUFFIXES, below, is_gone, is_under, matches, spellings
+from cezsar.paths import OTHER_SUFFIXES, VIDEO_SUFFIXES, below, is_gone, is_nobodys, is_under, matches, spellings
 from cezsar.types import Skipped
 
+Comparing: TypeAlias = Callable[[Path, int], None]
+"""Hears of a file, and of its bytes, before its content is compared."""
+
 _SUFFIXES = frozenset(os.fsencode(suffix) for suffix in VIDEO_SUFFIXES)
+_OTHERS = frozenset(os.fsencode(suffix) for suffix in OTHER_SUFFIXES)
+_SUFFIX = re.compile(rb"\.[a-z0-9][a-z0-9_+-]{0,9}")  # what a kind of file is known by, and no part of a sentence
+_TEXTS_TOO = frozenset(  # that programs' sources and other texts end in, too
+    b".amc .anm .avs .crm .dif .drc .imx .mod .mods .movie .mps .mts .mve .ps .rec .ser .tod .tp .ts .tts"
+    b" .vid .vr".split()
+)
+_OF_TEXT = bytes(set(range(32, 256)) - {0x7F} | set(b"\t\n\v\f\r\x1b"))
+_BEGINNING = 512  # bytes that tell a text
 
 
 @dataclass(slots=True)
@@ -22,18 +36,23 @@ class Plan:
     """What an indexing run has to do.
 
     embed: files with the row that each replaces, if any. place: rows whose file moved, came back or was only touched,
-    with where it is now. hide: rows whose file is gone. forget: failures whose file is gone. notices: lines for the
-    user.
+    with where it is now. note: rows that lack what is known of their file by now: no reason to write, but where
+    something is written anyway, it comes along. hide: rows whose file is gone. forget: failures whose file is gone.
+    notices: lines for the user. left_out: how many files were, by suffix, whose names are no video's and nothing else's
+    that is known. num_texts: how many text files were left out that have a video's name.
     """
 
     embed: list[tuple[File, Video | None]] = field(default_factory=list)
     place: list[tuple[File, Video]] = field(default_factory=list)
+    note: list[tuple[File, Video]] = field(default_factory=list)
     hide: list[Video] = field(default_factory=list)
     forget: list[bytes] = field(default_factory=list)
     num_moved: int = 0
     num_unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    num_texts: int = 0
 
     @property
     def changes_anything(self) -> bool:
@@ -49,8 +68,13 @@ def plan(
     failures: Mapping[bytes, Failure] = MappingProxyType({}),
     prune: bool | None = None,
     exclude: Sequence[str] = (),
+    check_content: bool = False,
+    comparing: Comparing | None = None,
 ) -> Plan:
     """Compare the videos under paths with the catalog's.
+
+    A known file is unchanged if its size, times and inode are; if not, or with check_content, its content is compared,
+    which reads it whole: comparing hears of each one before.
 
     prune True hides every row under paths whose file is gone, False none, None those of roots that are there and have
     kept at least half of their videos. A file that no row names and whose content is a gone row's takes that row
@@ -60,13 +84,19 @@ def plan(
     by_path = {video.file.absolute: video for video in videos}
     starts = [_start(path, by_path) for path in paths]
     unknown: list[File] = []
-    seen: set[bytes] = set()
+    seen, texts = set[bytes](), set[bytes]()
     for start in starts:
-        for absolute, file in _files(start, roots, exclude, found.skipped):
-            if absolute not in seen:
-                seen.add(absolute)
-                _compare(file, by_path.get(absolute), failures.get(absolute), found, unknown)
-    found.forget = [path for path in failures if path not in seen and is_gone(path)]
+        for absolute, file in _files(start, roots, exclude, found):
+            if absolute in seen:
+                continue
+            seen.add(absolute)
+            video, failure = by_path.get(absolute), failures.get(absolute)
+            if video is None and absolute not in starts and _is_text(absolute):
+                found.num_texts += 1
+                texts.add(absolute)
+                continue
+            _compare(file, video, failure, found, unknown, check_content=check_content, comparing=comparing)
+    found.forget = [path for path in failures if path in texts or (path not in seen and is_gone(path))]
     missing = [video for path, video in by_path.items() if path not in seen and is_gone(path)]
     moved = _take_over(unknown, missing, found)
     for start in dict.fromkeys(starts):
@@ -96,9 +126,7 @@ def _start(path: Path, known: Iterable[bytes]) -> bytes:
     return next((name for name in names if any(is_under(absolute, name) for absolute in known)), names[0])
 
 
-def _files(
-    start: bytes, roots: Sequence[bytes], exclude: Sequence[str], skipped: list[Skipped]
-) -> Iterator[tuple[bytes, File]]:
+def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], found: Plan) -> Iterator[tuple[bytes, File]]:
     """The candidate files under start, or start itself if it is a file, sorted, each with its whole path.
 
     A folder named twice is read once.
@@ -106,14 +134,14 @@ def _files(
     is_folder = os.path.isdir(start)
     base = start if is_folder else os.path.dirname(start)
     folder, root, length = b"", base, 0
-    for absolute in _walk(start, skipped) if is_folder else [start]:
+    for absolute in _walk(start, found) if is_folder else [start]:
         if any(matches(absolute, base, glob) for glob in exclude):
             continue
         try:
             status = os.stat(absolute)
         except OSError as error:
             if not is_gone(absolute):
-                skipped.append(_unreadable(absolute, error))
+                found.skipped.append(_unreadable(absolute, error))
             continue
         if (above := os.path.dirname(absolute)) != folder:  # whose files have one root
             folder = above
@@ -122,8 +150,8 @@ def _files(
         yield absolute, File.of(root, absolute[length:], status)
 
 
-def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
-    """Paths below a folder with a video's extension, no hidden ones; linked folders come last, each folder once."""
+def _walk(start: bytes, found: Plan) -> Iterator[bytes]:
+    """Paths below a folder with a video's suffix, but what is nobody's; linked folders come last, each folder once."""
     visited: set[tuple[int, int]] = set()
     folders, linked = [start], list[bytes]()
     while folders or linked:
@@ -136,37 +164,75 @@ def _walk(start: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            skipped.append(_unreadable(folder, error))
+            found.skipped.append(_unreadable(folder, error))
             continue
         below = []
         for entry in entries:
             if entry.name.startswith(b"."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                below.append(entry.path)
+                if not is_nobodys(entry.name):
+                    below.append(entry.path)
             elif entry.is_symlink() and os.path.isdir(entry.path):
-                linked.append(entry.path)
-            elif entry.name[entry.name.rfind(b".") :].lower() in _SUFFIXES:
+                if not is_nobodys(entry.name):
+                    linked.append(entry.path)
+            elif (suffix := entry.name[entry.name.rfind(b".") :].lower()) in _SUFFIXES:
                 yield entry.path
+            elif suffix not in _OTHERS and _SUFFIX.fullmatch(suffix):
+                found.left_out[os.fsdecode(suffix)] += 1
         folders += reversed(below)
 
 
-def _compare(file: File, video: Video | None, failure: Failure | None, found: Plan, unknown: list[File]) -> None:
-    stamp = (file.size, file.mtime_ns)
-    same_stat = video is not None and stamp == (video.file.size, video.file.mtime_ns)
-    if failure is not None and not same_stat and stamp == (failure.size, failure.mtime_ns):
+def untouched(file: File, was: File | Failure) -> bool:
+    """Whether a file's size, times and inode are what they were, as far as these were kept."""
+    return (
+        (file.size, file.mtime_ns) == (was.size, was.mtime_ns)
+        and was.inode in (None, file.inode)
+        and was.ctime_ns in (None, file.ctime_ns)
+    )
+
+
+def _compare(
+    file: File,
+    video: Video | None,
+    failure: Failure | None,
+    found: Plan,
+    unknown: list[File],
+    *,
+    check_content: bool = False,
+    comparing: Comparing | None = None,
+) -> None:
+    is_same = video is not None and untouched(file, video.file)
+    if failure is not None and not is_same and untouched(file, failure):
         path = Path(os.fsdecode(file.absolute))
-        found.skipped.append(Skipped(path, f"{failure.reason}; not tried again (--retry does)"))
+        found.skipped.append(Skipped(path, f"{failure.reason}; not tried again (--retry does)", was_known=True))
         return
     if video is None:
         unknown.append(file)
         return
-    if not same_stat and not _holds(file, video):
-        found.embed.append((file, video))
-        return
+    if check_content or not is_same:
+        if comparing and file.size == video.file.size:
+            comparing(Path(os.fsdecode(file.absolute)), file.size)
+        if not _holds(file, video):
+            found.embed.append((file, video))
+            return
     found.num_unchanged += 1
-    if video.hidden or not same_stat:
+    if video.hidden or not is_same:
         found.place.append((file, video))
+    elif video.file.inode is None:
+        found.note.append((file, video))
+
+
+def _is_text(path: bytes) -> bool:
+    """Whether a file is text, though its name may be a video's: TypeScript is called .ts, as recordings are."""
+    if path[path.rfind(b".") :].lower() not in _TEXTS_TOO:
+        return False
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            beginning = file.read(_BEGINNING) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:  # whoever reads it says why
+        return False
+    return beginning != b"" and not beginning.translate(None, _OF_TEXT)
 
 
 def _take_over(unknown: Sequence[File], missing: Sequence[Video], found: Plan) -> set[int]:

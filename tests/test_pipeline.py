@@ -66,6 +66,8 @@ class _Watch:
     skips: list[tuple[Path, int, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
+    def comparing(self, path: Path, num_bytes: int) -> None: ...
+
     def start(self, num_videos: int, num_bytes: int) -> None:
         self.started.append((num_videos, num_bytes))
         self.on_start()
@@ -212,6 +214,39 @@ def test_a_touched_file_is_unchanged_and_its_time_is_noted(folder: Path, toy: Se
     tables = _tables(toy.index)
     assert _counts(index_toy(folder)) == {"unchanged": 3}
     assert _tables(toy.index) == tables  # the second time there is nothing left to note
+
+
+def test_what_rows_lack_of_their_files_is_noted_once_something_is_written(
+    folder: Path, toy: Settings, index_toy: Index, clip: Callable[[str, Path], Path]
+) -> None:
+    index_toy(folder)
+    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database:
+        database.execute("UPDATE videos SET inode = NULL, ctime_ns = NULL")
+        database.commit()
+    before = _tables(toy.index)
+    index_toy(folder)
+    assert _tables(toy.index) == before
+    clip("yellow", folder / "yellow.mp4")
+    assert _counts(index_toy(folder)) == {"added": 1, "unchanged": 3, "segments": 1}
+    with catalog.open_to_read(toy.index) as store, store.read() as session:
+        for video in catalog.videos(session):
+            status = os.stat(video.file.absolute)
+            assert (video.file.inode, video.file.ctime_ns) == (status.st_ino, status.st_ctime_ns)
+
+
+def test_a_replaced_file_of_the_same_size_and_time_is_embedded_again(
+    folder: Path, toy: Settings, index_toy: Index
+) -> None:
+    for name in ("red", "blue"):
+        write_video(folder / f"{name}.avi", [(name, 1.0)], codec="rawvideo", pix_fmt="bgr24")
+    index_toy(folder)
+    status = (folder / "red.avi").stat()
+    (folder / "blue.avi").replace(folder / "red.avi")
+    os.utime(folder / "red.avi", ns=(0, status.st_mtime_ns))
+    assert (folder / "red.avi").stat().st_size == status.st_size
+    report = index_toy(folder)
+    assert (report.updated, report.unchanged, report.removed) == (1, 3, 1)
+    assert [hit.path.name for hit in search("blue", toy.index)[:2]] == ["blue.mp4", "red.avi"]
 
 
 def test_a_changed_file_is_updated_under_new_segment_ids(

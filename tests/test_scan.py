@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from cezsar.catalog import File, Video
+from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
 from cezsar.indexer import scan
 
@@ -103,6 +103,64 @@ def test_hidden_files_and_folders_are_left_out_unless_named(folder: Path) -> Non
     assert _new(_plan(folder)) == []
     assert _new(_plan(hidden)) == [hidden]
     assert _new(_plan(folder / ".b")) == [inside]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir/a.mp4/SYNOPHOTO_FILM_M.mp4", "#recycle/a.mp4", "#Recycle/a.mp4", "$RECYCLE.BIN/S-1-5-21/$RABC.mp4",
+        "@Recycle/a.mp4", "@Recently-Snapshot/a.mp4", ".@__thumb/a.mp4", "#snapshot/a.mp4", "lost+found/#12.mp4",
+        "System Volume Information/a.mp4", ".Trash-1000/files/a.mp4", ".stversions/a.mp4", "found.000/a.mp4",
+        "FOUND.012/a.mp4", "__MACOSX/a.mp4", "LOST.DIR/a.mp4", "b/@eaDir/a.mp4", "~snapshot/a.mp4",
+    ],
+)  # fmt: skip
+def test_what_a_system_keeps_for_itself_is_left_out_unless_named(folder: Path, name: str) -> None:
+    path, keep = _put(folder / name), _put(folder / "keep.mp4")
+    plan = _plan(folder)
+    assert (_new(plan), plan.skipped, plan.left_out) == ([keep], [], {})
+    assert _new(_plan(path)) == _new(_plan(path.parent)) == [path]
+
+
+@pytest.mark.parametrize(
+    "name", ["eaDir", "recycle", "Recycled", "snapshot", "found.abc", "found.0001", "lost", "trash"]
+)
+def test_a_folder_that_is_called_nearly_so_is_a_person_s(folder: Path, name: str) -> None:
+    assert len(_new(_plan(_put(folder / name / "a.mp4").parent.parent))) == 1
+
+
+def test_what_was_left_out_for_its_name_alone_is_counted_by_suffix(folder: Path) -> None:
+    for name in ("a.qqq", "b.QQQ", "c/d.zzz", "e.001"):
+        _put(folder / name)
+    for name in ("a.txt", "a.jpg", "a.JPG", "a.srt", "a.pdf", "a", "Mr. Smith goes", "a.mp4.part", "a.mp4~", ".x.qqq"):
+        _put(folder / name)
+    _put(folder / "video.mp4")
+    assert _plan(folder).left_out == {".qqq": 2, ".zzz": 1, ".001": 1}
+    plan = _plan(folder / "a.qqq")
+    assert (_new(plan), plan.left_out) == ([folder / "a.qqq"], {})
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mts", "go.mod", "a.TS", "a.ps", "a.avs"])
+@pytest.mark.parametrize("content", [b"export const x = 1;\n", "// \u00fcber\r\n".encode(), b"caf\xe9\n", b"G = 1"])
+def test_a_text_that_has_a_video_s_suffix_is_no_video_unless_named(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    plan = _plan(folder)
+    assert (plan.embed, plan.skipped, plan.left_out, plan.num_texts) == ([], [], {}, 1)
+    assert _new(_plan(folder / name)) == [folder / name]
+
+
+@pytest.mark.parametrize("content", [b"", b"G\x40\x00\x10" + b"\xff" * 184, b"\0\0\0\1G" + b"a" * 600])
+def test_a_recording_is_no_text(folder: Path, content: bytes) -> None:
+    (folder / "a.ts").write_bytes(content)
+    plan = _plan(folder)
+    assert (_new(plan), plan.num_texts) == ([folder / "a.ts"], 0)
+
+
+def test_a_text_that_was_remembered_as_a_failure_is_forgotten(folder: Path) -> None:
+    path = _put(folder / "a.ts", "export {}")
+    file = File.of(os.fsencode(folder), b"a.ts", path.stat())
+    failures = {file.absolute: Failure.of(file, "decoder", "no video")}
+    plan = scan.plan([folder], videos=(), roots=(), failures=failures)
+    assert (plan.skipped, plan.forget, plan.num_texts) == ([], [file.absolute], 1)
 
 
 def test_paths_named_twice_or_nested_are_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,12 +292,80 @@ def test_what_has_not_changed_is_left_alone(folder: Path) -> None:
     assert [*plan.embed, *plan.place, *plan.hide] == []
 
 
-def test_a_file_of_the_same_size_and_time_is_not_read(folder: Path) -> None:
+def _replaced_like_cp(path: Path, content: str) -> None:
+    """Another file under the same name, with the former one's time, as `cp -p` and `rsync -t` leave it."""
+    status = path.stat()
+    new = path.with_name("new")
+    new.write_text(content)
+    os.utime(new, ns=(0, status.st_mtime_ns))
+    new.replace(path)
+
+
+def _before_inodes(rows: Sequence[Video]) -> list[Video]:
+    """Rows as of before inode and ctime were kept."""
+    return [row._replace(file=row.file._replace(inode=None, ctime_ns=None)) for row in rows]
+
+
+def test_a_file_replaced_by_another_of_its_size_and_time_has_changed(folder: Path) -> None:
+    path = _put(folder / "a.mp4", "before")
+    rows = _rows(folder, [path])
+    _replaced_like_cp(path, "after.")
+    assert [row for _, row in _plan(folder, videos=rows).embed] == rows
+
+
+def test_a_file_rewritten_in_place_with_its_time_put_back_has_changed(folder: Path) -> None:
     path = _put(folder / "a.mp4", "before")
     rows, status = _rows(folder, [path]), path.stat()
     path.write_text("after.")
     os.utime(path, ns=(0, status.st_mtime_ns))
-    assert _plan(folder, videos=rows).num_unchanged == 1
+    assert [row for _, row in _plan(folder, videos=rows).embed] == rows
+
+
+@pytest.mark.parametrize("kept", [{"inode": 1}, {"ctime_ns": 1}])
+def test_another_inode_or_ctime_with_the_same_content_is_unchanged_and_noted(
+    folder: Path, kept: dict[str, int]
+) -> None:
+    path = _put(folder / "a.mp4")
+    rows = [row._replace(file=row.file._replace(**kept)) for row in _rows(folder, [path])]
+    plan = _plan(folder, videos=rows)
+    assert (plan.num_unchanged, plan.embed) == (1, [])
+    ((file, row),) = plan.place
+    assert (file.inode, file.ctime_ns, row) == (path.stat().st_ino, path.stat().st_ctime_ns, rows[0])
+
+
+def test_a_row_of_before_inodes_counts_by_size_and_time_and_is_no_reason_to_write(folder: Path) -> None:
+    path = _put(folder / "a.mp4", "before")
+    rows = _before_inodes(_rows(folder, [path]))
+    _replaced_like_cp(path, "after.")
+    plan = _plan(folder, videos=rows)
+    assert (plan.num_unchanged, plan.changes_anything) == (1, False)
+    assert [(file.inode, row) for file, row in plan.note] == [(path.stat().st_ino, rows[0])]
+
+
+def test_contents_are_compared_on_demand_whatever_size_and_time_say(folder: Path) -> None:
+    changed, same, bad = (_put(folder / name, "before") for name in ("a.mp4", "b.mp4", "c.mp4"))
+    rows = _before_inodes(_rows(folder, [changed, same, bad]))
+    _replaced_like_cp(changed, "after.")
+    heard: list[tuple[Path, int]] = []
+    plan = scan.plan(
+        [folder], videos=rows, roots=[os.fsencode(folder)], check_content=True,
+        comparing=lambda path, size: heard.append((path, size)),
+    )  # fmt: skip
+    assert ([row for _, row in plan.embed], plan.num_unchanged) == (rows[:1], 2)
+    assert heard == [(changed, 6), (same, 6), (bad, 6)]
+
+
+def test_a_failure_is_tried_again_once_its_file_was_replaced(folder: Path) -> None:
+    path = _put(folder / "a.mp4", "before")
+    ((file, _),) = _plan(folder).embed
+    failures = {file.absolute: Failure.of(file, "decoder", "no picture")}
+
+    def plan(*paths: Path) -> scan.Plan:
+        return scan.plan(paths, videos=(), roots=(), failures=failures)
+
+    assert [(skip.path, skip.was_known) for skip in plan(folder).skipped] == [(path, True)]
+    _replaced_like_cp(path, "after.")
+    assert (_new(plan(folder)), plan(folder).skipped) == ([path], [])
 
 
 def test_a_file_that_was_only_touched_is_unchanged_and_its_time_is_noted(folder: Path) -> None:

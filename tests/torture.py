@@ -594,6 +594,8 @@ class _Watch:
         self.files: dict[int, int] = {}
         self._num_done = 0
 
+    def comparing(self, path: Path, num_bytes: int) -> None: ...
+
     def start(self, num_videos: int, num_bytes: int) -> None:
         """Nothing yet."""
 

@@ -63,6 +63,13 @@ def place_video(session: Session, video_id: int, file: File) -> None:
     session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
 
 
+def note_files(session: Session, files: Sequence[tuple[int, File]]) -> None:
+    """Keep the inode and ctime of videos whose files are as they were, by their ids."""
+    rows = [{"id": number, "inode": file.inode, "ctime_ns": file.ctime_ns} for number, file in files]
+    if rows:
+        session.execute(update(VideoRow), rows)
+
+
 def note_failure(session: Session, failure: Failure) -> None:
     """Remember that a file could not be decoded."""
     forget_failures(session, [failure.path])

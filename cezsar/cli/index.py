@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from cezsar.cli.console import (
     notice,
     path_arguments,
     print_json,
+    pulse,
     short,
 )
 from cezsar.errors import CezsarError
@@ -47,6 +49,10 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
 @click.option("--retry", is_flag=True, help="Try again what could not be decoded, though it has not changed.")
 @click.option(
+    "--check-content", is_flag=True,
+    help="Compare every video's content, not only its size, times and inode: reads all of them.",
+)  # fmt: skip
+@click.option(
     "--stall-limit", "stall_limit_s", metavar="S", type=_POSITIVE,
     help="Give a video up that gives no frame for so long.  [default: 60]",
 )  # fmt: skip
@@ -65,20 +71,26 @@ def command(
     prune: bool | None,
     exclude: tuple[str, ...],
     retry: bool,
+    check_content: bool,
     quiet: bool,
     as_json: bool,
     **chosen: Any,
 ) -> None:
     """Look at every video under PATH once, and remember what it shows.
 
-    PATH is a folder (searched recursively, hidden files left out) or a file. Only what is new or has changed is
-    embedded: run it again whenever videos came. Moved and renamed files are recognised by their content. An existing
-    index keeps its model, fps, window and stride. Ctrl-C keeps what is done so far. Videos are decoded in processes of
-    their own: one that crashes, hangs or takes too much is named and left out, and tried again when it has changed.
+    PATH is a file, or a folder, which is searched recursively; hidden files, waste bins and a NAS's own folders are
+    left out. Only what is new or has changed is embedded: run it again whenever videos came. Moved and renamed files
+    are recognised by their content. An existing index keeps its model, fps, window and stride. Ctrl-C keeps what is
+    done so far. Videos are decoded in processes of their own: one that crashes, hangs or takes too much is named and
+    left out, and tried again when it has changed.
     """
     from cezsar.settings import load
 
-    report = run_index(paths, load(**chosen), prune=prune, exclude=exclude, retry=retry, quiet=quiet or as_json)
+    report = run_index(
+        paths, load(**chosen), prune=prune, exclude=exclude, retry=retry, check_content=check_content, quiet=quiet
+    )
+    if report.left_out and not quiet:
+        notice(_left_out(report.left_out))
     if as_json:
         from cezsar.documents import index_document
 
@@ -96,18 +108,27 @@ def run_index(
     prune: bool | None = None,
     exclude: tuple[str, ...] = (),
     retry: bool = False,
+    check_content: bool = False,
     quiet: bool = False,
 ) -> IndexReport:
-    """Index with a progress bar on stderr, where that is a terminal, and a line a skipped file."""
+    """Index with progress on stderr, and a line a skipped file."""
     from cezsar import indexer
 
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(shown=not quiet))
-        return indexer.index(paths, settings, prune=prune, exclude=exclude, retry=retry, progress=bar)
+        return indexer.index(
+            paths,
+            settings,
+            prune=prune,
+            exclude=exclude,
+            retry=retry,
+            check_content=check_content,
+            progress=bar,
+        )
 
 
 class Bar:
-    """Progress on stderr: videos done, megabytes a second, time left."""
+    """Progress on stderr: videos done, megabytes a second, time left; every 30 s a line where it is no terminal."""
 
     def __init__(self, *, shown: bool) -> None:
         from rich.console import Console
@@ -124,21 +145,36 @@ class Bar:
             disable=not (shown and console.is_terminal),
             transient=True,
         )
+        self._has_pulse = shown and not console.is_terminal
+        self._open = ExitStack()
         self._task: Any = None
-        self._num_done = 0
+        self._doing = "looking at the files"
+        self._num_done = self._bytes_done = self._num_videos = self._num_bytes = 0
 
     def __enter__(self) -> Bar:
-        self._progress.__enter__()
+        self._open.enter_context(self._progress)
+        self._open.enter_context(pulse(self._status, shown=self._has_pulse))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.__exit__(None, None, None)
+        self._open.close()
+
+    def _status(self) -> str:
+        if self._task is None:
+            return self._doing + (f", {self._bytes_done / 1e6:,.0f} MB" if self._bytes_done else "")
+        videos = f"{self._num_done:,} of {counted(self._num_videos, 'video')}"
+        return f"{videos}, {self._bytes_done / 1e6:,.0f} of {self._num_bytes / 1e6:,.0f} MB"
+
+    def comparing(self, path: Path, num_bytes: int) -> None:
+        self._num_done, self._bytes_done = self._num_done + 1, self._bytes_done + num_bytes
+        self._doing = f"comparing contents: {counted(self._num_done, 'video')}"
 
     def start(self, num_videos: int, num_bytes: int) -> None:
+        self._num_done, self._bytes_done, self._num_videos, self._num_bytes = 0, 0, num_videos, num_bytes
         self._task = self._progress.add_task("", total=num_bytes, num_done=0, num_videos=num_videos)
 
     def done(self, path: Path, num_bytes: int) -> None:
-        self._num_done += 1
+        self._num_done, self._bytes_done = self._num_done + 1, self._bytes_done + num_bytes
         self._progress.update(self._task, advance=num_bytes, num_done=self._num_done)
 
     def skipped(self, path: Path, num_bytes: int, reason: str) -> None:
@@ -148,6 +184,16 @@ class Bar:
 
     def notice(self, line: str) -> None:
         notice(line)
+
+
+def _left_out(suffixes: Mapping[str, int]) -> str:
+    """How many files' names are no video's, by suffix, the five that are there most often."""
+    most = sorted(suffixes.items(), key=lambda one: (-one[1], one[0]))
+    told = ", ".join(f"{suffix} {count:,}" for suffix, count in most[:5]) + (", ..." if len(most) > 5 else "")
+    return (
+        f"left out {counted(sum(suffixes.values()), 'file')} whose names are no video's ({told}); a file is taken if "
+        "PATH is its own name"
+    )
 
 
 def _summary(report: IndexReport) -> str:
