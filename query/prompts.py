@@ -13,6 +13,9 @@ from typing import Any
 from cezsar.errors import QueryError
 
 Labels = dict[str, tuple[str, ...]]
+_LONGEST_NAME = 3  # words; what is longer is a sentence
+_SHORTEST_LIST = 4  # from so many on, numbers that run on are a list's
+_NUMBERED = re.compile(r"([0-9]{1,9})[.):]?[\s,;]\s*(\S.*)")
 
 # Control characters, and what Unicode calls default ignorable, but for the two joiners; and notes between the lines
 _INVISIBLE = re.compile(
@@ -26,22 +29,89 @@ _VIRAMA = 9  # the combining class of the signs after which a joiner chooses ano
 
 
 def words(label: str) -> str:
-    """A label as words: 'PlayingGuitar' and 'playing_guitar' -> 'playing guitar'; other text stays as it is."""
-    if " " in label:
+    """A label as words: 'PlayingGuitar', 'playing_guitar', 'playing.guitar' -> 'playing guitar'; 'TVShow' -> 'tv show'.
+
+    'iPhone' and 'push-up' are one word each, and words that stand apart already stay as they are: so do sentences, in
+    which a name like YouTube is no label that was put together.
+    """
+    label = unicodedata.normalize("NFC", label)
+    tokens = label.split()
+    is_sentence = len(tokens) > _LONGEST_NAME
+    parts = [_token(token, is_sentence=is_sentence) for token in tokens]
+    if all(part == [token] for part, token in zip(parts, tokens, strict=True)):
         return label
-    parts = re.split(r"_+|(?<=[a-z0-9])(?=[A-Z])", label)
-    return " ".join(part.lower() for part in parts if part) or label if len(parts) > 1 else label
+    return " ".join(word.lower() for part in parts for word in part) or label
+
+
+def _token(token: str, *, is_sentence: bool) -> list[str]:
+    """What stands between two blanks, as the words of which it was put together; itself where it was not."""
+    parts = [part for part in token.split("_") if part]
+    dotted = token.split(".")
+    if len(parts) == 1 and all(len(part) > 1 and part[0].isalpha() for part in dotted):  # no 3.5, no U.S., no "end."
+        parts = dotted
+    if is_sentence and parts == [token]:
+        return parts
+    found = [word for part in parts for word in _humps(part)]
+    is_mixed = any(c.islower() for c in token) and any(c.isupper() for c in token[1:])
+    if found == [token] and is_mixed and not any(mark in token for mark in "-'\u2019"):  # iPhone
+        return [token.lower()]
+    return found
+
+
+def _humps(part: str) -> list[str]:
+    """'PlayingVRGames' -> ['Playing', 'VR', 'Games']; 'CDs' keeps its s, and 'iPhone' its first letter."""
+    starts = [0]
+    for i in range(1, len(part)):
+        before, this, after = part[i - 1], part[i], part[i + 1 : i + 2]
+        if not this.isupper():
+            continue
+        if before.islower():
+            is_start = i - starts[-1] > 1 or before == "a" or starts[-1] > 0  # a lone one is iPhone's
+        elif before.isdigit():
+            is_start = after.islower() or any(c.islower() for c in part[starts[-1] : i])  # not 3D, but Route66Ride
+        else:
+            is_plural = after == "s" and not part[i + 2 : i + 3].islower()
+            is_start = before.isupper() and after.islower() and not is_plural
+        if is_start:
+            starts.append(i)
+    return [part[start:stop] for start, stop in zip(starts, [*starts[1:], len(part)], strict=True)]
 
 
 def from_names(names: Iterable[str]) -> Labels:
-    """Labels that are described by their own words alone. Raises QueryError: none, an empty one, one twice."""
-    return _checked([(name.strip(), (words(name.strip()),)) for name in names])
+    """Labels that are described by their own words alone; numbers before the names of a numbered list are none of them.
+
+    Raises QueryError: none, an empty one, one twice, two of the same words.
+    """
+    labels = _checked([(name, (words(name),)) for name in _without_numbers([name.strip() for name in names])])
+    known: dict[str, str] = {}
+    for name, (said,) in labels.items():
+        other = known.setdefault(said.casefold(), name)
+        if other != name:
+            raise QueryError(f"Two labels are the same words: {other!r} and {name!r} are both {words(name)!r}.")
+    return labels
+
+
+def _without_numbers(names: list[str]) -> list[str]:
+    """The names of a numbered list, such as UCF-101's classInd.txt, without their numbers; others as they are.
+
+    A number is one of the list's only if every name has one. Names that were put together (BoxingPunchingBag) say that
+    it is; or else the numbers have to run on, for '100 metres' and '200 metres' are names.
+    """
+    found = [_NUMBERED.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in found if match]
+    bare = [match[2] for match in found if match]
+    if not names or len(bare) < len(names) or len(set(bare)) < len(bare) or len(set(numbers)) < len(numbers):
+        return names
+    is_of_code = all(len(name.split()) == 1 for name in bare) and any(" " in words(name) for name in bare)
+    runs_on = len(names) >= _SHORTEST_LIST and max(numbers) - min(numbers) == len(names) - 1
+    return bare if is_of_code or runs_on else names
 
 
 def read_labels(source: str) -> Labels:
     """Labels from 'a,b,c', a .txt file with one a line, or a .json file {label: [sentences]}.
 
-    Raises QueryError: no labels, an empty one, one twice, a file that is missing, not UTF-8 or not of that form.
+    Raises QueryError: no labels, an empty one, one twice, two of the same words, a file that is missing, not UTF-8 or
+    not of that form.
     """
     try:
         path = Path(os.path.expanduser(source))
@@ -87,7 +157,8 @@ def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
         raise QueryError("There are no labels: give --labels a,b,c or a file of them.")
     if "" in names:
         raise QueryError("One of the labels is empty.")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    shown = [unicodedata.normalize("NFC", name) for name in names]
+    twice = sorted({name for name in shown if shown.count(name) > 1})
     if twice:
         raise QueryError(f"These labels are there twice: {', '.join(twice)}.")
     return dict(labels)

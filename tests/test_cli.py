@@ -8,10 +8,12 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ def test_index_prints_the_contracts_document(colours: Path, tmp_path: Path) -> N
     report = document(run("index", colours, "--index", tmp_path / "i", "--model", "toy", "--json"))
     assert list(report) == [
         "index", "model", "added", "updated", "moved", "unchanged", "removed", "segments", "seconds", "skipped",
+        "left_out",
     ]  # fmt: skip
     assert report["index"] == str(tmp_path / "i")
     assert (report["model"], report["added"], report["segments"], report["skipped"]) == ("toy", 4, 7, [])
@@ -89,6 +92,103 @@ def test_skipped_file_is_named_with_its_reason_and_does_not_change_the_exit_code
     assert "not a readable video" in report["skipped"][0]["reason"]
     assert "skipped" in result.stderr
     assert "text.mp4" in result.stderr
+
+
+def test_what_is_left_out_by_its_name_is_one_line_and_in_json(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    write_video(tmp_path / "v" / "red.mp4", [("red", 1.0)])
+    for name in ("a.qqq", "b.qqq", "c.zzz", "notes.txt", "code.ts"):
+        (tmp_path / "v" / name).write_text("text")
+    result = run("index", tmp_path / "v", "--index", tmp_path / "i", "--model", "toy", "--json")
+    assert document(result)["left_out"] == {"count": 4, "suffixes": {".qqq": 2, ".zzz": 1}, "texts": 1}
+    assert result.stderr.splitlines() == [
+        "cezsar: left out 3 files whose names are no video's (.qqq 2, .zzz 1); a file is taken if PATH is its own name"
+    ]
+    assert run("index", tmp_path / "v", "--index", tmp_path / "i", "--quiet").stderr == ""
+
+
+def test_what_could_not_be_read_before_is_counted_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    write_video(tmp_path / "v" / "red.mp4", [("red", 1.0)])
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "v" / name).write_text("no video at all")
+    first = run("index", tmp_path / "v", "--index", tmp_path / "i", "--model", "toy")
+    assert len(first.stderr.splitlines()) == 2
+    again = run("index", tmp_path / "v", "--index", tmp_path / "i", "--json")
+    assert [Path(skip["path"]).name for skip in document(again)["skipped"]] == ["a.mp4", "b.mp4"]
+    assert again.stderr.splitlines() == [
+        "cezsar: 2 files could not be read before and have not changed; --retry tries again, --json names them."
+    ]
+    named = run("index", tmp_path / "v" / "a.mp4", "--index", tmp_path / "i").stderr
+    assert "a.mp4: " in named
+    assert "not tried again (--retry does)" in named
+
+
+def test_a_replaced_file_is_found_with_check_content(tmp_path: Path) -> None:
+    """Same size, time, inode and ctime, as no stat could tell: the row of a catalog of before these were kept."""
+    red, blue = tmp_path / "a.avi", tmp_path / "b.avi"
+    for path, colour in ((red, "red"), (blue, "blue")):
+        write_video(path, [(colour, 1.0)], codec="rawvideo", pix_fmt="bgr24")
+    run("index", red, "--index", tmp_path / "i", "--model", "toy")
+    status = red.stat()
+    blue.replace(red)
+    os.utime(red, ns=(0, status.st_mtime_ns))
+    assert red.stat().st_size == status.st_size
+    with closing(sqlite3.connect(tmp_path / "i" / catalog.FILE)) as database:
+        database.execute("UPDATE videos SET inode = NULL, ctime_ns = NULL")
+        database.commit()
+    assert document(run("index", red, "--index", tmp_path / "i", "--json"))["unchanged"] == 1
+    assert document(run("index", red, "--index", tmp_path / "i", "--check-content", "--json"))["updated"] == 1
+
+
+def test_long_work_says_every_half_minute_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from cezsar.cli import console
+
+    waits: list[float] = []
+    over = threading.Event()
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if timeout is None:  # a thread's own beginning
+                return super().wait()
+            waits.append(timeout)
+            if len(waits) == 3:
+                over.set()
+                return super().wait()
+            return self.is_set()
+
+    told = iter(["1 of 9 videos", "4 of 9 videos", "9 of 9 videos"])
+    monkeypatch.setattr(console.threading, "Event", Clock)
+    with console.pulse(lambda: next(told), shown=True):
+        assert over.wait(60)
+    assert waits == [30, 30, 30]
+    assert capsys.readouterr().err == "cezsar: 1 of 9 videos\ncezsar: 4 of 9 videos\n"
+    with console.pulse(lambda: next(told), shown=False):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_an_index_run_says_what_it_is_doing_unless_quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cezsar.cli import index as command
+
+    heard: list[tuple[bool, Callable[[], str]]] = []
+
+    @contextmanager
+    def pulse(status: Callable[[], str], *, shown: bool) -> Iterator[None]:
+        heard.append((shown, status))
+        yield
+
+    monkeypatch.setattr(command, "pulse", pulse)
+    for quiet in (False, True):
+        with command.Bar(shown=not quiet) as bar:
+            is_shown, status = heard.pop()
+            assert is_shown is not quiet
+            assert status() == "looking at the files"
+            bar.comparing(tmp_path, 3_000_000)
+            assert status() == "comparing contents: 1 video, 3 MB"
+            bar.start(2, 5_000_000_000)
+            bar.done(tmp_path, 2_000_000_000)
+            assert status() == "1 of 2 videos, 2,000 of 5,000 MB"
 
 
 @pytest.mark.parametrize("name", ["empty.mp4", "sound.m4a.mp4"])
@@ -491,7 +591,8 @@ def test_classify_indexes_first_and_prints_the_contracts_document(colours: Path,
     index = tmp_path / "i"
     run("index", colours / "red.mp4", "--index", index, "--model", "toy")
     found = document(run("classify", colours, "--labels", "red,green,blue", "--index", index, "-k", "2", "--json"))
-    assert list(found) == ["model", "labels", "videos"]
+    assert list(found) == ["model", "labels", "words", "videos"]
+    assert found["words"] == {"red": ["red"], "green": ["green"], "blue": ["blue"]}
     assert found["labels"] == ["red", "green", "blue"]
     best = {Path(video["path"]).name: video["predictions"][0]["label"] for video in found["videos"]}
     assert best.pop("red-then-blue.mp4") in ("red", "blue")
@@ -499,6 +600,27 @@ def test_classify_indexes_first_and_prints_the_contracts_document(colours: Path,
     assert all(len(video["predictions"]) == 2 and "segments" not in video for video in found["videos"])
     scores = [one["score"] for one in found["videos"][0]["predictions"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_classify_says_that_it_added_videos_to_an_index_that_was_there(colours: Path, tmp_path: Path) -> None:
+    index = tmp_path / "i"
+    run("index", colours / "red.mp4", "--index", index, "--model", "toy")
+    words = ("classify", colours, "--labels", "red,green", "--index", index)
+    assert run(*words).stderr.splitlines() == [f"cezsar: added 3 videos of {colours} to the index in {index}"]
+    assert run(*words).stderr == ""
+
+
+def test_classify_shows_as_which_words_labels_were_read(colours: Path, made: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "classInd.txt"
+    labels.write_text("1 RedCar\n2 Green\n3 BlueSky\n")
+    result = run("classify", colours / "red.mp4", "--labels", labels, "--index", made, "--json", "-v")
+    found = document(result)
+    assert found["labels"] == ["RedCar", "Green", "BlueSky"]
+    assert found["words"] == {"RedCar": ["red car"], "Green": ["Green"], "BlueSky": ["blue sky"]}
+    assert found["videos"][0]["predictions"][0]["label"] == "RedCar"
+    assert result.stderr.splitlines() == [
+        "cezsar: label RedCar: red car", "cezsar: label Green: Green", "cezsar: label BlueSky: blue sky",
+    ]  # fmt: skip
 
 
 def test_classify_timeline_follows_the_video(colours: Path, made: Path) -> None:

@@ -34,7 +34,44 @@ def labels_file(tmp_path: Path) -> Path:
         ("archery", "archery"),
         ("100", "100"),
         ("already words", "already words"),
-        ("Already Words_with TVSets", "Already Words_with TVSets"),
+        ("Already Words_with TVSets", "already words with tv sets"),
+        ("AnnualCrop", "annual crop"),
+        ("PlayingVRGames", "playing vr games"),
+        ("CCTVFootage", "cctv footage"),
+        ("person_RunningFast", "person running fast"),
+        ("Apply EyeMakeup", "apply eye makeup"),
+        ("person RunningFast", "person running fast"),
+        ("push-up", "push-up"),
+        ("push_up", "push up"),
+        ("Push-UpBoard", "push-up board"),
+        ("T-shirt", "T-shirt"),
+        ("iPhone", "iphone"),
+        ("eBay", "ebay"),
+        ("iPhoneRepair", "iphone repair"),
+        ("YMCA", "YMCA"),
+        ("UCF101", "UCF101"),
+        ("YMCADance", "ymca dance"),
+        ("BurningCDs", "burning cds"),
+        ("TVs", "tvs"),
+        ("3DPrinting", "3d printing"),
+        ("3D printing", "3D printing"),
+        ("4x100 relay", "4x100 relay"),
+        ("100 metres", "100 metres"),
+        ("Top10TV", "top10 tv"),
+        ("MP4Video", "mp4 video"),
+        ("playing.guitar", "playing guitar"),
+        ("U.S.", "U.S."),
+        ("3.5", "3.5"),
+        ("The end.", "The end."),
+        ("\u00dcbungsTeil", "\u00fcbungs teil"),
+        ("U\u0308bungsTeil", "\u00fcbungs teil"),
+        (
+            "\u041f\u0440\u0438\u0432\u0435\u0442\u041c\u0438\u0440",
+            "\u043f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+        ),
+        ("a person plays violin in Berlin", "a person plays violin in Berlin"),
+        ("a man films a YouTube video at McDonald's", "a man films a YouTube video at McDonald's"),
+        ("a man_riding a horse by the sea", "a man riding a horse by the sea"),
         ("弓を射る", "弓を射る"),
         ("__", "__"),
     ],
@@ -60,6 +97,66 @@ def test_names_stand_for_themselves_in_their_order() -> None:
 )
 def test_a_list_is_split_at_commas(source: str, expected: dict[str, tuple[str, ...]]) -> None:
     assert list(read_labels(source).items()) == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 ApplyEyeMakeup\n2 Archery\n3 BoxingPunchingBag\n",
+        "1\tApplyEyeMakeup\n2\tArchery\n3\tBoxingPunchingBag\n",
+        "0,ApplyEyeMakeup\n1,Archery\n2,BoxingPunchingBag\n",
+        "21. ApplyEyeMakeup\n7. Archery\n101. BoxingPunchingBag",
+        "001: ApplyEyeMakeup\r\n002: Archery\r\n003: BoxingPunchingBag",
+    ],
+)
+def test_a_numbered_list_s_labels_are_its_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / "classInd.txt").write_text(text, newline="")
+    assert read_labels(str(tmp_path / "classInd.txt")) == {
+        "ApplyEyeMakeup": ("apply eye makeup",), "Archery": ("Archery",), "BoxingPunchingBag": ("boxing punching bag",),
+    }  # fmt: skip
+
+
+def test_a_list_of_plain_names_is_numbered_where_the_numbers_run_on() -> None:
+    assert list(from_names(["3 dog", "1 cat", "2 a red car", "4 horse"])) == ["dog", "cat", "a red car", "horse"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["100 metres", "200 metres", "400 metres"],
+        ["1 person", "2 people"],
+        ["1 person", "2 people", "3 people", "4 people"],
+        ["100 metres sprint", "110 metres hurdles", "400 metres", "3000 metres steeplechase"],
+        ["4x100 relay", "3D printing", "T-shirt"],
+        ["21 BoxingPunchingBag", "Archery"],
+    ],
+)
+def test_a_number_that_belongs_to_a_name_stays(names: list[str]) -> None:
+    assert list(from_names(names)) == names
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("PlayingGuitar", "playing_guitar"),
+        ("Archery", "archery"),
+        ("TVShow", "tv show"),
+        ("playing.guitar", "Playing Guitar"),
+    ],
+)
+def test_two_labels_of_the_same_words_are_refused_by_both_names(one: str, other: str) -> None:
+    with pytest.raises(QueryError) as raised:
+        from_names([one, "diving", other])
+    assert repr(one) in str(raised.value)
+    assert repr(other) in str(raised.value)
+
+
+def test_labels_that_look_the_same_are_there_twice(labels_file: Path) -> None:
+    with pytest.raises(QueryError, match="twice: caf\u00e9"):
+        from_names(["caf\u00e9", "cafe\u0301"])
+    labels_file.write_text('{"caf\u00e9": ["one"], "cafe\u0301": ["two"]}', encoding="utf-8")
+    with pytest.raises(QueryError, match="twice: caf\u00e9"):
+        read_labels(str(labels_file))
 
 
 @pytest.mark.parametrize("num_labels", [40, 1000])

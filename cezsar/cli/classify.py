@@ -12,6 +12,7 @@ import click
 
 from cezsar.cli.console import (
     clock,
+    counted,
     device_option,
     index_option,
     is_terminal,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @json_option
 @device_option
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr as which words each label was read.")
 def command(
     paths: tuple[Path, ...],
     labels: str,
@@ -54,11 +56,13 @@ def command(
     form: str,
     as_json: bool,
     device: str | None,
+    verbose: bool,
 ) -> None:
     """Say which of your labels fits each video under PATH best, without any training on them.
 
-    Videos that are not in the index yet are indexed first. A label is described by its own words, or by the sentences
-    that a .json file gives it, which say what is seen: {"archery": ["a person draws a bow and shoots at a target"]}.
+    Videos that are not in the index yet are added to it first. A label is described by its own words (PlayingGuitar and
+    playing_guitar are "playing guitar"; the numbers of a numbered list are left out), or by the sentences that a .json
+    file gives it, which say what is seen: {"archery": ["a person draws a bow and shoots at a target"]}.
     The score is the cosine similarity of the video and the nearest sentence.
     """
     from cezsar import catalog
@@ -68,6 +72,9 @@ def command(
     from cezsar.types import VideoPredictions
 
     wanted = read_labels(labels)
+    if verbose:
+        for label, sentences in wanted.items():
+            notice(f"label {label}: {'; '.join(sentences)}")
     settings = load(index=index, device=device)
     form = "json" if as_json else form
     is_new = not catalog.exists(settings.index)
@@ -76,6 +83,9 @@ def command(
     if catalog.exists(settings.index):
         if is_new:
             notice(f"made a new index in {settings.index} ({report.model})")
+        elif report.added:
+            where = ", ".join(short(path) for path in paths)
+            notice(f"added {counted(report.added, 'video')} of {where} to the index in {settings.index}")
         with Searcher(settings.index, device=settings.device) as searcher:
             videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
     else:
@@ -83,7 +93,7 @@ def command(
     if form == "json":
         from cezsar.documents import classify_document
 
-        print_json(classify_document(report.model, list(wanted), videos, timeline=timeline))
+        print_json(classify_document(report.model, list(wanted), videos, timeline=timeline, words=wanted))
     elif form == "csv":
         _print_csv(videos)
     else:
