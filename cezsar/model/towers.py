@@ -63,7 +63,8 @@ class Memory(nn.Module):
     """Kernel ridge regression from a segment's mean feature to the mean sentence embedding of what it shows.
 
     The segments that it was fitted on are remembered: recalled = sum_i exp(-|x - key_i|^2 / d) value_i, with x the
-    standardised mean feature on its d main axes. It has no trained weights: training.memory fits it in closed form.
+    standardised mean feature on its d main axes. It has no trained weights:
+    cezsar.training.start.fit_memory fits it in closed form.
     """
 
     mean: Tensor
