@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sqlite3
+import statistics
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from make_models import WRITERS
 from make_videos import write_video
 
 from cezsar.cli import cli
@@ -28,8 +34,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / colour).mkdir()
         for number in (1, 2):
             shown = "yellow" if (colour, number) == ("red", 2) else colour
-            write_video(root / colour / f"{number}.mp4", [(shown, 1.0)])
+            write_video(root / colour / f"{number}.mp4", [(shown, 0.8 + 0.2 * number)])  # no two are one clip
     return root
+
+
+def _changed_in_secret(path: Path) -> None:
+    """Another content under the same size and times: the last byte is another one."""
+    content, status = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _overwrite_a_vector(index: Path, *, by: float) -> None:
+    """Add this to a number of one segment's vector, in the catalog alone."""
+    with closing(sqlite3.connect(index / "catalog.sqlite")) as database, database:
+        number, old = database.execute("SELECT id, vector FROM segments LIMIT 1").fetchone()
+        row = np.frombuffer(old, np.float32).copy()
+        row[0] += by
+        database.execute("UPDATE segments SET vector = ? WHERE id = ?", (row.tobytes(), number))
 
 
 @pytest.fixture
@@ -118,6 +140,224 @@ def test_a_receipt_of_clips_of_other_content_is_not_confirmed(root: Path, run: R
     again = run("--check", str(tmp_path / "out" / "receipt.json"))
     assert again.exit_code == 1
     assert "clips.sha256: " in again.output
+
+
+def test_a_check_says_what_it_did(run: Run, tmp_path: Path) -> None:
+    assert run("--out", str(tmp_path / "out")).exit_code == 0
+    again = run("--check", str(tmp_path / "out" / "receipt.json"), "--check-seed", "7")
+    did = "hashed 6 of 6 clips, 3 class sentences, the model's weights; embedded 5 of 6 anew (drawn with seed 7): equal"
+    assert f"{did}, bit for bit" in again.output
+    every = run("--check", str(tmp_path / "out" / "receipt.json"), "--all").output
+    assert "embedded 6 of 6 anew: equal, bit for bit" in every
+
+
+def test_a_clip_changed_under_its_size_and_times_is_found_and_named(root: Path, run: Run, tmp_path: Path) -> None:
+    moved = shutil.copytree(root, tmp_path / "moved")
+    assert run("--out", str(tmp_path / "out"), where=moved).exit_code == 0
+    _changed_in_secret(moved / "blue" / "1.mp4")
+    again = run("--check", str(tmp_path / "out" / "receipt.json"))
+    assert again.exit_code == 1
+    assert "differs: clips.files.blue/1.mp4: " in again.output
+
+
+@pytest.mark.parametrize("by", [1.0, 1e-6])
+def test_vectors_overwritten_by_hand_are_found_and_named(by: float, run: Run, tmp_path: Path) -> None:
+    assert run("--out", str(tmp_path / "out")).exit_code == 0
+    _overwrite_a_vector(tmp_path / "index", by=by)
+    again = run("--check", str(tmp_path / "out" / "receipt.json"), "--all")
+    assert again.exit_code == 1
+    assert re.search(r"differs: \w+/\d\.mp4: its vectors in the index are not those that the model gives", again.output)
+    assert "embedded 6 of 6 anew: 1 differ" in again.output
+
+
+def test_on_another_machine_vectors_may_differ_by_rounding(run: Run, tmp_path: Path) -> None:
+    assert run("--out", str(tmp_path / "out")).exit_code == 0
+    path = tmp_path / "out" / "receipt.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "machine": "another"}))
+    _overwrite_a_vector(tmp_path / "index", by=1e-6)
+    again = run("--check", str(path), "--all")
+    assert again.exit_code == 0, again.output
+    assert "embedded 6 of 6 anew: equal within 0.0001" in again.output
+    assert "the same within 1e-4, though not bit for bit" in again.output
+
+
+def test_an_edited_sentence_is_found_and_named(run: Run, tmp_path: Path) -> None:
+    said = {"red": ["red", "yellow"], "green": ["green"], "blue": ["blue"]}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    assert run("--sentences", str(tmp_path / "said.json"), "--out", str(tmp_path / "out")).exit_code == 0
+    receipt = str(tmp_path / "out" / "receipt.json")
+    (tmp_path / "said.json").write_text(json.dumps({**said, "red": ["red", "white"]}))
+    again = run("--check", receipt, "--sentences", str(tmp_path / "said.json"))
+    assert again.exit_code == 1
+    assert "differs: sentences.texts.red[1]: 'yellow', and now 'white'" in again.output
+    edited = json.loads(Path(receipt).read_text())
+    edited["sentences"]["texts"]["red"][1] = "white"
+    Path(receipt).write_text(json.dumps(edited))
+    assert "differs: sentences.sha256: " in run("--check", receipt).output
+
+
+def test_a_receipt_holds_no_place_of_its_maker(root: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "said.json").write_text(json.dumps({"red": ["red"], "green": ["green"], "blue": ["blue"]}))
+    lacking = shutil.copytree(root, tmp_path / "lacking")
+    (lacking / "blue" / "3.mp4").write_bytes(b"no video")
+    asked = ("--sentences", str(tmp_path / "said.json"), "--out", str(tmp_path / "out"))
+    assert run(*asked, where=lacking).exit_code == 0
+    for name in ("receipt.json", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert str(tmp_path) not in text
+        assert str(Path.home()) not in text
+    receipt = json.loads((tmp_path / "out" / "receipt.json").read_text())
+    assert receipt["sentences"]["texts"] == {"blue": ["blue"], "green": ["green"], "red": ["red"]}
+    assert list(receipt["clips"]["files"])[:2] == ["blue/1.mp4", "blue/2.mp4"]
+    assert receipt["clips"]["unreadable"][0].startswith("blue/3.mp4: ")
+
+
+def test_a_receipt_is_confirmed_elsewhere_with_nothing_of_its_maker(root: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "said.json").write_text(json.dumps({"red": ["red"], "green": ["green"], "blue": ["blue"]}))
+    assert run("--sentences", str(tmp_path / "said.json"), "--out", str(tmp_path / "out")).exit_code == 0
+    (tmp_path / "said.json").unlink()
+    shutil.rmtree(tmp_path / "index")
+    moved = shutil.copytree(root, tmp_path / "far" / "away")
+    again = run("--check", str(tmp_path / "out" / "receipt.json"), "--root", str(moved))
+    assert again.exit_code == 0, again.output
+    assert "identical, bit for bit" in again.output
+    lost = run("--check", str(tmp_path / "out" / "receipt.json"))  # the index knows where it was made
+    assert lost.exit_code == 0, lost.output
+    shutil.rmtree(tmp_path / "index")
+    gone = run("--check", str(tmp_path / "out" / "receipt.json"))
+    assert gone.exit_code == 1
+    assert "is not there: say where it is with --root" in gone.output
+
+
+def _former(receipt: dict[str, Any], root: Path, index: Path) -> dict[str, Any]:
+    """A receipt as the first ones were: places of its maker, no sentences, one hash of all clips, ddof 1."""
+    found = {key: value for key, value in receipt.items() if key not in ("format", "machine", "std_ddof")}
+    for part, names in {"request": ["split"], "model": ["files", "is_folder"], "clips": ["files", "per_class"]}.items():
+        found[part] = {key: value for key, value in receipt[part].items() if key not in names}
+    found["sentences"] = {key: value for key, value in receipt["sentences"].items() if key != "texts"}
+    if len(receipt["tasks"]) > 1:
+        found["summary"] = {
+            name: {**of, "std": float(np.std([task[name]["value"] for task in receipt["tasks"]], ddof=1))}
+            for name, of in receipt["summary"].items()
+        }
+    return {**found, "root": str(root), "index": str(index)}
+
+
+def test_a_receipt_of_the_first_format_is_checked_as_it_was_made(root: Path, run: Run, tmp_path: Path) -> None:
+    made = _receipt(run("--json", "--protocol", "random:2", "--runs", "3"))
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(_former(made, root, tmp_path / "index")))
+    again = run("--check", str(path))
+    assert again.exit_code == 0, again.output
+    assert "the receipt is of an older format: it has one hash for all clips" in again.output
+    assert "identical, bit for bit" in again.output
+
+
+def test_a_clip_changed_since_a_receipt_of_the_first_format_is_found(root: Path, run: Run, tmp_path: Path) -> None:
+    moved = shutil.copytree(root, tmp_path / "moved")
+    made = _receipt(run("--json", where=moved))
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(_former(made, moved, tmp_path / "index")))
+    _changed_in_secret(moved / "blue" / "1.mp4")
+    again = run("--check", str(path))
+    assert again.exit_code == 1
+    assert "differs: clips.sha256: " in again.output
+
+
+def test_other_weights_under_the_same_name_are_found(root: Path, run: Run, tmp_path: Path) -> None:
+    model = WRITERS["clip"](tmp_path / "clip")
+    assert run("--model", str(model), "--out", str(tmp_path / "out")).exit_code == 0
+    receipt = tmp_path / "out" / "receipt.json"
+    assert str(tmp_path) not in receipt.read_text()
+    moved = shutil.copytree(model, tmp_path / "elsewhere" / "copy")
+    shutil.rmtree(tmp_path / "index")
+    whole = run("--check", str(receipt), "--root", str(root), "--model", str(moved))
+    assert whole.exit_code == 0, whole.output
+    settings = moved / "processor_config.json"
+    settings.write_text(settings.read_text() + " ")
+    again = run("--check", str(receipt), "--root", str(root), "--model", str(moved))
+    assert again.exit_code == 1
+    assert "differs: model.files.processor_config.json: " in again.output
+    WRITERS["clip"](moved, seed=1)
+    again = run("--check", str(receipt), "--root", str(root), "--model", str(moved))
+    assert again.exit_code == 1
+    assert f"The weights of '{moved}' are not those that made this index" in again.output
+    shutil.rmtree(tmp_path / "index")
+    again = run("--check", str(receipt), "--root", str(root), "--model", str(moved))
+    assert again.exit_code == 1
+    assert "differs: model.weights_sha256: " in again.output
+    shutil.rmtree(tmp_path / "index")
+    lost = run("--check", str(receipt), "--root", str(root))
+    assert "The receipt's model is a folder called clip: say where it is with --model DIR." in lost.output
+
+
+def test_equal_clips_of_a_class_count_once_and_of_two_in_each(root: Path, run: Run, tmp_path: Path) -> None:
+    copied = shutil.copytree(root, tmp_path / "copied")
+    shutil.copy(copied / "blue" / "1.mp4", copied / "blue" / "9.mp4")
+    shutil.copy(copied / "blue" / "1.mp4", copied / "green" / "9.mp4")
+    (copied / "blue" / "2.mp4").rename(copied / "blue" / "2.mkv")
+    write_video(copied / "blue" / "2.mp4", [("blue", 1.5)])
+    found = _receipt(run("--json", where=copied))
+    assert found["clips"]["per_class"] == {"blue": 2, "green": 3, "red": 2}
+    assert found["notes"] == [
+        "counted once: blue/2.mkv, for blue/2.mp4 is the same clip by name",
+        "counted once: blue/1.mp4, for blue/9.mp4 has the same content",
+        "label noise: the same content is of 2 classes, and judged in each: blue/1.mp4 (blue), green/9.mp4 (green)",
+    ]
+
+
+def test_standard_deviations_are_of_ddof_0_and_say_so(run: Run, tmp_path: Path) -> None:
+    asked = ("--protocol", "random:2", "--runs", "5", "--out", str(tmp_path / "out"))
+    assert re.search(r"mean ± std over runs, ddof 0 .*\d+\.\d ± \d+\.\d", run(*asked).output)
+    found = json.loads((tmp_path / "out" / "receipt.json").read_text())
+    values = [task["top_1"]["value"] for task in found["tasks"]]
+    assert found["std_ddof"] == 0
+    assert found["summary"]["top_1"]["std"] == pytest.approx(statistics.pstdev(values))
+    assert "ddof 0" in (tmp_path / "out" / "report.html").read_text()
+
+
+def _hmdb51(root: Path, *folders: str) -> Path:
+    """Clips of two classes of HMDB-51 in each of these folders, two of the first and one of the second."""
+    for number, folder in enumerate(folders):
+        for label, count in (("clap", 2), ("wave", 1)):
+            (root / folder / label).mkdir(parents=True)
+            for clip in range(count):
+                write_video(root / folder / label / f"{clip}.mp4", [(COLOURS[clip], 1.0 + 0.1 * number)])
+    return root
+
+
+def test_a_dataset_without_a_list_says_so_and_how_many_clips_it_judged(tmp_path: Path) -> None:
+    asked = ["hmdb51", "--root", str(_hmdb51(tmp_path / "hmdb", ".")), "--model", "toy", "--allow-missing"]
+    said = CliRunner().invoke(cli, ["benchmark", *asked, "--index", str(tmp_path / "index")]).output
+    assert "clips judged: 3 (per class 0-2)" in said
+    assert "fewer than 10 clips: 51 of 51 classes (brush_hair 0, " in said
+    assert "note: no official list of clips is known here: every clip found is judged" in said
+    assert re.search(r"full +51 +3, no list ", said)
+
+
+def test_splits_side_by_side_are_refused_unless_one_is_chosen(tmp_path: Path) -> None:
+    root = _hmdb51(tmp_path / "hmdb", "train", "val_256")
+
+    def asked(*arguments: str) -> Result:
+        where = ["--root", str(root), "--model", "toy", "--allow-missing", "--index", str(tmp_path / "index")]
+        return CliRunner().invoke(cli, ["benchmark", "hmdb51", *where, *arguments])
+
+    refused = asked()
+    assert refused.exit_code == 1
+    assert f"{root} holds several splits, whose clips must not be mixed (train, val_256): " in refused.output
+    assert "choose one with --split val_256." in refused.output
+    found = _receipt(asked("--split", "val_256", "--json"))
+    assert list(found["clips"]["files"]) == ["val_256/clap/0.mp4", "val_256/clap/1.mp4", "val_256/wave/0.mp4"]
+    assert found["request"]["split"] == "val_256"
+    assert "its splits are: train, val_256." in asked("--split", "test").output
+
+
+def test_a_folder_of_splits_has_their_classes(root: Path, run: Run, tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        shutil.copytree(root, tmp_path / "parted" / split)
+    refused = run(where=tmp_path / "parted")
+    assert "(test, train): choose one with --split test." in refused.output
+    assert _receipt(run("--json", "--split", "test", where=tmp_path / "parted"))["tasks"][0]["classes"] == list(COLOURS)
 
 
 def test_sentences_of_a_file_stand_for_the_classes(run: Run, tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +28,12 @@ from cezsar.errors import BenchmarkError, CezsarError
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
-    from cezsar.query.benchmark import Request, Result
+    from cezsar.query.benchmark import Checked, Request, Result
+    from cezsar.query.prompts import Labels
     from cezsar.settings import Settings
     from cezsar.types import Limits
 
+_FEW = 10  # clips of a class: its accuracy says little
 _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
 
 
@@ -57,9 +63,16 @@ _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", 
 @click.option("--out", metavar="DIR", type=PathType(path_type=Path, file_okay=False), help="Receipt, figures, report.")
 @click.option("--allow-missing", is_flag=True, help="Go on without what is missing; coverage is printed.")
 @click.option("--query-field", metavar="F", help="pairs: the field of a row with its one query.")
+@click.option("--split", metavar="NAME", help="Where train/ and val/ lie side by side, the folder that is meant.")
 @click.option(
     "--check", metavar="RECEIPT", type=PathType(path_type=Path, exists=True, dir_okay=False),
-    help="Run a receipt again and compare.",
+    help="Hash a receipt's clips, embed a tenth of them anew, run it again and compare. --root, --model, --sentences "
+    "and --index say where things are now.",
+)  # fmt: skip
+@click.option("--all", "takes_all", is_flag=True, help="With --check: embed all clips anew.")
+@click.option(
+    "--check-seed", metavar="N", type=click.IntRange(min=0),
+    help="With --check: which tenth is embedded anew.  [default: drawn, and printed]",
 )  # fmt: skip
 @device_option
 @json_option
@@ -69,6 +82,8 @@ def command(
     index: Path | None,
     out: Path | None,
     check: Path | None,
+    takes_all: bool,
+    check_seed: int | None,
     model: str | None,
     streams: str | None,
     device: str | None,
@@ -79,10 +94,10 @@ def command(
 
     \b
     DATASET        what --root holds
-    ucf101         v_Class_g01_c01.avi, in folders or not      } clips are matched
-    hmdb51         a folder a class                            } with the official
-    kinetics400    a folder a class                            } lists; nothing is
-    kinetics-zsar  the 220 classes of K600 that K400 lacks     } downloaded
+    ucf101         v_Class_g01_c01.avi, in folders or not: those on the official lists
+    hmdb51         a folder a class                            } official classes; no list of
+    kinetics400    a folder a class                            } clips is known: every clip
+    kinetics-zsar  the 220 classes of K600 that K400 lacks     } found is judged
     folder         your own: one sub-folder a class
     activitynet    val_1.json and the videos
     pairs          captions.jsonl of video, start_s, end_s, sentences; and the videos
@@ -98,7 +113,7 @@ def command(
     moments                         activitynet: each sentence for its own stretch
     kept-out:SHARE[:SEED]           pairs: what cezsar train keeps out
 
-    The dataset is indexed like any folder, into an index of its own, so that a second protocol takes seconds. Figures
+    Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol takes seconds. Figures
     have 95% bootstrap intervals; of equal scores the right answer counts as last.
 
     \b
@@ -106,52 +121,112 @@ def command(
     cezsar benchmark ucf101 --root UCF-101 --protocol truze --sentences ours
     cezsar benchmark --check report/receipt.json
     """
-    from cezsar.query.benchmark import Request, compare, read_receipt
+    from cezsar.query.benchmark import Request
     from cezsar.settings import load
 
-    before: dict[str, Any] | None = None
     if check is not None:
         _refuse_others()
-        before, request = read_receipt(check)
-        root = root or Path(before["root"])
-        index = index or Path(before["index"])
-        model, streams = before["model"]["name"], before["model"]["streams"]
-        if not root.is_dir():
-            raise BenchmarkError(f"The receipt's folder {root} is not there: say where it is with --root.")
-    else:
-        if dataset is None or root is None:
-            raise click.UsageError("A DATASET and its --root are needed, or --check RECEIPT.")
-        if asked["sentences"] not in ("names", "ours"):
-            asked["sentences"] = str(Path(asked["sentences"]).expanduser().resolve())
-        request = Request(dataset, **asked)
-    root = root.resolve()
-    settings = load(index=index or _own_index(root, model, streams), model=model, streams=streams, device=device)
-    result = _run(root, settings, request)
+        _check(check, root, index, out, model, device, as_json, asked["sentences"], takes_all, check_seed)
+        return
+    if dataset is None or root is None:
+        raise click.UsageError("A DATASET and its --root are needed, or --check RECEIPT.")
+    if takes_all or check_seed is not None:
+        raise click.UsageError("--all and --check-seed go with --check RECEIPT.")
+    request = Request(dataset, **asked)
+    index = index or _own_index(root.resolve(), model, streams)
+    result, _ = _run(root, load(index=index, model=model, streams=streams, device=device), request)
+    _show(result, out, as_json)
+
+
+def _show(result: Result, out: Path | None, as_json: bool) -> None:
     if out is not None:
         _write(out, result, settings.limits)
     if as_json:
         print_json(result.receipt)
     else:
         _print(result.receipt)
-    if before is not None:
-        found = compare(before, result.receipt)
-        for line in found.differences[:10]:
-            click.echo(readable(f"differs: {line}"))
-        if found.differences:
-            differ = "differs" if len(found.differences) == 1 else "differ"
-            raise CezsarError(f"The receipt is not confirmed: {counted(len(found.differences), 'value')} {differ}.")
-        how = "identical, bit for bit" if found.is_identical else "the same within 1e-4, though not bit for bit"
-        (notice if as_json else click.echo)(f"The receipt is confirmed: {how}.")
+
+
+def _given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _refuse_others() -> None:
-    context = click.get_current_context()
-    for name in context.params:
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and name not in ("check", "root", "index", "out", "device", "as_json"):
-            raise click.UsageError(
-                "--check repeats what the receipt asked: only --root, --index, --out, --device, --json go with it."
-            )
+    allowed = ("check", "root", "index", "model", "sentences", "takes_all", "check_seed", "out", "device", "as_json")
+    if any(_given(name) for name in click.get_current_context().params if name not in allowed):
+        raise click.UsageError(
+            "--check repeats what the receipt asked: only --root, --index, --model, --sentences, --all, --check-seed, "
+            "--out, --device, --json go with it."
+        )
+
+
+def _check(
+    receipt: Path,
+    root: Path | None,
+    index: Path | None,
+    out: Path | None,
+    model: str | None,
+    device: str | None,
+    as_json: bool,
+    sentences: str,
+    takes_all: bool,
+    seed: int | None,
+) -> None:
+    """Run a receipt again, on what it names or on what is given in its place, and say whether it holds."""
+    from dataclasses import replace
+
+    from cezsar.query.benchmark import labels_of, read_receipt
+    from cezsar.settings import load
+
+    before, request = read_receipt(receipt)
+    labels = labels_of(before)
+    if _given("sentences"):
+        request, labels = replace(request, sentences=sentences), None
+    root = _root(before, root, index)
+    model, streams = model or _model(before, index), before["model"]["streams"]
+    if "index" in before:
+        index = index or Path(before["index"])
+    index = index or _own_index(root.resolve(), model, streams)
+    settings = load(index=index, model=model, streams=streams, device=device)
+    against = _Against(before, labels, secrets.randbelow(2**32) if seed is None else seed, takes_all)
+    result, checked = _run(root, settings, request, against)
+    assert checked is not None
+    _show(result, out, as_json)
+    say = notice if as_json else click.echo
+    for line in (checked.did, *checked.could_not, *(f"differs: {line}" for line in checked.differences[:10])):
+        say(readable(line))
+    if checked.differences:
+        differ = "differs" if len(checked.differences) == 1 else "differ"
+        raise CezsarError(f"The receipt is not confirmed: {counted(len(checked.differences), 'value')} {differ}.")
+    how = "identical, bit for bit" if checked.is_identical else "the same within 1e-4, though not bit for bit"
+    say(f"The receipt is confirmed: {how}.")
+
+
+def _root(before: dict[str, Any], root: Path | None, index: Path | None) -> Path:
+    """Where a receipt's clips are: as said, or where the given index found them, or under its name here."""
+    from cezsar import catalog
+
+    if root is None and index is not None and catalog.exists(index):
+        with catalog.open_to_read(index) as store, store.read() as session:
+            roots = catalog.roots(session)
+        root = Path(os.fsdecode(roots[0])) if len(roots) == 1 else None
+    root = root or Path(before["root"])
+    if not root.is_dir():
+        raise BenchmarkError(f"The receipt's folder {root} is not there: say where it is with --root.")
+    return root
+
+
+def _model(before: dict[str, Any], index: Path | None) -> str:
+    """What a receipt's encoder is called here; of a folder it holds the name alone, and an index where it is."""
+    from cezsar import catalog
+
+    name: str = before["model"]["name"]
+    if not before["model"].get("is_folder"):
+        return name
+    if index is not None and catalog.exists(index):
+        with catalog.open_to_read(index) as store:
+            return store.info.encoder.name
+    raise BenchmarkError(f"The receipt's model is a folder called {name}: say where it is with --model DIR.")
 
 
 def _own_index(root: Path, model: str | None, streams: str | None) -> Path:
@@ -163,30 +238,61 @@ def _own_index(root: Path, model: str | None, streams: str | None) -> Path:
     return user_cache_path("cezsar") / "benchmarks" / readable(name)
 
 
-def _run(root: Path, settings: Settings, request: Request) -> Result:
+@dataclass(frozen=True, slots=True)
+class _Against:
+    """A receipt to be checked, its own sentences, and which of its clips are embedded anew."""
+
+    receipt: dict[str, Any]
+    labels: Labels | None
+    seed: int
+    takes_all: bool
+
+
+def _run(
+    asked_root: Path, settings: Settings, request: Request, against: _Against | None = None
+) -> tuple[Result, Checked | None]:
+    """The result, and what a check of a receipt against it found."""
     from dataclasses import replace
 
-    from cezsar import catalog
+    from cezsar import catalog, indexer
     from cezsar.cli.index import run_index
     from cezsar.encoders.devices import device_name
     from cezsar.query import Searcher
-    from cezsar.query.benchmark import run
+    from cezsar.query.benchmark import check, run
 
-    began = time.monotonic()
+    began, root = time.monotonic(), asked_root.resolve()
     report = run_index((root,), settings)
     if not catalog.exists(settings.index):
         raise BenchmarkError(f"There is no video in {root}.")
-    skipped = [f"{skip.path}: {skip.reason}" for skip in report.skipped]
-    with working("opening the index") as progress, Searcher(settings.index, device=settings.device) as searcher:
-        result = run(searcher, root, request, skipped=skipped, progress=progress)
-    seconds = round(time.monotonic() - began, 1)
-    extra = {
-        "root": str(root),
-        "index": str(settings.index),
+    skipped = [f"{os.path.relpath(skip.path, root)}: {skip.reason}" for skip in report.skipped]
+    circumstances = {
+        "root": asked_root.name if asked_root.is_absolute() else os.fspath(asked_root),
         "device": device_name(settings.device),
-        "seconds": seconds,
+        "machine": _machine(),
     }
-    return replace(result, receipt={**result.receipt, **extra})
+    checked = None
+    with working("opening the index") as progress, Searcher(settings.index, device=settings.device) as searcher:
+        choices: dict[str, Any] = {"skipped": skipped, "progress": progress}
+        if against is not None:
+            choices |= {"labels": against.labels, "reads_files": True}
+            choices |= {"former": against.receipt.get("std_ddof", 1) == 1}
+        result = run(searcher, root, request, **choices)
+        result = replace(result, receipt={**result.receipt, **circumstances})
+        if against is not None:
+            sampling = searcher.store.info.sampling
+            checked = check(
+                against.receipt, result, searcher, root,
+                embed=lambda path: indexer.embed(path, searcher.encoder, sampling, batch_size=settings.batch_size),
+                seed=against.seed, takes_all=against.takes_all, progress=progress,
+            )  # fmt: skip
+    seconds = round(time.monotonic() - began, 1)
+    return replace(result, receipt={**result.receipt, "seconds": seconds}), checked
+
+
+def _machine() -> str:
+    """What tells this machine from others, and says nothing else of it."""
+    said = [platform.node(), platform.machine(), platform.processor(), os.cpu_count()]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 def _write(out: Path, result: Result, limits: Limits) -> None:
@@ -218,17 +324,27 @@ def _heading(receipt: dict[str, Any]) -> list[str]:
     if clips["missing"]:
         first = ", ".join(clips["missing"][:3])
         lines.append(f"missing: {len(clips['missing']):,} ({first}{', ...' if len(clips['missing']) > 3 else ''})")
+    if per_class := clips.get("per_class"):
+        counts = per_class.values()
+        lines.append(f"clips judged: {clips['found']:,} (per class {min(counts):,}-{max(counts):,})")
+        if few := [f"{label} {count}" for label, count in per_class.items() if count < _FEW]:
+            more = ", ..." if len(few) > 5 else ""
+            lines.append(
+                f"fewer than {_FEW} clips: {len(few):,} of {len(per_class):,} classes ({', '.join(few[:5])}{more})"
+            )
     return lines + [f"note: {note}" for note in receipt["notes"]]
 
 
 def _print_accuracies(receipt: dict[str, Any]) -> None:
+    from cezsar.query.benchmark.datasets import NO_LIST
+
     tasks, summary = receipt["tasks"], receipt["summary"]
     titles = ("", "classes", "clips", "top-1 % (95%)", "top-5 %", "class mean %")
     rows: list[tuple[str, ...]] = [
         (
             task["name"],
             f"{task['num_classes']}",
-            _coverage(task["num_clips"], task["num_listed"]),
+            _coverage(task["num_clips"], task["num_listed"], has_list=NO_LIST not in receipt["notes"]),
             _interval(task["top_1"]),
             _percent(task["top_5"]["value"]),
             _percent(task["mean_class"]["value"]),
@@ -237,7 +353,7 @@ def _print_accuracies(receipt: dict[str, Any]) -> None:
     ]
     if len(tasks) > 1:
         means = [_mean(summary[name]) for name in ("top_1", "top_5", "mean_class")]
-        rows.append(("mean ± std", "", "", *means))
+        rows.append((f"mean ± std over runs, ddof {receipt['std_ddof']}", "", "", *means))
     print_table([(title, bool(title)) for title in titles], rows)
 
 
@@ -261,7 +377,9 @@ def _print_recalls(receipt: dict[str, Any]) -> None:
     print_table([(title, bool(title)) for title in titles], rows)
 
 
-def _coverage(found: int, listed: int | None) -> str:
+def _coverage(found: int, listed: int | None, *, has_list: bool) -> str:
+    if not has_list:
+        return f"{found:,}, no list"
     return f"{found:,}" if listed in (None, found) else f"{found:,} of {listed:,}"
 
 

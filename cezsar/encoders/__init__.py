@@ -141,6 +141,28 @@ def canonical(name: str) -> str:
     )
 
 
+def settings_files(name: str) -> dict[str, Path]:
+    """What an encoder is read from besides its weights, by file name: its configs and its tokenizer's files.
+
+    Empty where they come with CEZSAR. name is as in an identity: a folder, or a hub id that was fetched.
+    """
+    if name in _EMBEDDED:
+        return {}
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(name, "config.json")
+        if not isinstance(config, str):
+            return {}
+        folder = Path(config).parent
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".json", ".txt", ".model") and not path.name.endswith(".index.json") and path.is_file()
+    }
+
+
 def _load(name: str, device: str, streams: str | None) -> Encoder:
     if device == "cuda" and name != "toy":
         runs_on_gpu(device)  # or it says that there is none

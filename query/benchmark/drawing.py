@@ -110,7 +110,7 @@ def _curve(scored: Scored) -> Figure:
     axes.errorbar(sizes, means, yerr=spreads, marker="o", capsize=3, label="nearest class")
     axes.plot(sizes, [100 / size for size in sizes], linestyle=":", color="grey", label="chance")
     axes.set(xlabel="candidate classes", ylabel="top-1 accuracy (%)", ylim=(0, 100), xscale="log",
-             title=f"Accuracy against number of classes ({_DRAWS} draws, mean and std)")  # fmt: skip
+             title=f"Accuracy against number of classes ({_DRAWS} draws, mean and std, ddof 0)")  # fmt: skip
     axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=8)
     axes.minorticks_off()
     axes.legend()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class Protocol:
     list_sha256: str
     file_sha256: str | None = None
     notes: tuple[str, ...] = ()
+
+    def of(self, clips: Iterable[Clip]) -> Protocol:
+        """The same tasks, of these clips alone."""
+        kept = set(clips)
+        tasks = (replace(task, clips=tuple(clip for clip in task.clips if clip in kept)) for task in self.tasks)
+        return replace(self, tasks=tuple(tasks))
 
 
 def plan(dataset: Dataset, name: str, *, runs: int, seed: int, allow_missing: bool) -> Protocol:

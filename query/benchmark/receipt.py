@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cezsar.errors import BenchmarkError
-from cezsar.query.benchmark.run import Request
+from cezsar.query.benchmark.run import FORMAT, Request
+from cezsar.query.prompts import Labels
 
 TOLERANCE = 1e-4
-_CIRCUMSTANCES = (
-    "seconds",
-    "device",
-    "versions",
-    "root",
-    "index",
-    "cezsar",
-)  # may differ without the figures differing
+# what may differ without the figures differing; of names, their contents are compared
+_CIRCUMSTANCES = ("seconds", "device", "machine", "versions", "root", "index", "cezsar", "format")
+_NAMES = (("request", "sentences"), ("sentences", "source"), ("model", "name"), ("model", "is_folder"))
+_ADDED = (("request", "split"), ("model", "files"), ("clips", "files"), ("clips", "per_class"), ("sentences", "texts"))
+_ADDED_FIELDS = {name for part, name in _ADDED if part == "request"}  # to the first format
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,12 @@ def read_receipt(path: Path) -> tuple[dict[str, Any], Request]:
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not JSON: {error}.") from None
     asked = receipt.get("request") if isinstance(receipt, dict) else None
-    names = {field.name for field in fields(Request)}
-    if not isinstance(asked, dict) or set(asked) != names or not _has_places(receipt):
+    if not isinstance(asked, dict) or not _is_number(number := receipt.get("format", 1)):
+        raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
+    if number > FORMAT:
+        raise BenchmarkError(f"{path} was made by a newer CEZSAR ({receipt.get('cezsar')!r}): update this one.")
+    names = {field.name for field in fields(Request)} - (_ADDED_FIELDS if number < FORMAT else set())
+    if set(asked) != names or not _is_whole(receipt, number):
         raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
     try:
         return receipt, Request(**asked)
@@ -48,25 +50,83 @@ def read_receipt(path: Path) -> tuple[dict[str, Any], Request]:
         raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`: {error}.") from None
 
 
-def _has_places(receipt: dict[str, Any]) -> bool:
-    model = receipt.get("model")
-    texts = (
-        [receipt.get("root"), receipt.get("index"), *(model.get(key) for key in ("name", "streams"))]
-        if isinstance(model, dict)
-        else [None]
+def format_of(receipt: Mapping[str, Any]) -> int:
+    """1 of a receipt that holds places of its maker, 2 of one that anyone can check."""
+    return int(receipt.get("format", 1))
+
+
+def labels_of(receipt: Mapping[str, Any]) -> Labels | None:
+    """A receipt's own sentences, where they came from a file; None where there are none, or CEZSAR has them."""
+    said = receipt["sentences"] if format_of(receipt) >= FORMAT else {}
+    if said.get("source") in (None, "names", "ours") or not isinstance(said["texts"], dict):
+        return None
+    return {label: tuple(texts) for label, texts in said["texts"].items()}
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_whole(receipt: dict[str, Any], number: int) -> bool:
+    """Whether everything is there, of its type, that is needed to run it again."""
+    model, root = receipt.get("model"), receipt.get("root")
+    if not isinstance(model, dict) or not all(
+        isinstance(s, str) for s in (root, model.get("name"), model.get("streams"))
+    ):
+        return False
+    if number < FORMAT:
+        return isinstance(receipt.get("index"), str)
+    said, clips = receipt.get("sentences"), receipt.get("clips")
+    if not (isinstance(said, dict) and isinstance(clips, dict) and isinstance(model.get("is_folder"), bool)):
+        return False
+    return (
+        isinstance(clips.get("files"), dict) and isinstance(said.get("source"), str) and _are_texts(said.get("texts"))
     )
-    return all(isinstance(text, str) for text in texts)
+
+
+def _are_texts(texts: object) -> bool:
+    """Whether these are the sentences of classes, or a list of captions."""
+    lists = list(texts.values()) if isinstance(texts, dict) else [texts]
+    return all(isinstance(some, list) and some and all(isinstance(one, str) for one in some) for some in lists)
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> Comparison:
-    """Figure by figure; time, device, versions and the root's place may differ."""
-    old, new = (
-        dict(_leaves({key: value for key, value in receipt.items() if key not in _CIRCUMSTANCES}))
-        for receipt in (before, now)
-    )
-    differing = [name for name in [*old, *(set(new) - set(old))] if old.get(name) != new.get(name)]
-    far = [name for name in differing if not _near(old.get(name), new.get(name))]
-    return Comparison(tuple(f"{name}: {old.get(name)!r}, and now {new.get(name)!r}" for name in far), not differing)
+    """Figure by figure; time, machine, versions, and names of files and folders may differ."""
+    old, new = _comparable(before), _comparable(now)
+    if format_of(before) < format_of(now):
+        old, new = _without_places(old, before.get("root")), _without(new, _ADDED)
+        new.pop("std_ddof", None)
+    first, second = dict(_leaves(old)), dict(_leaves(new))
+    differing = [name for name in [*first, *(set(second) - set(first))] if first.get(name) != second.get(name)]
+    far = [name for name in differing if not _near(first.get(name), second.get(name))]
+    lines = tuple(f"{name}: {first.get(name)!r}, and now {second.get(name)!r}" for name in far)
+    return Comparison(lines, not differing)
+
+
+def _comparable(receipt: dict[str, Any]) -> dict[str, Any]:
+    return _without({key: value for key, value in receipt.items() if key not in _CIRCUMSTANCES}, _NAMES)
+
+
+def _without(receipt: dict[str, Any], names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The receipt less (part, name)."""
+    found = dict(receipt)
+    for part, name in names:
+        if isinstance(found.get(part), dict):
+            found[part] = {key: value for key, value in found[part].items() if key != name}
+    return found
+
+
+def _without_places(receipt: dict[str, Any], root: object) -> dict[str, Any]:
+    """A receipt of format 1 with its maker's files relative to the root, as they are now."""
+    clips = receipt.get("clips")
+    if not isinstance(clips, dict):
+        return receipt
+    shorter = {
+        name: [line.removeprefix(f"{root}/") if isinstance(line, str) else line for line in clips[name]]
+        for name in ("missing", "unreadable")
+        if isinstance(clips.get(name), list)
+    }
+    return {**receipt, "clips": {**clips, **shorter}}
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

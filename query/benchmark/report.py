@@ -59,7 +59,7 @@ def _page(result: Result, images: dict[str, bytes], receipt: str, limits: Limits
     yield f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
     yield f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
     yield from _facts(about)
-    yield from _accuracies(about["tasks"], about["summary"]) if "tasks" in about else _recalls(about)
+    yield from _accuracies(about["tasks"], about["summary"], about["std_ddof"]) if "tasks" in about else _recalls(about)
     for name, data in images.items():
         yield f"<figure><img alt='{_TITLES[name]}' src='{_inline(data, 'png')}'></figure>"
     if result.scored:
@@ -71,7 +71,7 @@ def _facts(about: dict[str, Any]) -> Iterator[str]:
     clips, request = about["clips"], about["request"]
     rows = [
         ("model", f"{about['model']['name']} ({about['model']['streams']})"),
-        ("clips", f"{clips['found']:,}" + (f" of {clips['listed']:,}" if clips["listed"] else "")),
+        ("clips judged", f"{clips['found']:,}" + (f" of {clips['listed']:,}" if clips["listed"] else "")),
         ("missing", f"{len(clips['missing']):,}"),
         ("sentences", f"{about['sentences']['source']}, {about['sentences']['count']:,}"),
         ("prototypes", request["prototypes"]),
@@ -81,7 +81,7 @@ def _facts(about: dict[str, Any]) -> Iterator[str]:
     yield from _table(("", ""), rows)
 
 
-def _accuracies(tasks: Sequence[dict[str, Any]], summary: dict[str, Any]) -> Iterator[str]:
+def _accuracies(tasks: Sequence[dict[str, Any]], summary: dict[str, Any], ddof: int) -> Iterator[str]:
     names = ("top_1", "top_5", "mean_class")
     rows = [
         (task["name"], task["num_classes"], task["num_clips"], *(_interval(task[name]) for name in names))
@@ -89,7 +89,12 @@ def _accuracies(tasks: Sequence[dict[str, Any]], summary: dict[str, Any]) -> Ite
     ]
     if len(tasks) > 1:
         rows.append(
-            ("mean ± std", "", "", *(f"{100 * summary[n]['mean']:.1f} ± {100 * summary[n]['std']:.1f}" for n in names))
+            (
+                f"mean ± std over runs, ddof {ddof}",
+                "",
+                "",
+                *(f"{100 * summary[n]['mean']:.1f} ± {100 * summary[n]['std']:.1f}" for n in names),
+            )
         )
     yield "<h2>Accuracy (%), with 95% intervals</h2>"
     yield from _table(("", "classes", "clips", "top-1", "top-5", "class mean"), rows)

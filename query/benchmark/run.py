@@ -6,18 +6,20 @@ import hashlib
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cezsar import __version__, catalog
+from cezsar import __version__, catalog, encoders
+from cezsar.digest import sha256
 from cezsar.errors import BenchmarkError
 from cezsar.metrics import predictions
-from cezsar.query.benchmark.datasets import CLASSIFICATION, read
+from cezsar.query.benchmark.datasets import CLASSIFICATION, Clip, distinct, read
 from cezsar.query.benchmark.protocols import Task, plan
 from cezsar.query.benchmark.retrieval import Moment, read_moments
 from cezsar.query.benchmark.scoring import CORRECTIONS, PROTOTYPES, both_ways, class_scores, corrected, figures
@@ -28,13 +30,14 @@ from cezsar.types import Ids, Scores, Segment, Vectors, unit
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "faiss-gpu", "faiss-cpu")
 Progress = Callable[[str], None]
+FORMAT = 2  # of receipts; 1 held places of its maker, no sentences, and no hash of each clip
 
 
 _KINDS = {
     (str,): ("dataset", "sentences", "prototypes", "correction"),
     (int,): ("runs", "seed"),
     (bool,): ("allow_missing",),
-    (str, type(None)): ("protocol", "query_field"),
+    (str, type(None)): ("protocol", "query_field", "split"),
 }
 
 
@@ -43,7 +46,8 @@ class Request:
     """What is asked for; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
 
     protocol None is the dataset's own: zsar for kinetics-zsar, full for the others. runs and seed are those of
-    random:K and half. sentences, prototypes and correction are as in class_sentences and scoring.
+    random:K and half. sentences, prototypes and correction are as in class_sentences and scoring; split is as in
+    datasets.read.
     """
 
     dataset: str
@@ -55,6 +59,7 @@ class Request:
     correction: str = "none"
     allow_missing: bool = False
     query_field: str | None = None
+    split: str | None = None
 
     def __post_init__(self) -> None:
         for kind, names in _KINDS.items():
@@ -64,6 +69,8 @@ class Request:
         for name, choices in (("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
             if getattr(self, name) not in choices:
                 raise BenchmarkError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+        if self.split is not None and self.is_retrieval:
+            raise BenchmarkError(f"{self.dataset} is read from its captions, and has no --split.")
         if self.runs < 1 or self.seed < 0:
             raise BenchmarkError("runs must be 1 or more, and seed 0 or more.")
 
@@ -101,9 +108,13 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The receipt, as JSON would give it back, and, of a classification, what it was computed from."""
+    """The receipt, as JSON would give it back, the videos that it is about, and, of a classification, its scores.
+
+    videos are (id in the index, file), one for each clip or moment, in the receipt's order.
+    """
 
     receipt: dict[str, Any]
+    videos: tuple[tuple[int, Path], ...]
     scored: tuple[Scored, ...] = ()
 
 
@@ -112,30 +123,58 @@ def run(
     root: Path,
     request: Request,
     *,
+    labels: Labels | None = None,
     skipped: Sequence[str] = (),
+    reads_files: bool = False,
+    former: bool = False,
     progress: Progress = lambda _: None,
 ) -> Result:
     """Run a benchmark on the videos of root that are in the index.
 
-    skipped are files that could not be read, for the receipt; progress is told what is being done. Raises
-    BenchmarkError on whatever the protocol does not allow, and lists what is missing; EncoderError, BadIndex.
+    labels are the sentences of each class, where they are not to be looked up; skipped are files that could not be
+    read, for the receipt. The receipt's hashes of clips are those that the index holds, or, with reads_files, those of
+    the files as they are now. former is as the first receipts were made: copies of a clip count each, splits are
+    mixed, and standard deviations have ddof 1. progress is told what is being done. Raises BenchmarkError on whatever
+    the protocol does not allow, and lists what is missing; EncoderError, BadIndex.
     """
-    return (
+    result = (
         _retrieve(searcher, root, request, skipped, progress)
         if request.is_retrieval
-        else _classify(searcher, root, request, skipped, progress)
+        else _classify(searcher, root, request, labels, skipped, former, progress)
     )
+    progress(f"hashing {len(result.videos):,} clips" if reads_files else "writing the receipt")
+    receipt = {**result.receipt, "clips": {**result.receipt["clips"], **_contents(searcher, root, result, reads_files)}}
+    return replace(result, receipt=json.loads(json.dumps(receipt)))
 
 
-def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequence[str], progress: Progress) -> Result:
+def _classify(
+    searcher: Searcher,
+    root: Path,
+    request: Request,
+    labels: Labels | None,
+    skipped: Sequence[str],
+    former: bool,
+    progress: Progress,
+) -> Result:
     indexed = _indexed(searcher)
-    dataset = read(request.dataset, root, indexed)
+    dataset = read(request.dataset, root, indexed, split=request.split, former=former)
     protocol = plan(
         dataset, request.asked_protocol, runs=request.runs, seed=request.seed, allow_missing=request.allow_missing
     )
+    copies: tuple[str, ...] = ()
+    if not former:
+        judged, contents = {clip for task in protocol.tasks for clip in task.clips}, _known_contents(searcher)
+        once, copies = distinct(
+            [clip for clip in dataset.clips if clip in judged],
+            {path: contents[number] for path, number in indexed.items()},
+        )
+        protocol = protocol.of(once)
     wanted = {label for task in protocol.tasks for label in task.classes}
     classes = [label for label in dataset.classes if label in wanted]
-    labels = class_sentences(request.dataset, classes, request.sentences)
+    labels = labels or class_sentences(request.dataset, classes, request.sentences)
+    if lacking := [label for label in classes if label not in labels]:
+        raise BenchmarkError(f"There is no sentence for {len(lacking)} classes ({', '.join(lacking[:5])}).")
+    labels = {label: labels[label] for label in classes}
     asked = {clip.path: clip for task in protocol.tasks for clip in task.clips}
     clips = [clip for clip in dataset.clips if clip.path in asked]
     progress(f"looking up {len(clips):,} clips")
@@ -156,20 +195,26 @@ def _classify(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
         "protocol": protocol.name,
         "list_sha256": protocol.list_sha256,
         "split_file_sha256": protocol.file_sha256,
-        "notes": list(protocol.notes),
+        "notes": [*protocol.notes, *([] if former else [*dataset.notes, *copies])],
         "classes": {"count": len(classes), "sha256": _sha256(classes)},
         "clips": {
             "found": len(clips),
-            "sha256": _contents(searcher, [indexed[clip.path] for clip in clips]),
+            "per_class": _per_class(clips, classes),
             "listed": max(task.num_listed or 0 for task in protocol.tasks) or None,
             "missing": list(dataset.missing),
             "unreadable": list(skipped),
         },
         "sentences": _said(labels, request.sentences),
-        "summary": _summary(found),
+        "summary": _summary(found, ddof=1 if former else 0),
+        "std_ddof": 1 if former else 0,
         "tasks": found,
     }
-    return Result(json.loads(json.dumps(receipt)), tuple(scored))
+    return Result(receipt, tuple((indexed[clip.path], clip.path) for clip in clips), tuple(scored))
+
+
+def _per_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, int]:
+    counts = Counter(clip.label for clip in clips)
+    return {label: counts[label] for label in classes}
 
 
 def _score(
@@ -193,7 +238,10 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
     indexed = _indexed(searcher)
     there = [moment for moment in captioned.moments if moment.path.resolve() in indexed or moment.path in indexed]
     known = set(there)
-    missing = [*captioned.missing, *(str(moment.path) for moment in captioned.moments if moment not in known)]
+    missing = [
+        *captioned.missing,
+        *(os.path.relpath(one.path, root) for one in captioned.moments if one not in known),
+    ]
     if missing and not request.allow_missing:
         raise BenchmarkError(
             f"{len(missing):,} of {len(there) + len(missing):,} moments are missing ({missing[0]}): "
@@ -216,16 +264,15 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
         "notes": [exchanged] if captioned.num_exchanged else [],
         "clips": {
             "found": len(there),
-            "sha256": _contents(searcher, [_video_id(moment, indexed) for moment in there]),
             "listed": len(there) + len(missing),
             "missing": missing,
             "unreadable": list(skipped),
         },
-        "sentences": {"source": captioned.file.name, "count": len(said), "sha256": _sha256(said)},
+        "sentences": {"source": captioned.file.name, "count": len(said), "sha256": _sha256(said), "texts": said},
         "text_to_video": asdict(text_to_video),
         "video_to_text": asdict(video_to_text),
     }
-    return Result(json.loads(json.dumps(receipt)))
+    return Result(receipt, tuple((_video_id(moment, indexed), moment.path) for moment in there))
 
 
 def _indexed(searcher: Searcher) -> dict[Path, int]:
@@ -240,11 +287,27 @@ def _video_id(moment: Moment, indexed: dict[Path, int]) -> int:
     return indexed[moment.path if moment.path in indexed else moment.path.resolve()]
 
 
-def _contents(searcher: Searcher, ids: Sequence[int]) -> str:
-    """The fingerprint of these videos' contents, in this order."""
+def _contents(searcher: Searcher, root: Path, result: Result, reads_files: bool) -> dict[str, Any]:
+    """The sha256 of each video's content, by its place below root, and of all of them in order."""
+    contents = {n: hashed(path) for n, path in result.videos} if reads_files else _known_contents(searcher)
+    return {
+        "sha256": _sha256([contents[number] for number, _ in result.videos]),
+        "files": {os.path.relpath(path, root): contents[number] for number, path in result.videos},
+    }
+
+
+def _known_contents(searcher: Searcher) -> dict[int, str]:
+    """The sha256 of each video's content when it was indexed, by its id."""
     with searcher.store.read() as session:
-        contents = {video.id: video.content_sha256.hex() for video in catalog.videos(session)}
-    return _sha256([contents[video] for video in ids])
+        return {video.id: video.content_sha256.hex() for video in catalog.videos(session)}
+
+
+def hashed(path: Path) -> str:
+    """The sha256 of a file, in hex. Raises BenchmarkError where it cannot be read."""
+    try:
+        return sha256(path).hex()
+    except OSError as error:
+        raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _vectors(searcher: Searcher, ids: Sequence[int]) -> Vectors:
@@ -274,15 +337,18 @@ def _chosen(parts: Sequence[Segment], moment: Moment) -> list[int]:
 
 def _about(searcher: Searcher, request: Request) -> dict[str, Any]:
     info = searcher.store.info
-    asked = asdict(request)
+    name = info.encoder.name
     return {
+        "format": FORMAT,
         "cezsar": __version__,
-        "request": asked,
+        "request": {**asdict(request), "sentences": _named(request.sentences)},
         "model": {
-            "name": info.encoder.name,
+            "name": Path(name).name if os.path.isabs(name) else name,  # of a folder no more than its name
+            "is_folder": os.path.isabs(name),
             "weights_sha256": info.encoder.weights_sha256,
             "dimension": info.encoder.dimension,
             "streams": info.encoder.streams,
+            "files": {file: hashed(path) for file, path in encoders.settings_files(name).items()},
         },
         "sampling": {"fps": info.sampling.fps, "window_s": info.sampling.window_s, "stride_s": info.sampling.stride_s},
         "versions": {"python": platform.python_version(), **_versions()},
@@ -297,21 +363,26 @@ def _versions() -> dict[str, str]:
 
 def _said(labels: Labels, source: str) -> dict[str, Any]:
     listed = {label: list(sentences) for label, sentences in labels.items()}
-    name = source if source in ("names", "ours") else Path(source).name
-    return {"source": name, "count": sum(map(len, listed.values())), "sha256": _sha256(listed)}
+    count = sum(map(len, listed.values()))
+    return {"source": _named(source), "count": count, "sha256": _sha256(listed), "texts": listed}
 
 
-def _summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and, over several tasks, standard deviation of each accuracy."""
+def _named(source: str) -> str:
+    """What a receipt says of where sentences come from: names, ours, or a file's name."""
+    return source if source in ("names", "ours") else Path(source).name
+
+
+def _summary(tasks: Sequence[dict[str, Any]], *, ddof: int) -> dict[str, Any]:
+    """Mean and, over several tasks, standard deviation of each accuracy; ddof 0 is what papers of the field report."""
     summary = {}
     for name in ("top_1", "top_5", "mean_class"):
         values = [task[name]["value"] for task in tasks]
         summary[name] = {
             "mean": float(np.mean(values)),
-            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "std": float(np.std(values, ddof=ddof)) if len(values) > 1 else None,
         }
     return summary
 
 
 def _sha256(listed: object) -> str:
-    return hashlib.sha256(json.dumps(listed, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(listed, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
