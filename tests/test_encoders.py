@@ -25,10 +25,11 @@ from make_models import NUM_FRAMES, WRITERS
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, CLIPImageProcessor
 
 from cezsar import encoders
 from cezsar.encoders import CARDS, Encoder, embedded
+from cezsar.encoders.images import load_backbone
 from cezsar.encoders.lite_objects import LiteObjects, object_vectors
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
@@ -521,6 +522,23 @@ def test_xclip_looks_at_as_many_frames_as_it_was_trained_for_evenly_spread(
     )
 
 
+def test_xclip_takes_the_image_processor_of_clip(tmp_path: Path, checkpoint: Fixed) -> None:
+    folder = shutil.copytree(checkpoint("xclip"), tmp_path / "xclip")
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    (folder / "processor_config.json").unlink()
+    images.save_pretrained(folder)
+    xclip = encoders.load(str(folder), device="cpu")
+    frames = _frames(xclip, NUM_FRAMES)
+    pixels = images(list(torch.from_numpy(frames)), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        expected = AutoModel.from_pretrained(folder).eval().get_video_features(pixel_values=pixels[None])
+    expected = expected if isinstance(expected, torch.Tensor) else expected.pooler_output
+
+    found = xclip.encode_segments([xclip.encode_frames(frames)])
+
+    np.testing.assert_allclose(found, unit(expected.numpy()), atol=ROUNDING)
+
+
 def test_xclip_sees_the_order_of_frames(load: Load) -> None:
     frames = _frames(load("xclip"), 4)
 
@@ -688,6 +706,91 @@ def test_a_folder_without_a_whole_model_is_refused_with_a_reason(
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
     assert not str(error.value).rstrip().endswith(":")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "preprocessor_config.json"])
+@pytest.mark.parametrize(("kind", "said"), [("fifo", "a FIFO"), ("device", "a device"), ("socket", "a socket")])
+def test_what_is_no_file_in_a_models_folder_is_never_opened(
+    name: str, kind: str, said: str, checkpoint: Fixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
+    monkeypatch.chdir(folder)  # a socket's path must be short
+    (folder / name).unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(name)
+    elif kind == "device":
+        (folder / name).symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(name)
+    for load_it in (encoders.load, lambda source: load_backbone(source, torch.device("cpu")), _sentence_encoder):
+        with pytest.raises(EncoderError) as error:
+            load_it(str(folder))
+        assert str(error.value).startswith(f"{folder / name} is {said}, and not a file of a model")
+
+
+def _sentence_encoder(source: str) -> Any:
+    return SentenceEncoder(torch.device("cpu"), source)
+
+
+def test_a_fifo_in_a_folder_of_shards_is_never_opened(checkpoint: Fixed, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
+    (folder / "shards").mkdir()
+    os.mkfifo(folder / "shards" / "model-00001.safetensors")
+    with pytest.raises(EncoderError, match="is a FIFO"):
+        encoders.load(str(folder))
+
+
+def test_a_folder_called_as_a_config_is_refused(checkpoint: Fixed, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    with pytest.raises(EncoderError, match=r"config\.json is a folder, and not a file of a model"):
+        encoders.load(str(folder))
+
+
+@pytest.mark.parametrize(("name", "size_mb"), [("config.json", 17), ("tokenizer.json", 600), ("merges.txt", 600)])
+def test_an_absurdly_large_file_of_settings_is_never_read(
+    name: str, size_mb: int, checkpoint: Fixed, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
+    with (folder / name).open("wb") as file:
+        file.truncate(size_mb * 1_000_000)  # a hole, which takes no room
+    with pytest.raises(EncoderError, match=f"{name} has {size_mb} MB, where a model's has at most"):
+        encoders.load(str(folder))
+
+
+def test_a_link_to_nothing_is_named(checkpoint: Fixed, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("nowhere")
+    with pytest.raises(EncoderError, match=r"config\.json, a file of the model, cannot be read: No such file"):
+        encoders.load(str(folder))
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Any] = []
+    _without_network(monkeypatch, tried)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(EncoderError, match="no folder 'models/nope', though there is one called 'models' here"):
+        encoders.load("models/nope")
+    assert tried == []
+
+
+def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refuse(*_: Any, **options: Any) -> None:
+        asked.append(options)
+        raise OSError("no network here")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
+    with pytest.raises(EncoderError, match=r"the model hub cannot be reached, .* there is no folder of that name here"):
+        encoders.load("cezsar-tests/asked-once")
+    assert asked == [{"timeout": 5}]
 
 
 def test_a_model_that_only_reads_is_refused(checkpoint: Fixed) -> None:

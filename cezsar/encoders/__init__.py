@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.encoder import Encoder, Limited
+from cezsar.encoders.folders import check_folder
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity
 
@@ -134,6 +135,11 @@ def canonical(name: str) -> str:
     if os.path.isdir(folder):
         return os.path.realpath(folder)
     if _HUB_ID.fullmatch(name):
+        if (parent := Path(name).parent).is_dir() and not _was_fetched(name):
+            raise EncoderError(
+                f"There is no folder {name!r}, though there is one called {str(parent)!r} here: give the path of a "
+                "saved model's folder. If a model of the hub is meant, run this in another folder."
+            )
         return name
     raise EncoderError(
         f"There is no encoder {name!r}. There are: {', '.join(_EMBEDDED)}, a hub id like "
@@ -190,7 +196,22 @@ def _load_lite(name: str, device: str, streams: str | None) -> Encoder:
     return loaded
 
 
+def _was_fetched(name: str) -> bool:
+    from cezsar.encoders import hub
+
+    return hub.was_fetched(name)
+
+
 def _load_saved(name: str, device: str, streams: str | None) -> Encoder:
+    if Path(name).is_dir():
+        check_folder(Path(name))
+    elif not _was_fetched(name):
+        from cezsar.encoders import hub
+
+        try:
+            hub.ask(name)  # before torch is imported, which takes seconds
+        except hub.REFUSALS:
+            raise hub.unreachable(name) from None
     from cezsar.encoders import lean
 
     if loaded := lean.load(Path(name), device, name=name, streams=streams):

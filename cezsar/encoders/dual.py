@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
-from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
+from cezsar.encoders.hub import REFUSALS, first_line, local_first, unreachable
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
 
@@ -120,6 +120,8 @@ class VideoDualEncoder:
             chosen = np.linspace(0, len(frames) - 1, self._num_frames).round().astype(int)
             video = list(torch.from_numpy(frames[chosen]))
             pixels = self._checkpoint.image_processor(video, return_tensors="pt")["pixel_values"]
+            if pixels.ndim == 4:  # from an image processor, which knows frames and no videos
+                pixels = pixels[None]
             pixels = pixels.to(self._checkpoint.device)
             rows.append(unit(_rows(self._checkpoint.model.get_video_features(pixel_values=pixels))))
         return np.concatenate(rows)
@@ -151,10 +153,7 @@ def _load(name: str) -> tuple[Any, Any]:
             raise EncoderError(
                 f"{name} does not hold a model that transformers can load: {first_line(error)}"
             ) from None
-        raise EncoderError(
-            f"{name!r} could not be fetched: {UNREACHABLE}. "
-            "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."
-        ) from None
+        raise unreachable(name) from None
 
 
 def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:

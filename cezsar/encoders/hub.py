@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from safetensors import SafetensorError
+
+from cezsar.encoders.folders import check_folder
+from cezsar.errors import EncoderError
 
 # what transformers, timm and their helpers raise where a checkpoint is missing, damaged or not what it says
 REFUSALS = (
@@ -26,7 +30,7 @@ REFUSALS = (
     StrictDataclassError,
 )
 UNREACHABLE = "the model hub cannot be reached, or has no such model with safetensors"
-_PATIENCE_S = 10  # for the hub to answer
+_PATIENCE_S = 5  # for the hub to answer
 _MAY_FETCH = ContextVar("may_fetch", default=True)
 _Loaded = TypeVar("_Loaded")
 
@@ -34,16 +38,17 @@ _Loaded = TypeVar("_Loaded")
 def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
     """load(local_files_only) of a folder, of what was fetched before, or of the hub, in this order.
 
-    Raises one of REFUSALS. The hub is asked once, with a time limit, before anything is fetched: the libraries' own
-    retries take most of a minute where there is no network.
+    Raises one of REFUSALS, and EncoderError where a folder holds what must not be opened. The hub is asked once, with a
+    time limit, before anything is fetched: the libraries' own retries take most of a minute where there is no network.
     """
     if Path(name).is_dir():
+        check_folder(Path(name))
         return load(True)
     if not _MAY_FETCH.get():
         return load(True)
     with suppress(OSError):
         return load(True)
-    HfApi().model_info(name, timeout=_PATIENCE_S)
+    ask(name)
     return load(False)
 
 
@@ -64,6 +69,25 @@ def is_cached(name: str) -> bool:
     except REFUSALS:
         return False
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def was_fetched(name: str) -> bool:
+    """Whether something of this hub id lies in the hub's cache."""
+    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+
+
+@cache
+def ask(name: str) -> None:
+    """Whether the hub has a model; an answer is remembered. Raises OSError or HTTPError where it gives none."""
+    HfApi().model_info(name, timeout=_PATIENCE_S)
+
+
+def unreachable(name: str) -> EncoderError:
+    """What is said of a hub id that cannot be had."""
+    return EncoderError(
+        f"{name!r} could not be fetched: {UNREACHABLE}, and there is no folder of that name here. "
+        "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
 from cezsar.encoders.weights import EMBEDDED_IMAGES, IMAGE_WEIGHTS
 from cezsar.errors import EncoderError
@@ -51,6 +52,8 @@ def load_backbone(name: str, device: torch.device) -> Backbone:
     """
     if name == EMBEDDED_IMAGES:
         return ImageBackbone(device)
+    if Path(name).is_dir():
+        check_folder(Path(name))
     if name.startswith("timm:") or _is_timm(Path(name)):
         return TimmBackbone(name, device)
     return ImageTower(name, device)
