@@ -496,6 +496,31 @@ def test_rows_that_start_after_their_end_are_counted_in_a_note(tmp_path: Path) -
     assert "note: rows whose start comes after their end, and had the two exchanged: 1\n" in found.output
 
 
+def test_a_receipt_of_captions_is_checked_and_names_the_one_that_changed(tmp_path: Path) -> None:
+    root, index = tmp_path / "root", str(tmp_path / "index")
+    root.mkdir()
+    rows: list[dict[str, Any]] = [{"video": "gone.mp4", "sentences": ["gone"]}]
+    for colour in COLOURS:
+        write_video(root / f"{colour}.mp4", [(colour, 1.0)])
+        rows.append({"video": f"{colour}.mp4", "sentences": [colour, f"{colour} again"]})
+    captions = root / "captions.jsonl"
+    captions.write_text("\n".join(map(json.dumps, rows)))
+    asked = ["pairs", "--root", str(root), "--model", "toy", "--allow-missing", "--index", index]
+    made = CliRunner().invoke(cli, ["benchmark", *asked, "--out", str(tmp_path / "out")])
+    assert made.exit_code == 0, made.output
+    receipt = tmp_path / "out" / "receipt.json"
+    found = json.loads(receipt.read_text())
+    assert str(tmp_path) not in receipt.read_text() + (tmp_path / "out" / "report.html").read_text()
+    assert found["sentences"]["texts"] == ["blue", "blue again", "green", "green again", "red", "red again"]
+    check = ["benchmark", "--check", str(receipt), "--root", str(root), "--index", index]
+    whole = CliRunner().invoke(cli, check).output
+    assert "hashed 3 of 3 clips, 6 captions, the model's weights; embedded 3 of 3 anew: equal" in whole
+    captions.write_text(captions.read_text().replace("green again", "green anew"))
+    again = CliRunner().invoke(cli, check)
+    assert again.exit_code == 1
+    assert "differs: sentences.texts[3]: 'green again', and now 'green anew'" in again.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -113,8 +113,8 @@ def command(
     moments                         activitynet: each sentence for its own stretch
     kept-out:SHARE[:SEED]           pairs: what cezsar train keeps out
 
-    Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol takes seconds. Figures
-    have 95% bootstrap intervals; of equal scores the right answer counts as last.
+    Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol
+    takes seconds. Figures have 95% bootstrap intervals; of equal scores the right answer counts as last.
 
     \b
     cezsar benchmark folder --root clips --sentences ours --out report

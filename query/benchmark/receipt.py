@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.errors import BenchmarkError
-from cezsar.query.benchmark.run import FORMAT, Request
+from cezsar.query.benchmark.run import FORMAT, Request, without_places
 from cezsar.query.prompts import Labels
 
 TOLERANCE = 1e-4
@@ -94,7 +94,9 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> Comparison:
     """Figure by figure; time, machine, versions, and names of files and folders may differ."""
     old, new = _comparable(before), _comparable(now)
     if format_of(before) < format_of(now):
-        old, new = _without_places(old, before.get("root")), _without(new, _ADDED)
+        new = _without(new, _ADDED)
+        if isinstance(old.get("clips"), dict) and isinstance(before.get("root"), str):
+            old = {**old, "clips": without_places(old["clips"], before["root"])}
         new.pop("std_ddof", None)
     first, second = dict(_leaves(old)), dict(_leaves(new))
     differing = [name for name in [*first, *(set(second) - set(first))] if first.get(name) != second.get(name)]
@@ -114,19 +116,6 @@ def _without(receipt: dict[str, Any], names: tuple[tuple[str, str], ...]) -> dic
         if isinstance(found.get(part), dict):
             found[part] = {key: value for key, value in found[part].items() if key != name}
     return found
-
-
-def _without_places(receipt: dict[str, Any], root: object) -> dict[str, Any]:
-    """A receipt of format 1 with its maker's files relative to the root, as they are now."""
-    clips = receipt.get("clips")
-    if not isinstance(clips, dict):
-        return receipt
-    shorter = {
-        name: [line.removeprefix(f"{root}/") if isinstance(line, str) else line for line in clips[name]]
-        for name in ("missing", "unreadable")
-        if isinstance(clips.get(name), list)
-    }
-    return {**receipt, "clips": {**clips, **shorter}}
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

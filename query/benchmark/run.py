@@ -143,7 +143,8 @@ def run(
         else _classify(searcher, root, request, labels, skipped, former, progress)
     )
     progress(f"hashing {len(result.videos):,} clips" if reads_files else "writing the receipt")
-    receipt = {**result.receipt, "clips": {**result.receipt["clips"], **_contents(searcher, root, result, reads_files)}}
+    clips = without_places(result.receipt["clips"], os.fspath(root))
+    receipt = {**result.receipt, "clips": {**clips, **_contents(searcher, root, result, reads_files)}}
     return replace(result, receipt=json.loads(json.dumps(receipt)))
 
 
@@ -285,6 +286,19 @@ def _indexed(searcher: Searcher) -> dict[Path, int]:
 
 def _video_id(moment: Moment, indexed: dict[Path, int]) -> int:
     return indexed[moment.path if moment.path in indexed else moment.path.resolve()]
+
+
+def without_places(clips: dict[str, Any], root: str) -> dict[str, Any]:
+    """A receipt's clips, whose lines on what is missing or unreadable do not say where the root is."""
+    shorter = {
+        name: [
+            line.replace(f"{root}/", "").replace(root, "the root") if isinstance(line, str) else line
+            for line in clips[name]
+        ]
+        for name in ("missing", "unreadable")
+        if isinstance(clips.get(name), list)
+    }
+    return {**clips, **shorter}
 
 
 def _contents(searcher: Searcher, root: Path, result: Result, reads_files: bool) -> dict[str, Any]:
