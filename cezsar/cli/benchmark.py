@@ -134,13 +134,14 @@ def command(
         raise click.UsageError("--all and --check-seed go with --check RECEIPT.")
     request = Request(dataset, **asked)
     index = index or _own_index(root.resolve(), model, streams)
-    result, _ = _run(root, load(index=index, model=model, streams=streams, device=device), request)
-    _show(result, out, as_json)
+    settings = load(index=index, model=model, streams=streams, device=device)
+    result, _ = _run(root, settings, request)
+    _show(result, settings.limits, out, as_json)
 
 
-def _show(result: Result, out: Path | None, as_json: bool) -> None:
+def _show(result: Result, limits: Limits, out: Path | None, as_json: bool) -> None:
     if out is not None:
-        _write(out, result, settings.limits)
+        _write(out, result, limits)
     if as_json:
         print_json(result.receipt)
     else:
@@ -191,7 +192,7 @@ def _check(
     against = _Against(before, labels, secrets.randbelow(2**32) if seed is None else seed, takes_all)
     result, checked = _run(root, settings, request, against)
     assert checked is not None
-    _show(result, out, as_json)
+    _show(result, settings.limits, out, as_json)
     say = notice if as_json else click.echo
     for line in (checked.did, *checked.could_not, *(f"differs: {line}" for line in checked.differences[:10])):
         say(readable(line))
@@ -282,7 +283,9 @@ def _run(
             sampling = searcher.store.info.sampling
             checked = check(
                 against.receipt, result, searcher, root,
-                embed=lambda path: indexer.embed(path, searcher.encoder, sampling, batch_size=settings.batch_size),
+                embed=lambda path: indexer.embed(
+                    path, searcher.encoder, sampling, batch_size=settings.batch_size, limits=settings.limits
+                ),
                 seed=against.seed, takes_all=against.takes_all, progress=progress,
             )  # fmt: skip
     seconds = round(time.monotonic() - began, 1)
