@@ -78,16 +78,17 @@ def _humps(part: str) -> list[str]:
 
 
 def from_names(names: Iterable[str]) -> Labels:
-    """Labels that are described by their own words alone; numbers before the names of a numbered list are none of them.
+    """Labels that are described by their own words alone; numbers before the names of a numbered list are none of these.
 
     Raises QueryError: none, an empty one, one twice, two of the same words.
     """
-    labels = _checked([(name, (words(name),)) for name in _without_numbers([name.strip() for name in names])])
+    typed = [name.strip() for name in names]
+    labels = _checked([(name, (words(bare),)) for name, bare in zip(typed, _without_numbers(typed), strict=True)])
     known: dict[str, str] = {}
     for name, (said,) in labels.items():
         other = known.setdefault(said.casefold(), name)
         if other != name:
-            raise QueryError(f"Two labels are the same words: {other!r} and {name!r} are both {words(name)!r}.")
+            raise QueryError(f"Two labels are the same words: {other!r} and {name!r} are both {said!r}.")
     return labels
 
 

@@ -615,11 +615,11 @@ def test_classify_shows_as_which_words_labels_were_read(colours: Path, made: Pat
     labels.write_text("1 RedCar\n2 Green\n3 BlueSky\n")
     result = run("classify", colours / "red.mp4", "--labels", labels, "--index", made, "--json", "-v")
     found = document(result)
-    assert found["labels"] == ["RedCar", "Green", "BlueSky"]
-    assert found["words"] == {"RedCar": ["red car"], "Green": ["Green"], "BlueSky": ["blue sky"]}
-    assert found["videos"][0]["predictions"][0]["label"] == "RedCar"
+    assert found["labels"] == ["1 RedCar", "2 Green", "3 BlueSky"]
+    assert found["words"] == {"1 RedCar": ["red car"], "2 Green": ["Green"], "3 BlueSky": ["blue sky"]}
+    assert found["videos"][0]["predictions"][0]["label"] == "1 RedCar"
     assert result.stderr.splitlines() == [
-        "cezsar: label RedCar: red car", "cezsar: label Green: Green", "cezsar: label BlueSky: blue sky",
+        "cezsar: label 1 RedCar: red car", "cezsar: label 2 Green: Green", "cezsar: label 3 BlueSky: blue sky",
     ]  # fmt: skip
 
 
