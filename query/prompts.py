@@ -78,7 +78,7 @@ def _humps(part: str) -> list[str]:
 
 
 def from_names(names: Iterable[str]) -> Labels:
-    """Labels that are described by their own words alone; numbers before the names of a numbered list are none of these.
+    """Labels that are described by their own words alone; of a numbered list the numbers are not read.
 
     Raises QueryError: none, an empty one, one twice, two of the same words.
     """
