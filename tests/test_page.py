@@ -38,7 +38,7 @@ _COLOUR = """kind => {
     return red > 200 && blue < 50 ? "red" : blue > 200 && red < 50 ? "blue" : `${red} ${blue}`;
 }"""
 
-pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")]
 
 
 @pytest.fixture(scope="module")

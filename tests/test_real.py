@@ -11,7 +11,7 @@ from cezsar import indexer, metrics, query
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 _NAMES = {
     "ApplyEyeMakeup": "apply eye makeup",

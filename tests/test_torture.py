@@ -9,6 +9,8 @@ import pytest
 import torture
 from killable import PLANTS, POINTS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> torture.Ground:

@@ -22,6 +22,8 @@ from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS
 from cezsar.training import Split
 
+pytestmark = pytest.mark.slow
+
 SPLIT = ("--validation", "0.3", "--split-seed", "5")
 KEPT_OUT = {"white", "yellow"}
 TRAIN = (*SPLIT, "--epochs", "3")

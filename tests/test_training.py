@@ -25,6 +25,8 @@ from cezsar.training.run import EpochReport, Run
 from cezsar.training.start import fit_memory, object_positives, whiten_text
 from cezsar.types import unit
 
+pytestmark = pytest.mark.slow
+
 PLANTED = Path(__file__).with_name("planted.py")
 
 
