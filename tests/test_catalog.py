@@ -745,10 +745,14 @@ def test_no_connection_trusts_a_schema(index: Path) -> None:
 
 def test_a_statement_can_be_interrupted(index: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    with catalog.open_to_read(index) as store:
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt), store.read() as snapshot:
-            snapshot.execute(endless).fetchone()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with catalog.open_to_read(index) as store:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt), store.read() as snapshot:
+                snapshot.execute(endless).fetchone()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Nobody else's
