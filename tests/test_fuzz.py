@@ -39,7 +39,7 @@ from cezsar.pairs import read_pairs
 from cezsar.query import Filters, Searcher
 from cezsar.query.benchmark.receipt import compare, read_receipt
 from cezsar.query.benchmark.sentences import class_sentences
-from cezsar.query.prompts import from_names, read_labels, words
+from cezsar.query.prompts import from_names, read_labels, visible, words
 from cezsar.types import Hit, Limits, Sampling, Segment
 from cezsar.vectors import STAMP
 from cezsar.video import Decoder
@@ -298,8 +298,9 @@ def _check_lines(base: Path, stdin: bytes) -> None:
     lines = [line.decode(errors="replace").strip().removeprefix("\ufeff") for line in stdin.split(b"\n")]
     out = _check_command(base, ["-"], stdin)
     documents = [json.loads(line) for line in out.split("\n") if line]
-    assert len(documents) <= sum(bool(line) for line in lines)
-    assert [document["query"] for document in documents] == [line for line in lines if line][: len(documents)]
+    lines = [line for line in lines if visible(line).strip()]
+    assert len(documents) <= len(lines)
+    assert [document["query"] for document in documents] == lines[: len(documents)]
     assert all(len(document["hits"]) == 4 for document in documents)
 
 

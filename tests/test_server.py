@@ -864,7 +864,7 @@ def test_a_token_on_the_command_line_is_said_to_be_seen_there(own: Path) -> None
     assert "process list" in told
     assert "--token-file" in told
     assert "process list" not in run("--index", str(own / "none")).stderr
-    said = " ".join(subprocess.run(["cezsar", "serve", "--help"], capture_output=True, text=True).stdout.split())
+    said = " ".join(run("--help").stdout.split())
     assert "other accounts of this machine can see it in the process list" in said
 
 
