@@ -17,7 +17,7 @@ from cezsar.indexer import scan
 from cezsar.indexer.embedding import Embedded, embed_all
 from cezsar.paths import spellings
 from cezsar.settings import DEFAULT_MODEL, Settings
-from cezsar.types import IndexReport, Sampling, Skipped
+from cezsar.types import IndexReport, Skipped
 from cezsar.video import DECODER
 
 _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cache's tail has grown
@@ -168,7 +168,7 @@ def embed_and_commit(
         encoder, sampling = encoders.load_recorded(store.info.encoder, device=settings.device), store.info.sampling
     else:
         encoder = encoders.load(model, device=settings.device, streams=settings.streams)
-        sampling = settings.sampling_over(Sampling())
+        sampling = settings.sampling_over(encoders.own_sampling(encoder))
     done, unchecked, failed = _Done(), 0, list[catalog.Failure]()
     files = [file for file, _ in plan.embed]
     if progress:

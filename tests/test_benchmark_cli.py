@@ -229,6 +229,30 @@ def test_a_receipt_is_confirmed_elsewhere_with_nothing_of_its_maker(root: Path, 
     assert "is not there: say where it is with --root" in gone.output
 
 
+def test_a_receipt_is_checked_with_the_sampling_that_made_it(
+    root: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CEZSAR_FPS", "4")
+    assert run("--out", str(tmp_path / "out")).exit_code == 0
+    monkeypatch.delenv("CEZSAR_FPS")
+    shutil.rmtree(tmp_path / "index")
+    again = run("--check", str(tmp_path / "out" / "receipt.json"), "--root", str(root))
+    assert again.exit_code == 0, again.output
+    assert "identical, bit for bit" in again.output
+
+
+def test_an_index_of_its_own_is_kept_for_each_sampling(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ["benchmark", "folder", "--root", str(root), "--model", "toy", "--json"]
+    rates = []
+    for fps in (None, "4", None):
+        monkeypatch.setenv("CEZSAR_FPS", fps or "")
+        rates.append(_receipt(CliRunner().invoke(cli, asked))["sampling"]["fps"])
+    assert rates == [2.0, 4.0, 2.0]
+
+
 def _former(receipt: dict[str, Any], root: Path, index: Path) -> dict[str, Any]:
     """A receipt as the first ones were: places of its maker, no sentences, one hash of all clips, ddof 1."""
     found = {key: value for key, value in receipt.items() if key not in ("format", "machine", "std_ddof")}

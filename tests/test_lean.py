@@ -22,6 +22,7 @@ from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import EncoderError
 from cezsar.model import OWN_FIELDS, STREAMS, CezsarConfig, CezsarModel
 from cezsar.model.fields import KINDS
+from cezsar.types import Sampling
 
 CPU = torch.device("cpu")
 LITE = Path(encoders.__file__).with_name("lite")
@@ -129,6 +130,15 @@ def test_a_trained_memory_needs_no_torch_and_gives_what_torch_gives(options: dic
     assert one.identity == other.identity
     np.testing.assert_allclose(one.encode_segments(features), other.encode_segments(features), atol=1e-4)
     np.testing.assert_allclose(one.encode_texts(TEXTS), other.encode_texts(TEXTS), atol=1e-5)
+
+
+def test_a_new_index_looks_at_as_many_frames_as_its_model_was_trained_on(tmp_path: Path) -> None:
+    folder = str(_saved(tmp_path / "model", fps=0.5))
+
+    assert encoders.own_sampling(encoders.load(folder, device="cpu")) == Sampling(fps=0.5, window_s=8.0, stride_s=4.0)
+    assert encoders.own_sampling(Joint(folder, CPU)).fps == 0.5
+    assert encoders.own_sampling(encoders.load("lite")).fps == 1.0
+    assert encoders.own_sampling(encoders.load("toy")).fps == 2.0
 
 
 def test_a_stream_that_a_model_lacks_is_refused_without_torch_too(tmp_path: Path) -> None:

@@ -779,3 +779,20 @@ def test_failures_of_another_decoder_are_tried_again(
     monkeypatch.setattr("cezsar.indexer.pipeline.DECODER", "another one")
     assert "not tried again" not in indexer.index([folder], toy).skipped[0].reason
     assert "not tried again" in indexer.index([folder], toy).skipped[0].reason
+
+
+def test_a_new_index_takes_the_rate_that_its_encoder_was_trained_at(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Toy, "fps", 0.5, raising=False)
+
+    def fps_of(name: str, **chosen: float) -> float:
+        settings = Settings(index=tmp_path / name, model="toy", **chosen)  # type: ignore[arg-type]
+        indexer.index([folder], settings)
+        with catalog.open_to_read(settings.index) as store:
+            return store.info.sampling.fps
+
+    assert fps_of("own") == 0.5
+    assert fps_of("chosen", fps=4.0) == 4.0
+    monkeypatch.setattr(Toy, "fps", 2.0)
+    assert fps_of("own") == 0.5  # an existing index keeps its own

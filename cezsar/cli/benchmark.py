@@ -8,7 +8,7 @@ import os
 import platform
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cezsar.query.benchmark import Checked, Request, Result
     from cezsar.query.prompts import Labels
     from cezsar.settings import Settings
-    from cezsar.types import Limits
+    from cezsar.types import EncoderIdentity, Limits, Sampling
 
 _FEW = 10  # clips of a class: its accuracy says little
 _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
@@ -121,8 +121,9 @@ def command(
     cezsar benchmark ucf101 --root UCF-101 --protocol truze --sentences ours
     cezsar benchmark --check report/receipt.json
     """
+    from cezsar import encoders
     from cezsar.query.benchmark import Request
-    from cezsar.settings import load
+    from cezsar.settings import DEFAULT_MODEL, load
 
     if check is not None:
         _refuse_others()
@@ -133,8 +134,11 @@ def command(
     if takes_all or check_seed is not None:
         raise click.UsageError("--all and --check-seed go with --check RECEIPT.")
     request = Request(dataset, **asked)
-    index = index or _own_index(root.resolve(), model, streams)
     settings = load(index=index, model=model, streams=streams, device=device)
+    if index is None:
+        encoder = encoders.load(settings.model or DEFAULT_MODEL, device=settings.device, streams=settings.streams)
+        sampling = settings.sampling_over(encoders.own_sampling(encoder))
+        settings = replace(settings, index=_own_index(root.resolve(), encoder.identity, sampling))
     result, _ = _run(root, settings, request)
     _show(result, settings.limits, out, as_json)
 
@@ -174,10 +178,10 @@ def _check(
     seed: int | None,
 ) -> None:
     """Run a receipt again, on what it names or on what is given in its place, and say whether it holds."""
-    from dataclasses import replace
-
+    from cezsar import catalog, encoders
     from cezsar.query.benchmark import labels_of, read_receipt
     from cezsar.settings import load
+    from cezsar.types import Sampling
 
     before, request = read_receipt(receipt)
     labels = labels_of(before)
@@ -187,8 +191,13 @@ def _check(
     model, streams = model or _model(before, index), before["model"]["streams"]
     if "index" in before:
         index = index or Path(before["index"])
-    index = index or _own_index(root.resolve(), model, streams)
     settings = load(index=index, model=model, streams=streams, device=device)
+    if index is None:
+        sampling = Sampling(**before["sampling"])
+        identity = encoders.load(model, device=settings.device, streams=streams).identity
+        settings = replace(settings, index=_own_index(root.resolve(), identity, sampling))
+    if "sampling" in before and not catalog.exists(settings.index):
+        settings = replace(settings, **before["sampling"])
     against = _Against(before, labels, secrets.randbelow(2**32) if seed is None else seed, takes_all)
     result, checked = _run(root, settings, request, against)
     assert checked is not None
@@ -230,11 +239,11 @@ def _model(before: dict[str, Any], index: Path | None) -> str:
     raise BenchmarkError(f"The receipt's model is a folder called {name}: say where it is with --model DIR.")
 
 
-def _own_index(root: Path, model: str | None, streams: str | None) -> Path:
+def _own_index(root: Path, encoder: EncoderIdentity, sampling: Sampling) -> Path:
     """Where a root's benchmark index is kept: in the user's cache, for it can be made again."""
     from platformdirs import user_cache_path
 
-    said = json.dumps([str(root), model, streams])
+    said = json.dumps([str(root), asdict(encoder), asdict(sampling)])
     name = f"{root.name[:40]}-{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
     return user_cache_path("cezsar") / "benchmarks" / readable(name)
 
@@ -253,8 +262,6 @@ def _run(
     asked_root: Path, settings: Settings, request: Request, against: _Against | None = None
 ) -> tuple[Result, Checked | None]:
     """The result, and what a check of a receipt against it found."""
-    from dataclasses import replace
-
     from cezsar import catalog, indexer
     from cezsar.cli.index import run_index
     from cezsar.encoders.devices import device_name

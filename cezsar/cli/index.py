@@ -34,7 +34,9 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @path_arguments
 @index_option
 @click.option("--model", metavar="NAME|HUB_ID|DIR", help="Encoder of a new index.  [default: lite]")
-@click.option("--fps", type=_POSITIVE, help="Frames looked at a second, for a new index.  [default: 2]")
+@click.option(
+    "--fps", type=_POSITIVE, help="Frames looked at a second, for a new index.  [default: the encoder's, or 2]"
+)
 @click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment, for a new index.  [default: 8]")
 @click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: 4]")
 @click.option(

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.encoder import Encoder, Limited
+from cezsar.encoders.encoder import Encoder, Limited, Timed
 from cezsar.encoders.folders import check_folder
 from cezsar.errors import EncoderError, IndexMismatch
-from cezsar.types import EncoderIdentity
+from cezsar.types import EncoderIdentity, Sampling
 
-__all__ = ["CARDS", "Card", "Encoder", "Limited", "canonical", "load", "load_recorded"]
+__all__ = ["CARDS", "Card", "Encoder", "Limited", "canonical", "load", "load_recorded", "own_sampling"]
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -110,6 +110,11 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
             "bring the old ones back, or make a new index with --index DIR"
         )
     return encoder
+
+
+def own_sampling(encoder: Encoder) -> Sampling:
+    """How a new index looks at videos if nobody chose: at the rate that the encoder was trained at, if it has one."""
+    return Sampling(fps=encoder.fps) if isinstance(encoder, Timed) else Sampling()
 
 
 def _here(name: str) -> str:

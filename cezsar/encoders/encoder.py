@@ -36,6 +36,15 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Timed(Protocol):
+    """An encoder that was trained on frames at a rate of its own."""
+
+    @property
+    def fps(self) -> float:
+        """That rate, in frames/s."""
+
+
+@runtime_checkable
 class Limited(Protocol):
     """An encoder that reads only so many tokens of a text."""
 

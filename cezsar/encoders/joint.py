@@ -43,7 +43,7 @@ class Joint:
             dimension=self._config.joint_dim,
             streams=self._config.streams,
         )
-        self.short_side = self._config.image_size
+        self.short_side, self.fps = self._config.image_size, self._config.fps
         self._model = model.to(device)
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:

@@ -82,7 +82,7 @@ class Lean:
         self, config: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]], *, name: str, device: str
     ) -> None:
         self._config, self._tensors, self._device = config, tensors, device
-        self.short_side = config["image_size"]
+        self.short_side, self.fps = config["image_size"], config["fps"]
         self.identity = EncoderIdentity(name, _sha256(config, tensors), config["joint_dim"], config["streams"])
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:

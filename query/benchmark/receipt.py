@@ -11,6 +11,7 @@ from typing import Any
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.run import FORMAT, Request, without_places
 from cezsar.query.prompts import Labels
+from cezsar.types import Sampling
 
 TOLERANCE = 1e-4
 # what may differ without the figures differing; of names, their contents are compared
@@ -80,8 +81,16 @@ def _is_whole(receipt: dict[str, Any], number: int) -> bool:
     if not (isinstance(said, dict) and isinstance(clips, dict) and isinstance(model.get("is_folder"), bool)):
         return False
     return (
-        isinstance(clips.get("files"), dict) and isinstance(said.get("source"), str) and _are_texts(said.get("texts"))
+        isinstance(clips.get("files"), dict)
+        and isinstance(said.get("source"), str)
+        and _are_texts(said.get("texts"))
+        and _is_sampling(receipt.get("sampling"))
     )
+
+
+def _is_sampling(value: object) -> bool:
+    names = {field.name for field in fields(Sampling)}
+    return isinstance(value, dict) and set(value) == names and all(type(one) in (int, float) for one in value.values())
 
 
 def _are_texts(texts: object) -> bool:
