@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-BESIDE := -n 2 --dist worksteal  # two processes
+BESIDE := -n 3 --dist worksteal  # three processes: some tests wait more than they work
 
 .PHONY: demo test quick check bench torture train-lite clean
 

@@ -6,6 +6,9 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +200,19 @@ def tables(seed: int, num_clips: int, num_classes: int, *, steps: int) -> tuple[
     return random.integers(steps, size=(num_clips, num_classes)) / steps, random.integers(num_classes, size=num_clips)
 
 
+@contextmanager
+def few_samples() -> Iterator[None]:
+    """Intervals of 20 bootstrap samples and not of 1,000, where it is the figures that are tried, and many times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, rounds=20))
+        yield
+
+
 @given(seed=st.integers(0, 2**32 - 1), num_clips=st.integers(1, 12), num_classes=st.integers(2, 8))
 def test_figures_are_those_of_the_slow_oracle_and_ties_are_lost(seed: int, num_clips: int, num_classes: int) -> None:
     scores, targets = tables(seed, num_clips, num_classes, steps=4)
-    found = figures(scores, targets)
+    with few_samples():
+        found = figures(scores, targets)
     ranked, confusions = [], Counter[tuple[int, int]]()
     for row, target in zip(scores.tolist(), targets.tolist(), strict=True):
         ahead = [label for label, score in enumerate(row) if label != target and score >= row[target]]
@@ -297,7 +309,8 @@ def test_retrieval_is_that_of_the_slow_oracle_both_ways(seed: int, counts: list[
     owners = np.repeat(np.arange(len(counts)), counts)
     random = np.random.default_rng(seed)
     videos, said = (unit(random.integers(-1, 2, size=(n, 3)) + 0.0) for n in (len(counts), len(owners)))  # with ties
-    there, back = both_ways(videos, said, owners)
+    with few_samples():
+        there, back = both_ways(videos, said, owners)
     scores = np.round(said.astype(float) @ videos.T.astype(float), 6).tolist()
     texts = [
         1 + sum(score >= row[owner] for video, score in enumerate(row) if video != owner)

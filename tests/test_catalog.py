@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from cezsar import catalog, maintenance
 from cezsar.catalog import Catalog, Counts, Embedding, File, reading
+from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
 from cezsar.types import EncoderIdentity, Sampling, Segment
@@ -794,6 +796,15 @@ def test_an_index_of_before_is_closed_to_others_at_the_next_write_and_that_is_sa
         catalog.open_to_write(index, notice=told.append).__exit__()
     assert len(told) == 1
     assert str(index) in told[0]
+    assert set(modes(index).values()) == {0}
+
+
+def test_making_the_cache_anew_closes_an_index_of_before(index: Path) -> None:
+    add(index, "red.mp4", "red")
+    open_to_all(index)
+    said = CliRunner().invoke(cli, ["rebuild", "--index", str(index)])
+    assert said.exit_code == 0
+    assert str(index) in said.stderr
     assert set(modes(index).values()) == {0}
 
 

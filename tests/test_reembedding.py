@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +240,21 @@ def test_a_pointer_that_leads_nowhere_is_damage(made: Settings, said: str) -> No
     (made.index / homes.POINTER).write_text(said)
     with pytest.raises(IndexDamaged, match=r"current\.json"):
         catalog.open_to_read(made.index)
+
+
+def test_no_changed_bit_of_a_pointer_lets_older_vectors_answer(made: Settings) -> None:
+    indexer.reembed(made)
+    indexer.reembed(replace(made, model="toy"))
+    pointer, serving = made.index / homes.POINTER, homes.home(made.index)
+    sound = pointer.read_bytes()
+    for place in range(8 * len(sound)):
+        changed = bytearray(sound)
+        changed[place // 8] ^= 1 << place % 8
+        pointer.write_bytes(changed)
+        with suppress(IndexDamaged):
+            assert homes.home(made.index) == serving
+    pointer.write_text(json.dumps({"current": "space-2", "previous": "."}))  # of before pointers had a checksum
+    assert homes.home(made.index) == made.index / "space-2"
 
 
 def test_a_writer_that_waited_for_the_change_writes_to_the_new_vectors(made: Settings, videos: Path) -> None:

@@ -5,6 +5,7 @@ The pointer is replaced atomically, so that a switch from one catalog to another
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -54,7 +55,7 @@ def fresh(directory: Path) -> Path:
 
 def switch(directory: Path, place: Path) -> None:
     """Let the catalog in place, directory or a sub-folder of it, serve from now on. Raises OSError."""
-    said = {"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]}
+    said = _sealed({"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]})
     with appearing(directory / POINTER, durable=True, private=True) as draft:
         draft.write_text(json.dumps(said), encoding="utf-8")
 
@@ -63,7 +64,9 @@ def _read(directory: Path) -> dict[str, str]:
     try:
         said = json.loads((directory / POINTER).read_text(encoding="utf-8"))
         current, before = said["current"], said["previous"]
-        is_sound = all(name == "." or _NAME.fullmatch(name) for name in (current, before))
+        names = {"current": current, "previous": before}
+        is_sound = all(name == "." or _NAME.fullmatch(name) for name in names.values())
+        is_sound = is_sound and said in (_sealed(names), names)  # there was no seal at first
     except (FileNotFoundError, NotADirectoryError):
         return {"current": ".", "previous": ""}
     except OSError as error:
@@ -73,3 +76,8 @@ def _read(directory: Path) -> dict[str, str]:
     if not is_sound or not (directory / current / FILE).is_file():
         raise IndexDamaged(f"{directory / POINTER} does not name a catalog in {directory}.")
     return {"current": current, "previous": before}
+
+
+def _sealed(names: dict[str, str]) -> dict[str, str]:
+    """With a checksum: one changed bit makes another catalog's name, older vectors that would answer in silence."""
+    return {**names, "sha256": hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()}

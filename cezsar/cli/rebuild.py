@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cezsar.cli.console import counted, index_option, json_option, print_json, working
+from cezsar.cli.console import counted, index_option, json_option, notice, print_json, working
 
 
 @click.command(name="rebuild")
@@ -17,11 +17,7 @@ def command(index: Path | None, as_json: bool) -> None:
     from cezsar import catalog, maintenance
     from cezsar.settings import load
 
-    with (
-        catalog.open_to_read(load(index=index).index) as store,
-        catalog.locked(store.directory),
-        working("making the cache anew"),
-    ):
+    with catalog.open_to_write(load(index=index).index, notice=notice) as store, working("making the cache anew"):
         stamp = maintenance.rebuild(store)
     if as_json:
         print_json({"index": str(store.directory), "vectors": stamp.count, "bytes": stamp.size})
