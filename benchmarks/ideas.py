@@ -29,9 +29,10 @@ from cezsar.model import CezsarModel
 from cezsar.pairs import Rejected
 from cezsar.training import RECIPES, Request, Split
 from cezsar.training.examples import ALSO, MAIN, Examples
-from cezsar.training.loop import encode, fit
+from cezsar.training.loop import fit
 from cezsar.training.pipeline import gather, prepare
 from cezsar.training.run import Run
+from cezsar.training.validation import encode
 from cezsar.types import Ids, Vectors, unit
 
 CPU = torch.device("cpu")

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-import cezsar.training.loop
+import cezsar.training.objective
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.training.examples import Examples
-from cezsar.training.loop import Material, fit, make_accelerator
+from cezsar.training.loop import fit, make_accelerator
+from cezsar.training.objective import Material
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import Run
 from cezsar.training.start import fit_memory, object_positives
@@ -88,7 +89,7 @@ def _train(folder: Path, moment: str, loss: str) -> None:
     """Six epochs into the folder, killed in the middle of the fourth, or between two files of the third checkpoint."""
     count = 0
     if moment == "mid-epoch":
-        contrast = cezsar.training.loop.info_nce
+        contrast = cezsar.training.objective.info_nce
 
         def info_nce(*arguments: Any, **named: Any) -> torch.Tensor:
             nonlocal count
@@ -97,7 +98,7 @@ def _train(folder: Path, moment: str, loss: str) -> None:
                 _kill()
             return contrast(*arguments, **named)
 
-        cezsar.training.loop.info_nce = info_nce
+        cezsar.training.objective.info_nce = info_nce
     elif moment == "mid-save":
         replace = os.replace
 

@@ -17,12 +17,13 @@ import torch
 from planted import BOTH, make, material, planted
 from safetensors.numpy import load_file
 
-import cezsar.training.loop
+import cezsar.training.objective
 from cezsar.errors import TrainingError
-from cezsar.training.loop import encode, fit, make_accelerator, sentence_ranks, validate
+from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
 from cezsar.training.start import fit_memory, object_positives, whiten_text
+from cezsar.training.validation import encode, sentence_ranks, validate
 from cezsar.types import unit
 
 pytestmark = pytest.mark.slow
@@ -227,13 +228,13 @@ def _timeless(run: Run) -> list[dict[str, object]]:
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = cezsar.training.loop.info_nce, []
+    real, calls = cezsar.training.objective.info_nce, []
 
     def broken(*arguments: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return real(*arguments, **named) * (float("nan") if len(calls) == 8 else 1.0)
 
-    monkeypatch.setattr(cezsar.training.loop, "info_nce", broken)
+    monkeypatch.setattr(cezsar.training.objective, "info_nce", broken)
     with pytest.raises(TrainingError, match=r"The loss is nan in epoch 3, batch 2 of 3 \(video\d+.*last good .*/last"):
         _fit(tmp_path / "broken", replace(BOTH, epochs=5, batch_size=32, negatives="batch"))
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,16 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from cezsar.errors import TrainingError
-from cezsar.metrics import Retrieval, ranks, retrieval
-from cezsar.model import CezsarModel, pad
-from cezsar.model.losses import batch_triplet, info_nce, triplet
-from cezsar.training.examples import ALSO, Examples
-from cezsar.training.negatives import Band, draw
+from cezsar.metrics import Retrieval
+from cezsar.model import CezsarModel
+from cezsar.training.examples import ALSO
+from cezsar.training.objective import Material, Objective
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run, State
-from cezsar.types import Ids, Vectors
+from cezsar.training.validation import validate
+from cezsar.types import Ids
 
-_NUM_WORDS = 2  # object sentences a caption (arXiv 2605.01165)
-_AT_ONCE = 256
 Progress = Callable[[EpochReport], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Training and validation segments, with what each remembers (N, S) and each training sentence's objects (M, 2)."""
-
-    training: Examples
-    validation: Examples
-    recalled: Vectors | None
-    objects: Ids | None
 
 
 def fit(
@@ -87,6 +75,7 @@ class _Fit:
             betas=(0.9, 0.99),
         )
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
+        self._objective = Objective(model, self._wrapped, material, recipe)
 
     def go(self, progress: Progress) -> EpochReport:
         self._resume()
@@ -118,13 +107,13 @@ class _Fit:
         torch.manual_seed(int(generator.integers(2**31)))
         self._wrapped.train()
         batches = list(self._batches(generator))
-        negatives, num_widened = self._draw(np.concatenate([chosen for _, chosen in batches]), generator)
+        negatives, num_widened = self._objective.draw(np.concatenate([chosen for _, chosen in batches]), generator)
         total, learning_rate, start = 0.0, 0.0, 0
         for number, (rows, chosen) in enumerate(batches):
             learning_rate = self._set_rate((epoch + number / len(batches)) / self._recipe.epochs)
             drawn = None if negatives is None else negatives[start : start + len(rows)]
             start += len(rows)
-            loss = self._loss(rows, chosen, drawn, generator)
+            loss = self._objective(rows, chosen, drawn, generator)
             if not math.isfinite(loss.item()):
                 names = {
                     self._material.training.source_names[source] for source in self._material.training.sources[rows]
@@ -154,14 +143,6 @@ class _Fit:
         for part, said in zip(np.array_split(rows, num_batches), np.array_split(chosen, num_batches), strict=True):
             yield part[device::num_devices], said[device::num_devices]
 
-    def _draw(self, chosen: Ids, generator: np.random.Generator) -> tuple[Ids | None, int]:
-        if self._recipe.negatives != "band":
-            return None, 0
-        training = self._material.training
-        band = Band(self._recipe.band_low, self._recipe.band_high, self._recipe.num_negatives)
-        drawn = draw(chosen, training.sentences, training.sources[training.owners], band=band, generator=generator)
-        return drawn.indices, drawn.num_widened
-
     def _set_rate(self, done: float) -> float:
         """Warm-up, then a cosine to 0; done is the share of all steps, in [0, 1)."""
         warmup = self._recipe.warmup
@@ -170,61 +151,6 @@ class _Fit:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         return rate
-
-    def _loss(self, rows: Ids, chosen: Ids, drawn: Ids | None, generator: np.random.Generator) -> Tensor:
-        """The loss of segments `rows`, each with its sentence `chosen` and its `drawn` negatives."""
-        training, device = self._material.training, self._accelerator.device
-        features, mask = pad([training.features[row] for row in rows], self._model.config.num_frames)
-        if self._recipe.frame_dropout:
-            shown = torch.from_numpy(generator.random(mask.shape) >= self._recipe.frame_dropout)
-            shown[torch.arange(len(rows)), torch.from_numpy(generator.integers(mask.sum(dim=1).numpy()))] = True
-            mask &= shown
-        recalled = self._material.recalled
-        words = None if self._material.objects is None else self._material.objects[chosen]
-        sentences = [training.sentences[chosen]]
-        if drawn is not None:
-            sentences.append(training.sentences[drawn.reshape(-1)])
-        if words is not None:
-            assert self._model.objects is not None
-            said = self._model.objects.sentences.cpu().numpy()
-            sentences.append(said[words.reshape(-1)])
-        anchors, texts = self._wrapped(
-            features.to(device),
-            mask.to(device),
-            torch.from_numpy(np.concatenate(sentences)).to(device),
-            None if recalled is None else torch.from_numpy(recalled[rows]).to(device),
-        )
-        anchors, texts = anchors.float(), texts.float()
-        parts = list(texts.split([len(part) for part in sentences]))
-        negatives = parts[1].reshape(len(rows), -1, parts[1].shape[1]) if drawn is not None else None
-        sources = torch.from_numpy(training.sources[rows]).to(device)
-        allowed = sources[:, None] != sources[None, :]
-        loss = self._contrast(anchors, parts[0], allowed, negatives)
-        if words is not None:
-            for number in range(words.shape[1]):
-                column = torch.from_numpy(words[:, number]).to(device)
-                there = column >= 0
-                if there.any():
-                    positives = parts[-1].reshape(len(rows), -1, parts[-1].shape[1])[there, number]
-                    others = allowed[there][:, there] & (column[there][:, None] != column[there][None, :])
-                    further = None if negatives is None else negatives[there]
-                    share = there.float().mean() / words.shape[1]
-                    loss = loss + share * self._contrast(anchors[there], positives, others, further)
-        return loss
-
-    def _contrast(self, anchors: Tensor, positives: Tensor, allowed: Tensor, negatives: Tensor | None) -> Tensor:
-        recipe, terms = self._recipe, []
-        if recipe.loss in ("infonce", "both"):
-            terms.append(info_nce(anchors, positives, allowed, scale=self._model.scale, negatives=negatives))
-        if recipe.loss in ("triplet", "both"):
-            terms.append(
-                batch_triplet(
-                    anchors, positives, allowed, margin=recipe.margin, semi_hard=recipe.negatives == "semi-hard"
-                )
-                if negatives is None
-                else triplet(anchors, positives, negatives, margin=recipe.margin)
-            )
-        return torch.stack(terms).sum()
 
     def _strayed(self) -> Tensor:
         """The squared distance of what began in closed form from its start (L2-SP)."""
@@ -310,33 +236,6 @@ class _Fit:
             self._run.draw_curves()
         else:
             _set_parameters(self._model, here)
-
-
-@torch.inference_mode()
-def validate(model: CezsarModel, examples: Examples, *, streams: str | None = None) -> Retrieval:
-    """Every sentence's search for its segment among all of them; of model on its device, left as it was."""
-    return retrieval(sentence_ranks(model, examples, streams=streams))
-
-
-def sentence_ranks(model: CezsarModel, examples: Examples, *, streams: str | None = None) -> Ids:
-    """(M,): the rank from 1 of the own segment of each sentence."""
-    was_training = model.training
-    model.eval()
-    videos = encode(model, examples.features, streams=streams)
-    with torch.inference_mode():
-        texts = model.encode_sentences(torch.from_numpy(examples.sentences).to(model.device)).cpu().numpy()
-    model.train(was_training)
-    return ranks(texts @ videos.T, examples.owners)
-
-
-def encode(model: CezsarModel, features: list[Vectors], *, streams: str | None = None) -> Vectors:
-    """(T_i, F) features of N segments -> (N, D) unit vectors."""
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(features), _AT_ONCE):
-            frames, mask = pad(features[start : start + _AT_ONCE], model.config.num_frames)
-            rows.append(model.encode_segments(frames.to(model.device), mask.to(model.device), streams=streams).cpu())
-    return np.asarray(torch.cat(rows).numpy(), np.float32)
 
 
 def _is_reached(name: str, model: CezsarModel, recipe: Recipe) -> bool:

@@ -22,7 +22,8 @@ from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.model.presets import PRESETS
 from cezsar.pairs import Captions, Rejected, grouped, read_pairs
 from cezsar.training.examples import Examples, Split, assemble, cut
-from cezsar.training.loop import Material, fit, make_accelerator
+from cezsar.training.loop import fit, make_accelerator
+from cezsar.training.objective import Material
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
 from cezsar.training.start import fit_memory, object_positives, whiten_text
