@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cezsar.training.negatives import Band, Drawn, draw
+from cezsar.training.negatives import Band, Drawn, Pool, draw
 from cezsar.types import Ids, Vectors, unit
 
 WIDE = Band(0.0, 2.5, 10)
@@ -35,13 +35,8 @@ def circle(*degrees: float) -> Vectors:
 def drawn(
     positives: Sequence[int], sentences: Vectors, owners: Sequence[int] | Ids, band: Band, seed: int = 0
 ) -> Drawn:
-    return draw(
-        np.array(positives, np.int64),
-        sentences,
-        np.array(owners, np.int64),
-        band=band,
-        generator=np.random.default_rng(seed),
-    )
+    rows, videos = np.array(positives, np.int64), np.array(owners, np.int64)
+    return draw(rows, videos[rows], Pool(sentences, videos), band=band, generator=np.random.default_rng(seed))
 
 
 def foreign(positive: int, sentences: Vectors, owners: Ids) -> dict[int, float]:
@@ -64,11 +59,11 @@ def outside(distances: dict[int, float], band: Band) -> dict[int, float]:
 
 
 def is_clear(distances: dict[int, float], band: Band) -> bool:
-    """Whether float32 sees the same order."""
+    """Whether float32 sees the same order, and no sentence that says the same."""
     edges = [abs(distance - edge) for distance in distances.values() for edge in (band.low, band.high)]
     ordered = sorted(outside(distances, band).values())
     gaps = [after - before for before, after in pairwise(ordered)]
-    return min([*edges, *gaps]) > CLEAR
+    return min([*edges, *gaps]) > CLEAR and min(distances.values()) > 2 * CLEAR
 
 
 def check(row: list[int], distances: dict[int, float], band: Band) -> bool:
@@ -210,3 +205,59 @@ def test_a_band_is_drawn_from_evenly() -> None:
 
 def test_the_papers_band_is_the_default() -> None:
     assert Band() == Band(low=0.0, high=0.8, count=10)
+
+
+# object sentences in the pool
+
+
+def test_an_object_sentence_is_a_negative_of_the_videos_that_do_not_have_it() -> None:
+    sentences = circle(0, 20, 25, 30, 35)  # two captions, of video 0 and 1, and three object sentences
+    spoken = np.array([[True, False, False], [False, True, False]])  # of 25 degrees; of 30; nobody's
+    pool = Pool(sentences, np.array([0, 1]), spoken)
+    assert pool.foreign(np.array([0, 1])).tolist() == [
+        [False, True, False, True, True],
+        [True, False, True, False, True],
+    ]
+    positives, videos = np.array([0, 2, 1, 3]), np.array([0, 0, 1, 1])
+    found = draw(positives, videos, pool, band=Band(0.0, 0.8, 3), generator=np.random.default_rng(0)).indices
+    assert [set(row) for row in found.tolist()] == [{1, 3, 4}, {1, 3, 4}, {0, 2, 4}, {0, 2, 4}]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), num_videos=st.integers(2, 5), num_objects=st.integers(1, 6), asked=st.integers(1, 8)
+)
+def test_negatives_of_captions_and_objects_are_those_of_the_slow_oracle(
+    seed: int, num_videos: int, num_objects: int, asked: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    captions, owners = made(seed, 12, num_videos)
+    sentences = np.concatenate([captions, unit(generator.normal(size=(num_objects, 3)))])
+    spoken = generator.random((num_videos, num_objects)) < 0.4
+    counts = generator.integers(1, 9, size=len(sentences))
+    has = [{n for n, owner in enumerate(owners) if owner == v} | {12 + o for o in range(num_objects) if spoken[v, o]}
+           for v in range(num_videos)]  # fmt: skip
+    band = Band(0.1, 0.8, asked)
+    videos = generator.integers(num_videos, size=9)
+    assume(all(has[video] for video in videos))
+    positives = np.array([generator.choice(sorted(has[video])) for video in videos])
+    distances = []
+    for positive, video in zip(positives.tolist(), videos.tolist(), strict=True):
+        others = foreign(positive, sentences, np.arange(len(sentences)))
+        distances.append({other: distance for other, distance in others.items() if other not in has[video]})
+    assume(all(row and is_clear(row, band) for row in distances))
+    found = draw(
+        positives, videos, Pool(sentences, owners, spoken, counts), band=band, generator=np.random.default_rng(seed)
+    )
+    empty = [check(row, given, band) for row, given in zip(found.indices.tolist(), distances, strict=True)]
+    assert found.num_widened == sum(empty)
+
+
+def test_a_sentence_is_drawn_as_often_as_it_is_a_positive() -> None:
+    sentences, counts = circle(0, 10, 20, 30, 40), np.array([1, 1, 2, 3, 4])
+    pool = Pool(sentences, np.arange(5), None, counts)
+    rows = np.zeros(10_000, np.int64)
+    found = draw(rows, rows, pool, band=Band(0.0, 0.8, 1), generator=np.random.default_rng(0)).indices
+    times = np.bincount(found[:, 0], minlength=5)
+    assert times[0] == 0
+    expected = np.array([1000, 2000, 3000, 4000])
+    assert ((times[1:] - expected) ** 2 / expected).sum() < 16.3  # p = 0.001 with 3 degrees of freedom

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from safetensors import safe_open
 
 from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS
-from cezsar.training import Split
+from cezsar.model import CezsarConfig
+from cezsar.model.presets import PRESETS
+from cezsar.training import RECIPES, Recipe, Split
 
 pytestmark = pytest.mark.slow
 
@@ -254,6 +257,58 @@ def test_rows_that_start_after_their_end_are_counted(colours: Path, cache: Path,
     assert "training on 8 segments, 2 kept out" in result.stderr
 
 
+# The paper's recipe
+
+
+BIT = ("--preset", "bit", "--backbone", "efficientnet-lite2", "--sentence-encoder", "all-MiniLM-L6-v2")  # offline
+SMALL = ("--d-model", "16", "--joint-dim", "8", "--lr", "0.01")
+
+
+def test_bit_is_trained_and_goes_on_by_its_own_rules(
+    colours: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cezsar.cli import train as command
+
+    def stop(_: object, report: Any) -> None:
+        if report.epoch == 1:
+            raise KeyboardInterrupt
+
+    words = ("train", colours / "captions.jsonl", *BIT, *SMALL, *TRAIN, "--cache", cache, "--quiet")
+    assert run(*words, "--out", tmp_path / "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Watcher, "epoch", stop)
+        assert run(*words, "--out", tmp_path / "run").exit_code == 130
+    asked = json.loads((tmp_path / "run" / "run.json").read_text())["request"]
+    recipe = {**asdict(RECIPES["bit"]), "epochs": 3, "learning_rate": 0.01}
+    assert asked["recipe"] == recipe
+    assert asked["model"] == {
+        **PRESETS["bit"], "backbone": BIT[3], "sentence_encoder": BIT[5], "d_model": 16, "joint_dim": 8,
+    }  # fmt: skip
+    monkeypatch.setitem(PRESETS, "bit", {**PRESETS["bit"], "text_dropout": 0.9})  # of another version
+    assert run("train", "--resume", tmp_path / "run", "--quiet").exit_code == 0
+    assert _weights(tmp_path / "run") == _weights(tmp_path / "whole")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["learning_rate"] for row in rows] == [0.01] * 3
+    config = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
+    assert (config["dropout"], config["text_dropout"], config["visual_weight"]) == (0.2, 0.2, 0.8)
+
+
+OURS = {
+    "train_streams": "visual_object", "distances": "unit", "object_windows": 0, "object_weight": 1.0,
+    "object_negatives": "caption", "layer_dropout": 0.2, "schedule": "cosine", "warmup": 0.05, "clip_norm": 1.0,
+}  # fmt: skip
+
+
+def test_ours_is_to_be_had_with_bit_too(colours: Path, cache: Path, tmp_path: Path) -> None:
+    ours = [word for name, value in OURS.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    ours += ["--dropout", "0.3", "--text-dropout", "0.1"]
+    words = ("train", colours / "captions.jsonl", *BIT, *SMALL, *SPLIT, "--epochs", "1", "--cache", cache)
+    document(run(*words, *ours, "--out", tmp_path / "run", "--json"))
+    asked = json.loads((tmp_path / "run" / "run.json").read_text())["request"]
+    assert asked["recipe"] == {**asdict(RECIPES["bit"]), "epochs": 1, "learning_rate": 0.01, **OURS}
+    assert (asked["model"]["dropout"], asked["model"]["text_dropout"]) == (0.3, 0.1)
+
+
 # Going on
 
 
@@ -418,6 +473,17 @@ def test_pairs_that_are_not_there_are_wrong_usage(tmp_path: Path) -> None:
         ("--loss", "l2"),
         ("--negatives", "all"),
         ("--precision", "fp8"),
+        ("--schedule", "linear"),
+        ("--distances", "cosine"),
+        ("--train-streams", "words"),
+        ("--object-negatives", "none"),
+        ("--object-windows", "-1"),
+        ("--object-weight", "0"),
+        ("--layer-dropout", "1"),
+        ("--text-dropout", "1"),
+        ("--dropout", "-0.1"),
+        ("--clip-norm", "-1"),
+        ("--warmup", "1"),
         ("--band", "0.1"),
         ("--out", ""),
         ("--cache", ""),
@@ -433,6 +499,9 @@ def test_exit_2_for_values_out_of_range(colours: Path, words: tuple[str, str]) -
         (("--band", "0.8", "0.2"), "The band's low end 0.8 must lie below its high end 0.2."),
         (("--band", "0.5", "0.5"), "The band's low end 0.5 must lie below its high end 0.5."),
         (("--also-weight", "2"), "also_weight"),
+        (("--distances", "layernorm"), "--train-streams visual, or --distances unit."),
+        (("--preset", "bit", "--train-streams", "visual_object"), "--train-streams visual, or --distances unit."),
+        (("--clip-norm", "inf"), "clip_norm must be 0 or more, not inf."),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_one_line(
@@ -501,6 +570,36 @@ def test_every_option_has_help() -> None:
         assert option.help, option.opts
         assert option.opts[0] in told
         assert option.help.split(".  [")[0].strip() in told
+
+
+def test_help_says_what_each_preset_has() -> None:
+    """Of every option that a preset decides; the frozen parts' names are too long for it."""
+    command = cli.get_command(click.Context(cli), "train")
+    assert command is not None
+    values: dict[str, tuple[Any, ...]] = {
+        field.name: tuple(getattr(RECIPES[preset], field.name) for preset in ("lite", "bit"))
+        for field in fields(Recipe)
+    }
+    values["band"] = tuple(f"{recipe.band_low:g} {recipe.band_high:g}" for recipe in (RECIPES["lite"], RECIPES["bit"]))
+    for name in ("joint_dim", "d_model", "num_memories", "dropout", "text_dropout", "streams", "visual_weight", "fps"):
+        values[name] = tuple(PRESETS[preset].get(name, getattr(CezsarConfig(), name)) for preset in ("lite", "bit"))
+    as_another = {"layer_dropout": "as --dropout", "train_streams": "as --streams"}
+    checked = set()
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name in values:
+            lite, bit = (_in_words(value, as_another.get(option.name)) for value in values[option.name])
+            told = f"[default: {lite}]" if lite == bit else f"[lite: {lite}, bit: {bit}]"
+            assert (option.help or "").endswith(told), (option.name, told)
+            checked.add(option.name)
+    assert set(values) - checked == {"band_low", "band_high", "weight_decay"}
+
+
+def _in_words(value: object, none: str | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return str(none if value is None else value)
 
 
 @pytest.mark.parametrize("columns", ["80", "100", "300"])

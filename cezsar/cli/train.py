@@ -20,6 +20,14 @@ _FILE = PathType(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = PathType(path_type=Path, file_okay=False)
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
+_WHOLE = click.IntRange(min=0)
+_LEAST_0 = click.FloatRange(min=0)
+_SHARE = click.FloatRange(0, 1, max_open=True)
+_STREAMS = click.Choice(["visual", "object", "visual_object"])
+_MODEL = (
+    "backbone", "sentence_encoder", "fps", "joint_dim", "d_model", "num_memories", "dropout", "text_dropout", "streams",
+    "visual_weight",
+)  # fmt: skip
 
 
 @click.command(name="train")
@@ -34,28 +42,71 @@ _COUNT = click.IntRange(min=1)
 @click.option("--backbone", metavar="NAME", help="Image backbone: timm:NAME, or DIR or HUB_ID of CLIP or SigLIP.")
 @click.option("--sentence-encoder", metavar="NAME", help="DIR or HUB_ID of a sentence-transformers model.")
 @click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: 1]")
-@click.option("--joint-dim", type=_COUNT, help="Width of the joint space.  [default: the preset's]")
-@click.option("--d-model", type=click.IntRange(min=0), help="Width of the transformer path; 0 for none.")
-@click.option("--num-memories", type=click.IntRange(min=0), help="Segments that the memory holds; 0 for no memory.")
+@click.option("--joint-dim", type=_COUNT, help="Width of the joint space.  [lite: 384, bit: 128]")
+@click.option("--d-model", type=_WHOLE, help="Width of the transformer path; 0 for none.  [lite: 0, bit: 1024]")
+@click.option("--num-memories", type=_WHOLE, help="Segments in the memory; 0 for none.  [lite: 4096, bit: 0]")
+@click.option("--dropout", type=_SHARE, help="In the transformer path.  [default: 0.2]")
+@click.option("--layer-dropout", type=_SHARE, help="In its transformer layer.  [lite: as --dropout, bit: 0.1]")
+@click.option("--text-dropout", type=_SHARE, help="Of sentences, and of what is recalled.  [lite: 0.1, bit: 0.2]")
+@click.option("--streams", type=_STREAMS, help="What a segment's vector holds.  [default: visual_object]")
 @click.option(
-    "--streams", type=click.Choice(["visual", "object", "visual_object"]), help="What a segment's vector holds."
+    "--visual-weight",
+    type=click.FloatRange(0, 1),
+    help="The visual stream's share, the objects' the rest.  [lite: 0.67, bit: 0.8]",
 )
-@click.option("--visual-weight", type=click.FloatRange(0, 1), help="The visual stream's share, the objects' the rest.")
-@click.option("--loss", type=click.Choice(["infonce", "triplet", "both"]), help="What is minimised.")
-@click.option("--negatives", type=click.Choice(["batch", "band", "semi-hard"]), help="Whence the wrong sentences come.")
+@click.option(
+    "--loss",
+    type=click.Choice(["infonce", "triplet", "both"]),
+    help="What is minimised.  [lite: infonce, bit: triplet]",
+)
+@click.option("--train-streams", type=_STREAMS, help="What the loss is taken of.  [lite: as --streams, bit: visual]")
+@click.option("--margin", type=_POSITIVE, help="The triplet loss's margin.  [default: 1]")
+@click.option(
+    "--distances",
+    type=click.Choice(["unit", "layernorm"]),
+    help="The triplet loss's: of unit vectors, or of LayerNormed ones.  [lite: unit, bit: layernorm]",
+)
+@click.option(
+    "--negatives",
+    type=click.Choice(["batch", "band", "semi-hard"]),
+    help="Whence the wrong sentences come.  [lite: batch, bit: band]",
+)
 @click.option("--band", metavar="LOW HIGH", nargs=2, type=float, help="Cosine distances of a band.  [default: 0 0.8]")
 @click.option("--num-negatives", type=_COUNT, help="Sentences of the band a positive.  [default: 10]")
-@click.option("--margin", type=_POSITIVE, help="The triplet loss's margin.  [default: 1]")
-@click.option("--object-positives/--no-object-positives", default=None, help="Object sentences as positives, too.")
-@click.option("--epochs", type=_COUNT, help="At most so many.")
-@click.option("--patience", type=_COUNT, help="Stop after so many epochs without a better recall.")
-@click.option("--batch-size", type=_COUNT, help="Segments a step.")
-@click.option("--lr", "learning_rate", type=_POSITIVE, help="AdamW's highest learning rate.")
-@click.option("--anchor", type=click.FloatRange(min=0), help="Pull towards the closed-form start.")
-@click.option("--frame-dropout", type=click.FloatRange(0, 1, max_open=True), help="Share of frames hidden in training.")
+@click.option(
+    "--object-positives/--no-object-positives",
+    default=None,
+    help="Object sentences as positives, too.  [lite: no, bit: yes]",
+)
+@click.option(
+    "--object-windows",
+    type=_WHOLE,
+    help="Windows of 10 s that choose a segment's objects; 0 for the whole of it.  [lite: 0, bit: 3]",
+)
+@click.option(
+    "--object-weight", type=_POSITIVE, help="What its objects count, its sentence being 1.  [lite: 1, bit: 2]"
+)
+@click.option(
+    "--object-negatives",
+    type=click.Choice(["caption", "own"]),
+    help="An object's: those of its caption, or of its own band.  [lite: caption, bit: own]",
+)
+@click.option("--epochs", type=_COUNT, help="At most so many.  [lite: 60, bit: 200]")
+@click.option("--patience", type=_COUNT, help="Stop after so many without a better recall.  [lite: 60, bit: 20]")
+@click.option("--batch-size", type=_COUNT, help="Segments a step.  [lite: 1024, bit: 128]")
+@click.option("--lr", "learning_rate", type=_POSITIVE, help="AdamW's learning rate.  [lite: 0.001, bit: 0.0001]")
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "constant"]),
+    help="How the rate goes on after its warm-up.  [lite: cosine, bit: constant]",
+)
+@click.option("--warmup", type=_SHARE, help="Share of the steps in which the rate rises.  [lite: 0.05, bit: 0]")
+@click.option("--clip-norm", type=_LEAST_0, help="Gradients are cut to this length; 0 for never.  [lite: 1, bit: 0]")
+@click.option("--anchor", type=_LEAST_0, help="Pull towards the closed-form start.  [lite: 0.1, bit: 0]")
+@click.option("--frame-dropout", type=_SHARE, help="Share of frames hidden in training.  [default: 0]")
 @click.option("--precision", type=click.Choice(["no", "fp16", "bf16"]), help="Mixed precision.  [default: no]")
 @click.option(
-    "--validation", "share", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True,
+    "--validation", "share", type=_SHARE, default=0.1, show_default=True,
     help="Share of the videos that is kept out; 0 for none.",
 )  # fmt: skip
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Which videos are kept out.")
@@ -133,6 +184,7 @@ def _request(pairs: tuple[Path, ...], chosen: dict[str, Any]) -> Request:
 
     from platformdirs import user_cache_path
 
+    from cezsar.model.presets import PRESETS
     from cezsar.training import RECIPES, Recipe, Request, Split
 
     given = {key: value for key, value in chosen.items() if value is not None}
@@ -142,14 +194,14 @@ def _request(pairs: tuple[Path, ...], chosen: dict[str, Any]) -> Request:
     for name in ("backbone", "sentence_encoder", "start_from"):
         if name in given:
             given[name] = _resolved(given[name])
-    sizes = ("backbone", "sentence_encoder", "fps", "joint_dim", "d_model", "num_memories", "streams", "visual_weight")
+    model = {name: given[name] for name in _MODEL if name in given}
     return Request(
         pairs=tuple(str(file.resolve()) for file in pairs),
         also=tuple(str(file.resolve()) for file in given["also"]),
         videos=str(given["videos"].resolve()) if "videos" in given else None,
         cache=str(given["cache"].resolve() if "cache" in given else user_cache_path("cezsar") / "features"),
         preset=given["preset"],
-        model={name: given[name] for name in sizes if name in given},
+        model={**PRESETS[given["preset"]], **model},
         recipe=replace(RECIPES[given["preset"]], **recipe),
         split=Split(seed=given["split_seed"], share=given["share"]),
         start_from=given.get("start_from"),

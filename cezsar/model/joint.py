@@ -68,10 +68,24 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         self.log_scale.clamp_(max=math.log(_MAX_SCALE))
 
     def forward(
-        self, features: Tensor, mask: Tensor, sentences: Tensor, recalled: Tensor | None = None
+        self,
+        features: Tensor,
+        mask: Tensor,
+        sentences: Tensor,
+        recalled: Tensor | None = None,
+        *,
+        streams: str | None = None,
+        scaled: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """(B, T, F) features with their (B, T) mask, and (N, S) sentences -> (B, D) and (N, D) unit vectors."""
-        return self.encode_segments(features, mask, recalled=recalled), self.encode_sentences(sentences)
+        """(B, T, F) features with their (B, T) mask, and (N, S) sentences -> (B, D) and (N, D) unit vectors.
+
+        Without being scaled they are what the LayerNorms of the visual stream and of the text tower give.
+        """
+        if scaled:
+            segments = self.encode_segments(features, mask, recalled=recalled, streams=streams)
+            return segments, self.encode_sentences(sentences)
+        features = features.masked_fill(~mask.unsqueeze(-1), 0)
+        return self.video_tower(features, mask, recalled), self.text_tower(sentences)
 
     def encode_segments(
         self, features: Tensor, mask: Tensor, *, recalled: Tensor | None = None, streams: str | None = None

@@ -52,6 +52,13 @@ class FramePath(nn.Module):
         )
         self.output = nn.Linear(config.d_model, config.joint_dim)
 
+    def drop_in_layer(self, share: float) -> None:
+        """Set the dropout inside the transformer layer, which else is the path's."""
+        self.layer.self_attn.dropout = share
+        for part in self.layer.children():
+            if isinstance(part, nn.Dropout):
+                part.p = share
+
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, T, F), (B, T) -> (B, D)."""
         hidden = self.dropout(self.input(functional.relu(features)))

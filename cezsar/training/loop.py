@@ -65,6 +65,8 @@ class _Fit:
         self._epoch, self._best = 0, _parameters(model)
         self._best_report: EpochReport | None = None
         model.to(accelerator.device)
+        if recipe.layer_dropout is not None and model.video_tower.frames is not None:
+            model.video_tower.frames.drop_in_layer(recipe.layer_dropout)
         for name, parameter in model.named_parameters():  # several devices wait for a gradient of each that is trained
             parameter.requires_grad_(_is_reached(name, model, recipe))
         decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -106,25 +108,22 @@ class _Fit:
         generator = np.random.default_rng([self._recipe.seed, epoch])
         torch.manual_seed(int(generator.integers(2**31)))
         self._wrapped.train()
-        batches = list(self._batches(generator))
-        negatives, num_widened = self._objective.draw(np.concatenate([chosen for _, chosen in batches]), generator)
-        total, learning_rate, start = 0.0, 0.0, 0
-        for number, (rows, chosen) in enumerate(batches):
+        batches, num_widened = self._objective.batches(list(self._batches(generator)), generator)
+        total, learning_rate = 0.0, 0.0
+        for number, batch in enumerate(batches):
             learning_rate = self._set_rate((epoch + number / len(batches)) / self._recipe.epochs)
-            drawn = None if negatives is None else negatives[start : start + len(rows)]
-            start += len(rows)
-            loss = self._objective(rows, chosen, drawn, generator)
+            loss = self._objective(batch, generator)
             if not math.isfinite(loss.item()):
-                names = {
-                    self._material.training.source_names[source] for source in self._material.training.sources[rows]
-                }
+                training = self._material.training
+                names = {training.source_names[source] for source in training.sources[batch.rows]}
                 raise TrainingError(
                     f"The loss is {loss.item()} in epoch {epoch + 1}, batch {number + 1} of {len(batches)} "
                     f"({', '.join(sorted(names)[:3])}, ...). The last good checkpoint is {self._run.last}."
                 )
             self._optimizer.zero_grad()
             self._accelerator.backward(loss + self._recipe.anchor * self._strayed())
-            self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._recipe.clip_norm)
+            if self._recipe.clip_norm:
+                self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._recipe.clip_norm)
             self._optimizer.step()
             self._model.bound_scale()
             total += loss.item()
@@ -144,9 +143,12 @@ class _Fit:
             yield part[device::num_devices], said[device::num_devices]
 
     def _set_rate(self, done: float) -> float:
-        """Warm-up, then a cosine to 0; done is the share of all steps, in [0, 1)."""
-        warmup = self._recipe.warmup
-        share = done / warmup if done < warmup else (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+        """Warm-up, then a cosine to 0, or no change; done is the share of all steps, in [0, 1)."""
+        warmup, share = self._recipe.warmup, 1.0
+        if done < warmup:
+            share = done / warmup
+        elif self._recipe.schedule == "cosine":
+            share = (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
         rate = self._recipe.learning_rate * max(share, 1e-3)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -240,9 +242,10 @@ class _Fit:
 
 def _is_reached(name: str, model: CezsarModel, recipe: Recipe) -> bool:
     """Whether the loss depends on a parameter: a triplet knows no temperature, objects alone no video tower."""
+    streams = recipe.train_streams or model.config.streams
     if name == "log_scale":
         return recipe.loss != "triplet"
-    return model.config.streams != "object" or not name.startswith("video_tower.")
+    return streams != "object" or not name.startswith("video_tower.")
 
 
 def _anchored(model: CezsarModel) -> dict[str, Tensor]:

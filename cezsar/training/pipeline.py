@@ -190,7 +190,9 @@ def prepare(
     if request.start_from is None:
         whiten_text(model, training)
     if recipe.object_positives and model.objects is not None:
-        objects = object_positives(model, training, backbone.objects(), count=2, top=5)
+        objects = object_positives(
+            model, training, backbone.objects(), count=2, top=5, windows=recipe.object_windows, seed=recipe.seed
+        )
     return model, Material(training, validation, recalled, objects)
 
 
@@ -217,6 +219,8 @@ def _model(
         raise TrainingError("The video tower needs a d-model or num-memories above 0.")
     if config.d_model % config.num_heads:
         raise TrainingError(f"d-model {config.d_model} is not a multiple of its {config.num_heads} attention heads.")
+    if request.recipe.train_streams not in (None, "visual") and not config.num_objects:
+        raise TrainingError(f"{config.backbone} has no classifier, and so no {request.recipe.train_streams} to train.")
     torch.manual_seed(request.recipe.seed)
     model = CezsarModel(config)
     if request.start_from is not None and not resume:

@@ -14,6 +14,7 @@ from cezsar.types import Ids, Vectors, unit
 _RIDGE = 0.3
 _FOLDS = 10
 _MIN_STD = 1e-3
+_WINDOW_S = 10.0
 
 
 def whiten_text(model: CezsarModel, examples: Examples) -> None:
@@ -106,13 +107,34 @@ def _by_owner(rows: NDArray[np.float64], owners: Ids, count: int) -> NDArray[np.
     return np.asarray(sums / np.maximum(np.bincount(owners, minlength=count), 1)[:, None])
 
 
-def object_positives(model: CezsarModel, examples: Examples, said: list[str], *, count: int, top: int) -> Ids:
-    """(M, count): the objects of each sentence's segment that are nearest to it, out of its likeliest `top`.
+def object_positives(
+    model: CezsarModel, examples: Examples, said: list[str], *, count: int, top: int, windows: int = 0, seed: int = 0
+) -> Ids:
+    """(M, W, count): the objects of each sentence's segment that are nearest to it, out of its likeliest `top`.
 
-    Only objects with sentences of at least 6 words count (arXiv 2605.01165); -1 where there are no more.
+    The segment is seen whole, W being 1, or in W = windows random windows of 10 s in it, each of which chooses for
+    itself (arXiv 2605.01165). Only objects with sentences of at least 6 words count; -1 where there are no more.
     """
+    generator = np.random.default_rng(seed)
+    seen = [_windowed(examples, model.config.fps, generator) for _ in range(windows)] or [examples.means()]
+    return np.stack([_nearest_objects(model, examples, said, means, count, top) for means in seen], axis=1)
+
+
+def _windowed(examples: Examples, fps: float, generator: np.random.Generator) -> Vectors:
+    """(N, F): the mean feature of 10 s somewhere in each segment; of all where it is no longer."""
+    length = max(round(_WINDOW_S * fps), 1)
+    starts = [int(generator.integers(max(len(frames) - length, 0) + 1)) for frames in examples.features]
+    return np.stack(
+        [frames[at : at + length].mean(axis=0) for at, frames in zip(starts, examples.features, strict=True)]
+    )
+
+
+def _nearest_objects(
+    model: CezsarModel, examples: Examples, said: list[str], means: Vectors, count: int, top: int
+) -> Ids:
+    """(M, count): of the objects that each segment's mean feature (N, F) makes likely."""
     assert model.objects is not None
-    logits = examples.means() @ model.objects.weight.numpy().T + model.objects.bias.numpy()
+    logits = means @ model.objects.weight.numpy().T + model.objects.bias.numpy()
     long = np.array([len(sentence.split()) >= 6 for sentence in said])
     chosen = np.full((len(examples.owners), count), -1, np.int64)
     likeliest = np.argsort(-np.where(long, logits, -np.inf), axis=1, kind="stable")[:, :top][examples.owners]
