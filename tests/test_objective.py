@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from planted import make, planted
 
+from cezsar.errors import TrainingError
 from cezsar.model import CezsarModel, pad
+from cezsar.training import Request, Split
 from cezsar.training.examples import Examples
 from cezsar.training.objective import Batch, Material, Objective
+from cezsar.training.pipeline import prepare
 from cezsar.training.recipe import RECIPES, Recipe
 from cezsar.training.start import object_positives
 from cezsar.types import Ids, Vectors, unit
@@ -242,6 +246,19 @@ def test_the_captions_band_serves_its_objects_where_that_is_asked_for() -> None:
         assert batch.negatives is not None
         assert batch.negatives.shape[1:] == (1, K)
         assert batch.negatives.max() < len(material.training.sentences)
+
+
+def test_a_stream_that_the_backbone_cannot_have_is_not_trained() -> None:
+    backbone = SimpleNamespace(head=lambda: None, fingerprint="a", feature_dim=16, short_side=32)
+    encoder = SimpleNamespace(fingerprint="b", dimension=12)
+    training, validation = planted()
+    recipe = replace(BIT, train_streams="visual_object", distances="unit")
+    request = Request((), (), None, "", "bit", {"backbone": "some"}, recipe, Split())
+    with pytest.raises(TrainingError, match="some has no classifier, and so no visual_object to train"):
+        prepare(request, backbone, encoder, training, validation)  # type: ignore[arg-type]
+    model, _ = prepare(replace(request, recipe=BIT), backbone, encoder, training, validation)  # type: ignore[arg-type]
+    assert model.config.streams == "visual"
+    assert (model.config.d_model, model.config.joint_dim) == (1024, 128)
 
 
 # windows
