@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cezsar.paths import path_fields
 
 if TYPE_CHECKING:
-    from cezsar.types import Hit, IndexReport, IndexStats, Prediction, VideoPredictions
+    from cezsar.types import Hits, IndexReport, IndexStats, Prediction, SegmentPredictions, VideoPredictions
 
 
 def index_document(report: IndexReport) -> dict[str, Any]:
@@ -33,8 +33,11 @@ def index_document(report: IndexReport) -> dict[str, Any]:
     }
 
 
-def query_document(text: str | None, model: str, hits: Sequence[Hit]) -> dict[str, Any]:
-    """What `query --json` prints; the query is null where only --like was given."""
+def query_document(text: str | None, model: str, hits: Hits) -> dict[str, Any]:
+    """What `query --json` prints; the query is null where only --like was given.
+
+    Confidences and threshold are null where there is no calibration, or something was asked for by an example.
+    """
     return {
         "query": text,
         "model": model,
@@ -46,9 +49,12 @@ def query_document(text: str | None, model: str, hits: Sequence[Hit]) -> dict[st
                 "start_s": hit.start_s,
                 "end_s": hit.end_s,
                 "segment_id": hit.segment_id,
+                "confidence": hit.confidence,
             }
             for hit in hits
         ],
+        "nothing_like_it": hits.nothing_like_it,
+        "threshold": hits.threshold,
     }
 
 
@@ -59,14 +65,18 @@ def classify_document(
     *,
     timeline: bool,
     words: Mapping[str, Sequence[str]] | None = None,
+    none_of_these: bool = False,
 ) -> dict[str, Any]:
-    """What `classify --json` prints; "segments" only with a timeline, "words", what stood for each label, if given."""
+    """What `classify --json` prints; "segments" only with a timeline, "words", what stood for each label, if given.
+
+    With none_of_these every video, and segment, has a "label" too: its first one, or null where none is believed.
+    """
     said = {} if words is None else {"words": {label: list(sentences) for label, sentences in words.items()}}
     return {
         "model": model,
         "labels": list(labels),
         **said,
-        "videos": [_video_document(video, timeline=timeline) for video in videos],
+        "videos": [_video_document(video, timeline=timeline, none_of_these=none_of_these) for video in videos],
     }
 
 
@@ -94,21 +104,21 @@ def stats_document(stats: IndexStats) -> dict[str, Any]:
     }
 
 
-def _video_document(video: VideoPredictions, *, timeline: bool) -> dict[str, Any]:
+def _video_document(video: VideoPredictions, *, timeline: bool, none_of_these: bool) -> dict[str, Any]:
     if video.error is not None:
         return {**path_fields(video.path), "error": video.error}
-    document: dict[str, Any] = {**path_fields(video.path), "predictions": _predictions(video.predictions)}
+
+    def told(one: VideoPredictions | SegmentPredictions) -> dict[str, Any]:
+        label = {"label": one.predictions[0].label if one.fits else None} if none_of_these else {}
+        return {**label, "predictions": _predictions(one.predictions)}
+
+    document: dict[str, Any] = {**path_fields(video.path), **told(video)}
     if timeline:
         document["segments"] = [
-            {
-                "start_s": part.segment.start_s,
-                "end_s": part.segment.end_s,
-                "predictions": _predictions(part.predictions),
-            }
-            for part in video.segments
+            {"start_s": part.segment.start_s, "end_s": part.segment.end_s, **told(part)} for part in video.segments
         ]
     return document
 
 
 def _predictions(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    return [{"label": prediction.label, "score": prediction.score} for prediction in predictions]
+    return [{"label": one.label, "score": one.score, "confidence": one.confidence} for one in predictions]

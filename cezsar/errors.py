@@ -7,6 +7,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── EncoderError            an encoder that is unknown, damaged or out of reach
 ├── PairsError              a file of captions that cannot be read
 ├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
+├── CalibrationError        captions that cannot calibrate an encoder, or a calibration that is damaged
 ├── QueryError              a question that cannot be answered as it was asked
 ├── BenchmarkError          a protocol that a folder, a list or a receipt does not allow
 └── BadIndex             an index that cannot serve
@@ -49,6 +50,10 @@ class PairsError(CezsarError):
 
 class TrainingError(CezsarError):
     """Pairs that cannot be trained on, or a run that cannot go on; what was saved stays."""
+
+
+class CalibrationError(CezsarError):
+    """Captions that cannot calibrate an encoder, or a calibration that cannot be read or written."""
 
 
 class QueryError(CezsarError):

@@ -89,3 +89,43 @@ def bootstrap(
         within = np.arange(sizes.sum()) - np.repeat(sizes.cumsum() - sizes, sizes)
         found.append(statistic(np.asarray(order[np.repeat(firsts[drawn], sizes) + within], np.int64)))
     return float(np.percentile(found, 2.5)), float(np.percentile(found, 97.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """A bar of a reliability diagram: the mean confidence of `count` answers, and the share of them that is right."""
+
+    confidence: float
+    right: float
+    count: int
+
+
+def reliability(confidence: NDArray[np.floating], is_right: NDArray[np.bool_], bins: int = 10) -> list[Reliability]:
+    """(N,) confidences in [0, 1] and whether each answer was right -> one entry for each bin of equal width that has
+    some, in order.
+    """
+    numbers = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    found = [numbers == number for number in np.unique(numbers)]
+    return [Reliability(float(confidence[own].mean()), float(is_right[own].mean()), int(own.sum())) for own in found]
+
+
+def expected_calibration_error(confidence: NDArray[np.floating], is_right: NDArray[np.bool_], bins: int = 10) -> float:
+    """The mean distance of confidence and share of right answers, over bins of equal width, in [0, 1]
+    (Naeini et al., 2015).
+    """
+    bars = reliability(confidence, is_right, bins)
+    return sum(bar.count * abs(bar.confidence - bar.right) for bar in bars) / len(confidence)
+
+
+def auroc(scores: NDArray[np.floating], is_positive: NDArray[np.bool_]) -> float:
+    """The area under the ROC curve, in [0, 1]: how often a positive one scores above a negative one, ties half.
+
+    Not a number where there are none of either.
+    """
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranked = (counts.cumsum() - (counts - 1) / 2)[inverse]
+    positive = int(is_positive.sum())
+    negative = len(scores) - positive
+    if not positive or not negative:
+        return float("nan")
+    return float((ranked[is_positive].sum() - positive * (positive + 1) / 2) / (positive * negative))

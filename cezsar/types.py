@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -87,7 +87,11 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute."""
+    """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute.
+
+    confidence, in [0, 1], says how likely a person would say that it shows what was asked; None where the encoder has
+    no calibration, or an example was asked for.
+    """
 
     rank: int
     score: float
@@ -96,32 +100,56 @@ class Hit:
     end_s: float
     segment_id: int
     video_id: int
+    confidence: float | None = None
+
+
+class Hits(list[Hit]):
+    """Ranked hits. threshold is the least confidence that is believed, None where there is no calibration."""
+
+    def __init__(self, hits: Iterable[Hit] = (), *, threshold: float | None = None) -> None:
+        super().__init__(hits)
+        self.threshold = threshold
+
+    @property
+    def nothing_like_it(self) -> bool:
+        """Whether not even the best hit is believed; False where there is no calibration, or no hit."""
+        best = max((hit.confidence for hit in self if hit.confidence is not None), default=None)
+        return best is not None and self.threshold is not None and best < self.threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class and its score: the cosine similarity to its nearest sentence, in [-1, 1]."""
+    """A class and its score: the cosine similarity to its nearest sentence, in [-1, 1].
+
+    confidence, in [0, 1], says how likely a person would say that it fits; None where the encoder has no calibration.
+    """
 
     label: str
     score: float
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPredictions:
-    """The predictions for one segment of a video, best first."""
+    """The predictions for one segment of a video, best first; fits is False where no label is believed."""
 
     segment: Segment
     predictions: tuple[Prediction, ...]
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class VideoPredictions:
-    """The predictions for one video, best first; error is set, and predictions empty, where it could not be read."""
+    """The predictions for one video, best first; error is set, and predictions empty, where it could not be read.
+
+    fits is False where no label is believed.
+    """
 
     path: Path
     predictions: tuple[Prediction, ...] = ()
     segments: tuple[SegmentPredictions, ...] = ()
     error: str | None = None
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

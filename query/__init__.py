@@ -1,7 +1,18 @@
 """The read path: text -> answers; never writes the catalog."""
 
+from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import from_names, read_labels
 from cezsar.query.search import Filters, Searcher, mean_vector, search
 from cezsar.query.zeroshot import classify, classify_videos
 
-__all__ = ["Filters", "Searcher", "classify", "classify_videos", "from_names", "mean_vector", "read_labels", "search"]
+__all__ = [
+    "Calibration",
+    "Filters",
+    "Searcher",
+    "classify",
+    "classify_videos",
+    "from_names",
+    "mean_vector",
+    "read_labels",
+    "search",
+]

@@ -16,8 +16,10 @@ from cezsar import catalog, encoders, maintenance, vectors
 from cezsar.encoders import Encoder, Limited
 from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import called, matches
+from cezsar.query import calibration
+from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import visible
-from cezsar.types import Hit, Ids, Scores, Segment, Vectors, unit
+from cezsar.types import Hit, Hits, Ids, Scores, Segment, Vectors, unit
 
 MOST_CHARACTERS = 10_000  # of a text
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
@@ -61,6 +63,7 @@ class Searcher:
 
     The encoder loads with the first text, unless the index's own is set before.
     notice says why the FAISS cache is not used, where it is not; answers are the same without it, only slower.
+    calibration_notice says why the index's own calibration is not used, where it cannot be.
     Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
 
@@ -82,6 +85,20 @@ class Searcher:
         """The encoder that made the index. Raises EncoderError, or IndexMismatch if its weights are other ones now."""
         return encoders.load_recorded(self.store.info.encoder, device=self._device)
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """What tells how likely a hit is right: the index's own, or the encoder's; None where there is neither."""
+        return self._calibrated[0]
+
+    @property
+    def calibration_notice(self) -> str | None:
+        """Why the index's own calibration is not used, where it cannot be."""
+        return self._calibrated[1]
+
+    @cached_property
+    def _calibrated(self) -> tuple[Calibration | None, str | None]:
+        return calibration.find(self.store.directory, self.store.info.encoder)
+
     def search(
         self,
         text: str | None = None,
@@ -90,25 +107,27 @@ class Searcher:
         like: Sequence[Vectors] = (),
         filters: Filters | None = None,
         exact: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The moments that show text, or look like the given vectors (D,), and do not show without; best first.
 
         A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
-        their whole range and their best score. Equal scores come in the order of segment ids. Raises QueryError on
-        a text of over 10,000 characters, or one in which nothing is visible.
+        their whole range and their best score. Equal scores come in the order of segment ids. Where the encoder is
+        calibrated, and no example is given, each hit has a confidence. Raises QueryError on a text of over 10,000
+        characters, or one in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
         with self.store.read() as session:
             seen = self._look(session)
             try:
-                return self._hits(session, seen, direction, filters, exact=exact)
+                found, size = self._hits(session, seen, direction, filters, exact=exact)
             except CacheUnusable as error:  # what was read of it, now, is damaged
                 seen = _Seen.of(session, None, seen.files, seen.generation, self.store.info.encoder.dimension)
                 self._seen, self.notice = seen, _not_used(error)
-                return self._hits(session, seen, direction, filters, exact=exact)
+                found, size = self._hits(session, seen, direction, filters, exact=exact)
+        return Hits(found) if like else self._judged(found, direction, size)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors.
@@ -150,13 +169,17 @@ class Searcher:
 
         Raises QueryError if the range holds none of its segments.
         """
+        found = self.segments(path)
+        return None if found is None else mean_vector(*found, segment, path)
+
+    def segments(self, path: Path) -> tuple[tuple[Segment, ...], Vectors] | None:
+        """A video's segments and their vectors (S, D); None if the index does not hold it."""
         with self.store.read() as session:
             found = {v.file.absolute: v.id for v in catalog.videos(session) if not v.hidden}
             named = called(path, found)
             if not named:
                 return None
-            parts, rows = catalog.segments(session, found[named[0]], dimension=self.store.info.encoder.dimension)
-        return mean_vector(parts, rows, segment, path)
+            return catalog.segments(session, found[named[0]], dimension=self.store.info.encoder.dimension)
 
     def like_segment(self, segment_id: int) -> Vectors | None:
         """What a segment shows, as a unit vector (D,); None if it is not there, or its video is hidden."""
@@ -186,9 +209,20 @@ class Searcher:
 
     def _hits(
         self, session: catalog.Snapshot, seen: _Seen, direction: Vectors, filters: Filters, *, exact: bool
-    ) -> list[Hit]:
+    ) -> tuple[list[Hit], int]:
+        """The hits, and among how many segments they were looked for."""
         seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact)
-        return _hits(session, seek, direction, filters)
+        return _hits(session, seek, direction, filters), seek.size
+
+    def _judged(self, hits: list[Hit], direction: Vectors, size: int) -> Hits:
+        """The hits with their confidences: those of a direction (D,) among so many segments."""
+        if self.calibration is None:
+            return Hits(hits)
+        judge = self.calibration.hits
+        level = self.calibration.background(direction[None])
+        found = judge.confidence(np.array([hit.score for hit in hits]), level, size)
+        judged = [replace(hit, confidence=one) for hit, one in zip(hits, found.tolist(), strict=True)]
+        return Hits(judged, threshold=judge.threshold)
 
     def _look(self, session: catalog.Snapshot) -> _Seen:
         """What is asked of the catalog and the cache before a search; kept until one of them changes."""
@@ -248,6 +282,16 @@ class _Seek:
             chosen = [v.id for v in catalog.videos(session) if matches(v.file.absolute, v.file.root, filters.path)]
             self._allowed = catalog.segment_ids(session, chosen)
 
+    @property
+    def size(self) -> int:
+        """How many segments are visible and allowed: what the nearest are the best of; once they were looked for."""
+        if self._cache is None:
+            return 0 if self._compared is None else len(self._compared[0])
+        if self._allowed is not None:
+            return int((~np.isin(self._allowed, self._seen.masked)).sum())
+        masked = int((self._seen.masked <= self._cache.stamp.last_segment_id).sum())
+        return self._cache.stamp.count - masked + len(self._seen.tail[0])
+
     def nearest(self, direction: Vectors, k: int, taken: Ids) -> tuple[Ids, Scores]:
         """The k nearest visible segments' ids and scores, less those taken, best first; fewer where there are fewer."""
         masked = np.concatenate([self._seen.masked, taken])
@@ -299,7 +343,7 @@ def _not_used(error: CacheUnusable) -> str:
     return f"The FAISS cache is not used: {error}. `cezsar rebuild` makes it anew."
 
 
-def search(text: str, index: Path, *, filters: Filters | None = None, device: str = "auto") -> list[Hit]:
+def search(text: str, index: Path, *, filters: Filters | None = None, device: str = "auto") -> Hits:
     """Ask one question of an index: the moments that show text, best first. Errors as for Searcher and its search."""
     with Searcher(index, device=device) as searcher:
         return searcher.search(text, filters=filters)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cezsar import catalog
 from cezsar.errors import QueryError, SettingsError
 from cezsar.paths import under
+from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import Labels
 from cezsar.query.search import Searcher
 from cezsar.types import Prediction, SegmentPredictions, Vectors, VideoPredictions, unit
@@ -66,6 +67,7 @@ class _Classes:
     owners: NDArray[np.intp]
     prototypes: Vectors
     top_k: int
+    calibration: Calibration | None = None
 
     @classmethod
     def of(cls, searcher: Searcher, labels: Labels, top_k: int) -> _Classes:
@@ -76,26 +78,42 @@ class _Classes:
         names = tuple(labels)
         owners = np.repeat(np.arange(len(names)), [len(labels[name]) for name in names])
         prototypes = searcher.encode([sentence for name in names for sentence in labels[name]])
-        return cls(names, owners, prototypes, top_k)
+        return cls(names, owners, prototypes, top_k, searcher.calibration)
 
     def told(self, session: catalog.Snapshot, video: catalog.Video, *, timeline: bool) -> VideoPredictions:
         """A video's nearest classes, and with timeline its segments'."""
         parts, rows = catalog.segments(session, video.id, dimension=self.prototypes.shape[1])
-        whole = self._scores(unit(rows.mean(axis=0, keepdims=True)))
-        by_segment = self._scores(rows) if timeline else np.empty((0, len(self.names)))
+        whole = unit(rows.mean(axis=0, keepdims=True))
+        asked = np.concatenate([whole, rows]) if timeline else whole
+        confidences = self._confidences(asked)
+        best = [self._best(*one) for one in zip(self._scores(asked), confidences, strict=True)]
+        fits = [self._fits(one) for one in confidences]
+        told = zip(parts, best[1:], fits[1:], strict=False)
         return VideoPredictions(
             Path(os.fsdecode(video.file.absolute)),
-            self._best(whole[0]),
-            tuple(
-                SegmentPredictions(part, self._best(scores)) for part, scores in zip(parts, by_segment, strict=False)
-            ),
+            best[0],
+            tuple(SegmentPredictions(part, predictions, fits=fit) for part, predictions, fit in told),
+            fits=fits[0],
         )
+
+    def _confidences(self, rows: Vectors) -> NDArray[np.float64]:
+        """(N, D) vectors -> (N, classes): how likely each class fits, by its likeliest prototype; NaN where unknown."""
+        if self.calibration is None:
+            return np.full((len(rows), len(self.names)), np.nan)
+        level = self.calibration.background(self.prototypes)
+        found = self.calibration.labels.confidence(rows @ self.prototypes.T, level, len(self.names))
+        return np.asarray(np.maximum.reduceat(found, np.flatnonzero(np.diff(self.owners, prepend=-1)), axis=1))
+
+    def _fits(self, confidences: NDArray[np.float64]) -> bool:
+        """Whether one of the classes (classes,) is believed; True where nothing is known."""
+        return self.calibration is None or bool(confidences.max() >= self.calibration.labels.threshold)
 
     def _scores(self, rows: Vectors) -> NDArray[np.float32]:
         """(N, D) vectors -> (N, classes): the best of each class's prototypes."""
         starts = np.flatnonzero(np.diff(self.owners, prepend=-1))
         return np.maximum.reduceat(rows @ self.prototypes.T, starts, axis=1)
 
-    def _best(self, scores: NDArray[np.float32]) -> tuple[Prediction, ...]:
+    def _best(self, scores: NDArray[np.float32], confidences: NDArray[np.float64]) -> tuple[Prediction, ...]:
         order = np.argsort(-scores, kind="stable")[: self.top_k]
-        return tuple(Prediction(self.names[i], round(float(scores[i]), 6)) for i in order)
+        likely = [None if np.isnan(one) else float(one) for one in confidences]
+        return tuple(Prediction(self.names[i], round(float(scores[i]), 6), likely[i]) for i in order)

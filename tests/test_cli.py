@@ -300,9 +300,10 @@ def test_interrupt_exits_130_and_keeps_what_was_committed(
 
 def test_query_prints_the_contracts_document(colours: Path, made: Path) -> None:
     found = document(run("query", "something red", "--index", made, "--json"))
-    assert list(found) == ["query", "model", "hits"]
+    assert list(found) == ["query", "model", "hits", "nothing_like_it", "threshold"]
     assert (found["query"], found["model"]) == ("something red", "toy")
-    assert list(found["hits"][0]) == ["rank", "score", "path", "start_s", "end_s", "segment_id"]
+    assert list(found["hits"][0]) == ["rank", "score", "path", "start_s", "end_s", "segment_id", "confidence"]
+    assert (found["hits"][0]["confidence"], found["nothing_like_it"], found["threshold"]) == (None, False, None)
     first, second = found["hits"][:2]
     assert {first["path"], second["path"]} == {str(colours / "red.mp4"), str(colours / "warm" / "red-then-blue.mp4")}
     assert (first["rank"], first["start_s"]) == (1, 0.0)

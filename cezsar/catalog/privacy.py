@@ -15,7 +15,7 @@ from cezsar.folders import Folder
 
 _OURS = re.compile(
     r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|current\.json|writer\.(lock|json)"
-    r"|purge\.json|" + DRAFT.pattern,
+    r"|purge\.json|calibration\.json|" + DRAFT.pattern,
     DRAFT.flags,
 )
 _SPACE = re.compile(r"space-\d+")

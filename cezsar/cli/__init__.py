@@ -17,7 +17,7 @@ from cezsar.paths import readable
 
 _COMMANDS = (
     "index", "query", "classify", "serve", "models", "train", "benchmark", "stats", "remove",
-    "verify", "rebuild", "reembed", "backup", "restore", "doctor", "db",
+    "verify", "rebuild", "reembed", "calibrate", "backup", "restore", "doctor", "db",
 )  # fmt: skip
 
 _NO_MEMORY = "there is not enough memory: close other programs, or raise this process's limit (ulimit -v)."

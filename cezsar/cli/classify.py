@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cezsar.cli.console import (
+    NOT_CALIBRATED,
     clock,
     counted,
     device_option,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--segments", "timeline", is_flag=True, help="A timeline: the classes of each segment too.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @json_option
+@click.option("--none-of-these", is_flag=True, help="Say so where no label fits a video, by the encoder's calibration.")
 @device_option
 @click.option("-v", "--verbose", is_flag=True, help="Say on stderr as which words each label was read.")
 def command(
@@ -55,6 +57,7 @@ def command(
     timeline: bool,
     form: str,
     as_json: bool,
+    none_of_these: bool,
     device: str | None,
     verbose: bool,
 ) -> None:
@@ -87,56 +90,80 @@ def command(
             where = ", ".join(short(path) for path in paths)
             notice(f"added {counted(report.added, 'video')} of {where} to the index in {settings.index}")
         with Searcher(settings.index, device=settings.device) as searcher:
+            if searcher.calibration_notice:
+                notice(searcher.calibration_notice)
+            if none_of_these and searcher.calibration is None:
+                raise CezsarError(f"--none-of-these: {NOT_CALIBRATED.format(report.model)}")
             videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
     else:
         videos = [VideoPredictions(path, error=errors[path]) for path in sorted(errors)]
     if form == "json":
         from cezsar.documents import classify_document
 
-        print_json(classify_document(report.model, list(wanted), videos, timeline=timeline, words=wanted))
+        document = classify_document(
+            report.model, list(wanted), videos, timeline=timeline, words=wanted, none_of_these=none_of_these
+        )
+        print_json(document)
     elif form == "csv":
-        _print_csv(videos)
+        _print_csv(videos, none_of_these=none_of_these)
     else:
-        _print_tables(videos)
+        _print_tables(videos, none_of_these=none_of_these)
     if all(video.error is not None for video in videos):
         raise CezsarError(f"There is no video to classify in {', '.join(short(path) for path in paths)}.")
 
 
-def _print_tables(videos: Sequence[VideoPredictions]) -> None:
-    rows: list[tuple[str, str, str, str]] = []
+def _print_tables(videos: Sequence[VideoPredictions], *, none_of_these: bool) -> None:
+    rows: list[tuple[str, ...]] = []
     for video in videos:
         if video.error is not None:
-            rows.append((short(video.path), "-", "", video.error))
+            rows.append((short(video.path), "-", "", "", video.error))
             continue
-        rows.append((short(video.path), *_cells(video.predictions)))
+        rows.append((short(video.path), *_cells(video.predictions, fits=video.fits or not none_of_these)))
         for part in video.segments:
             time = f"  {clock(part.segment.start_s)}-{clock(part.segment.end_s)}"
-            rows.append((time, *_cells(part.predictions)))
+            rows.append((time, *_cells(part.predictions, fits=part.fits or not none_of_these)))
+    columns = (("video", False), ("label", False), ("score", True), ("confidence", True), ("then", False))
     if rows:
-        print_table((("video", False), ("label", False), ("score", True), ("then", False)), rows)
+        shown = [i for i, (name, _) in enumerate(columns) if name != "confidence" or any(row[i] for row in rows)]
+        print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
-def _cells(predictions: Sequence[Prediction]) -> tuple[str, str, str]:
+def _cells(predictions: Sequence[Prediction], *, fits: bool) -> tuple[str, str, str, str]:
+    """Label, score, confidence and the others; where none fits, all are others."""
     best, others = predictions[0], predictions[1:]
-    return best.label, f"{best.score:.3f}", ", ".join(f"{other.label} {other.score:.3f}" for other in others)
+    rest = ", ".join(f"{other.label} {other.score:.3f}" for other in (others if fits else predictions))
+    if not fits:
+        return "none of these", "", "", rest
+    return best.label, f"{best.score:.3f}", "" if best.confidence is None else f"{best.confidence:.2f}", rest
 
 
-def _print_csv(videos: Sequence[VideoPredictions]) -> None:
-    """One line a prediction; start_s and end_s are empty where it is of the whole video."""
+def _print_csv(videos: Sequence[VideoPredictions], *, none_of_these: bool) -> None:
+    """One line a prediction; start_s and end_s are empty where it is of the whole video.
+
+    With none_of_these a line of rank 0 without a label comes first where none fits.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("path", "start_s", "end_s", "rank", "label", "score", "error", "path_bytes"))
+    writer.writerow(("path", "start_s", "end_s", "rank", "label", "score", "error", "path_bytes", "confidence"))
     for video in videos:
         path = path_fields(video.path)
         name, raw = path["path"], path.get("path_bytes", "")
         if video.error is not None:
-            writer.writerow((name, "", "", "", "", "", video.error, raw))
+            writer.writerow((name, "", "", "", "", "", video.error, raw, ""))
+        if none_of_these and not video.fits:
+            writer.writerow((name, "", "", 0, "", "", "", raw, ""))
         for rank, one in enumerate(video.predictions, start=1):
-            writer.writerow((name, "", "", rank, one.label, one.score, "", raw))
+            writer.writerow((name, "", "", rank, one.label, one.score, "", raw, _csv_confidence(one)))
         for part in video.segments:
+            times = (part.segment.start_s, part.segment.end_s)
+            if none_of_these and not part.fits:
+                writer.writerow((name, *times, 0, "", "", "", raw, ""))
             for rank, one in enumerate(part.predictions, start=1):
-                times = (part.segment.start_s, part.segment.end_s)
-                writer.writerow((name, *times, rank, one.label, one.score, "", raw))
+                writer.writerow((name, *times, rank, one.label, one.score, "", raw, _csv_confidence(one)))
     lines = out.getvalue().splitlines() if is_terminal() else [out.getvalue().removesuffix("\n")]
     for line in lines:
         click.echo(readable(line) if is_terminal() else line)
+
+
+def _csv_confidence(one: Prediction) -> float | str:
+    return "" if one.confidence is None else one.confidence

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _PULSE_S = 30.0
+NOT_CALIBRATED = "{} has no calibration here: `cezsar calibrate PAIRS` makes one for this index."
 
 
 class PathType(click.Path):

@@ -35,10 +35,13 @@ from cezsar.paths import path_fields, readable
 if TYPE_CHECKING:
     from cezsar.query import Filters, Searcher
     from cezsar.query.search import Nothing
-    from cezsar.types import Hit, Limits, Segment, Vectors
+    from cezsar.types import Hit, Hits, Limits, Segment, Vectors
     from cezsar.video import Decoder
 
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
+_COLUMNS = (
+    "query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes", "confidence", "nothing_like_it",
+)  # fmt: skip
 _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
 
@@ -54,6 +57,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Away from what shows this. Repeatable.")
 @click.option("--like", metavar="VIDEO[@START-END]", help="What looks like this, instead of TEXT or with it.")
 @click.option("--exact", is_flag=True, help="Compare every vector; a very large index else may miss a few hits.")
+@click.option("--any", "anything", is_flag=True, help="What is nearest, also where nothing is like it.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
 )
@@ -75,6 +79,7 @@ def command(
     without: tuple[str, ...],
     like: str | None,
     exact: bool,
+    anything: bool,
     form: str,
     as_json: bool,
     export: Path | None,
@@ -82,8 +87,10 @@ def command(
 ) -> None:
     """Find the moments that show TEXT, best first; TEXT - reads one query a line from standard input.
 
-    The score is the cosine similarity of a moment and the text; it ranks, it is no probability, and its usual height
-    depends on the model. Times for --like are seconds or m:ss, as in --like trip.mp4@1:20-1:30.
+    The score is the cosine similarity of a moment and the text: it ranks. The confidence says how likely a person would
+    say that the moment shows it. Where not even the best is likely enough, the table says "Nothing like it" above the
+    nearest, and --format paths and --export give none, unless with --any. Times for --like are seconds or m:ss, as in
+    --like trip.mp4@1:20-1:30.
     """
     from cezsar.query import Filters, Searcher
     from cezsar.settings import load
@@ -105,19 +112,22 @@ def command(
         decoder = stack.enter_context(_decoder(settings.limits)) if export else None
         texts = _lines() if text == "-" else [text]
         if form == "csv":
-            click.echo(_csv_line(("query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes")))
+            click.echo(_csv_line(_COLUMNS))
         for number, line in enumerate(texts, start=1):
             hits = searcher.search(line, without=without, like=examples, filters=filters, exact=exact)
-            if number == 1 and searcher.notice:
-                notice(searcher.notice)
+            for said in (searcher.notice, searcher.calibration_notice) if number == 1 else ():
+                if said:
+                    notice(said)
             for read in ([] if line is None else [line]) + (list(without) if number == 1 else []):
                 if cut := searcher.unread(read):
                     notice(cut)
-            _print(line, searcher, hits, form, is_batch=text == "-")
+            _print(line, searcher, hits, form, is_batch=text == "-", anything=anything)
             if not hits and form == "table":
                 why = searcher.nothing(line, without=without, like=examples, filters=filters, exact=exact)
                 notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, filters))
-            if export and decoder:
+            if hits.nothing_like_it and not anything and (form == "paths" or export):
+                notice("nothing like it" + ("" if line is None else f": {line!r}") + "; --any gives the nearest")
+            elif export and decoder:
                 _export(hits, export, decoder, prefix=f"{number:03d}-" if text == "-" else "")
 
 
@@ -143,7 +153,7 @@ def _lines() -> Iterator[str]:
         raise QueryError("There are no queries on standard input: give one a line.")
 
 
-def _print(text: str | None, searcher: Searcher, hits: Sequence[Hit], form: str, *, is_batch: bool) -> None:
+def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_batch: bool, anything: bool) -> None:
     if form == "json":
         from cezsar.documents import query_document
 
@@ -153,20 +163,31 @@ def _print(text: str | None, searcher: Searcher, hits: Sequence[Hit], form: str,
         for hit in hits:
             path = path_fields(hit.path)
             row = (text or "", hit.rank, hit.score, path["path"], hit.start_s, hit.end_s, hit.segment_id)
-            click.echo(_csv_line((*row, path.get("path_bytes", ""))))
+            likely = "" if hit.confidence is None else hit.confidence
+            click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, str(hits.nothing_like_it).lower())))
     elif form == "paths":
-        for hit in hits:
+        for hit in hits if anything or not hits.nothing_like_it else ():
             name = readable(hit.path).encode() if is_terminal() else os.fsencode(hit.path)
             write_bytes(name + b"\n")
     else:
         if is_batch:
             click.echo(readable(text or ""))
-        rows = [
-            (str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", short(hit.path))
-            for hit in hits
-        ]
-        if rows:
-            print_table((("#", True), ("score", True), ("time", True), ("video", False)), rows)
+        if hits.nothing_like_it and not anything:
+            click.echo("Nothing like it; the nearest are:")
+        _print_table(hits)
+
+
+def _print_table(hits: Hits) -> None:
+    columns = [("#", True), ("score", True), ("time", True), ("video", False)]
+    rows = [
+        [str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", short(hit.path)] for hit in hits
+    ]
+    if hits.threshold is not None:
+        columns.insert(2, ("confidence", True))
+        for row, hit in zip(rows, hits, strict=True):
+            row.insert(2, f"{hit.confidence:.2f}")
+    if rows:
+        print_table(columns, rows)
 
 
 def _reason(why: Nothing, filters: Filters) -> str:

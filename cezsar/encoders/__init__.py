@@ -152,6 +152,11 @@ def canonical(name: str) -> str:
     )
 
 
+def calibration_file(name: str) -> Path | None:
+    """Where the calibration of an encoder that comes with CEZSAR is, if it has one."""
+    return Path(__file__).with_name("lite") / "calibration.json" if name == "lite" else None
+
+
 def settings_files(name: str) -> dict[str, Path]:
     """What an encoder is read from besides its weights, by file name: its configs and its tokenizer's files.
 

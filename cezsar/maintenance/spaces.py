@@ -15,7 +15,9 @@ from cezsar.files import DRAFT
 from cezsar.maintenance.rebuild import fold_if_due
 
 _OF_AN_INDEX = re.compile(
-    r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|" + DRAFT.pattern, DRAFT.flags
+    r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|calibration\.json|"
+    + DRAFT.pattern,
+    DRAFT.flags,
 )
 
 

@@ -74,6 +74,9 @@ class Question(BaseModel):
     video_ids: Annotated[list[Annotated[int, Field(ge=1, le=1 << 62)]], Field(min_length=1, max_length=100)]
     k: Annotated[int, Field(ge=1, le=200, description="Labels a video.")] = 5
     timeline: Annotated[bool, Field(description="Each segment too.")] = False
+    none_of_these: Annotated[bool, Field(description="A label of null for what none fits; needs a calibration.")] = (
+        False
+    )
 
 
 @router.get("/search", summary="The moments that show a text, best first")
@@ -94,7 +97,11 @@ async def search(
     ] = None,
     exact: Annotated[bool, Query(description="Compare every vector.")] = False,
 ) -> Response:
-    """As `cezsar query --json` answers; each hit also has its video_id."""
+    """As `cezsar query --json` answers; each hit also has its video_id.
+
+    `confidence`, in [0, 1], says how likely a person would say that a hit shows it; if the best is below `threshold`,
+    `nothing_like_it` is true. They are null, and it is false, if the encoder has no calibration, and with `like`.
+    """
     filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path)
 
     def work(searcher: Searcher) -> Response:
@@ -124,6 +131,8 @@ async def classified(request: Request, question: Question) -> Response:
         raise QueryError(f"Too many sentences: at most {_MOST_SENTENCES:,} for all labels together.")
 
     def work(searcher: Searcher) -> Response:
+        if question.none_of_these and searcher.calibration is None:
+            raise QueryError(f"{searcher.store.info.encoder.name} has no calibration: it cannot say that none fits.")
         told = {}
         num_predictions = 0
         for number, video in classify_videos(
@@ -136,7 +145,9 @@ async def classified(request: Request, question: Question) -> Response:
             if num_predictions > _MOST_PREDICTIONS:
                 raise QueryError("That is too much for one answer: ask for fewer videos, or for a smaller k.")
         name = searcher.store.info.encoder.name
-        document = classify_document(name, list(labels), list(told.values()), timeline=question.timeline)
+        document = classify_document(
+            name, list(labels), list(told.values()), timeline=question.timeline, none_of_these=question.none_of_these
+        )
         for entry, number in zip(document["videos"], told, strict=True):
             entry["video_id"] = number
         return JSONResponse(document)

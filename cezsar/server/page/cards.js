@@ -2,7 +2,7 @@
 
 import { play } from "./player.js";
 import { address, ask, complain, say, stretch } from "./talk.js";
-import { folder, named, quotedPath, range, readable } from "./words.js";
+import { folder, named, quotedPath, range, readable, strength } from "./words.js";
 
 const longestExport = 120; // seconds
 
@@ -11,7 +11,7 @@ function breakable(name) {
   return name.split(/(?<=[-_. ])/).flatMap((part) => [part, document.createElement("wbr")]);
 }
 
-export function card(hit, more) {
+export function card(hit, threshold, more) {
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const name = named(hit);
   made.dataset.video = hit.video_id;
@@ -22,6 +22,13 @@ export function card(hit, more) {
   made.querySelector(".folder").title = readable(hit.path);
   made.querySelector(".range").textContent = range(hit);
   made.querySelector(".score").textContent = `score ${hit.score.toFixed(3)}`;
+  const likely = made.querySelector(".strength");
+  likely.hidden = hit.confidence === null;
+  if (hit.confidence !== null) {
+    likely.textContent = strength(hit.confidence, threshold);
+    likely.dataset.strength = likely.textContent;
+    likely.title = `confidence ${hit.confidence.toFixed(2)}: how likely a person would say that it shows this`;
+  }
   const picture = made.querySelector("img");
   picture.src = address(`/segments/${hit.segment_id}/thumbnail`);
   picture.alt = `Play ${name}, ${range(hit)}`;

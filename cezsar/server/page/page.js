@@ -18,6 +18,7 @@ const fewHits = 24;
 const mostHits = 1000;
 let asking = null; // what is being asked for; a newer question ends it
 let shown = []; // the hits
+let nothing = false; // whether none of them is like what was asked
 let shownFor = null; // the question that they answer
 let example = null; // the segment that they are like
 let address = null; // what was read last
@@ -91,7 +92,7 @@ function sayExample() {
 async function search(signal) {
   const query = question();
   if (!query.get("text") && !query.get("like")) {
-    show([], query, null);
+    show({ hits: [] }, query, null);
     const hint = "Say in a few words what should be seen.";
     say(hint);
     const held = await index();
@@ -105,9 +106,9 @@ async function search(signal) {
   try {
     const like = query.get("like") && await told(`/segments/${query.get("like")}`, { signal });
     const found = await told(`/search?${query}`, { signal });
-    show(found.hits, query, like);
+    show(found, query, like);
   } catch (error) {
-    if (!signal.aborted) show([], null, null);
+    if (!signal.aborted) show({ hits: [] }, null, null);
     throw error;
   }
   settle(summary(0));
@@ -117,18 +118,20 @@ function summary(numClassified) {
   if (!shown.length) return "No moment matches: loosen the filters, or say it in other words.";
   const both = example && asked().get("text") ? ", by the text and by what they are to be like" : "";
   const also = numClassified ? ` ${counted(numClassified, "video")} classified.` : "";
+  if (nothing) return `Nothing like it; the nearest are these.${also}`;
   return `${counted(shown.length, "moment")}, best first${both}.${also}`;
 }
 
-function show(hits, query, like) {
+function show({ hits, threshold, nothing_like_it }, query, like) {
   const isMore = query && shownFor && stem(shownFor) === stem(query);
   const kept = document.activeElement;
   stop();
   shown = hits;
+  nothing = nothing_like_it;
   example = like;
   sayExample();
   shownFor = query && query.toString();
-  cards.replaceChildren(...hits.map((hit) => card(hit, () => go({ like: hit.segment_id, text: "" }))));
+  cards.replaceChildren(...hits.map((hit) => card(hit, threshold, () => go({ like: hit.segment_id, text: "" }))));
   telling.hidden = command.hidden = hits.length === 0;
   document.getElementById("legend").hidden = true;
   further.hidden = hits.length < Number(query?.get("k") ?? 1) || hits.length >= mostHits;

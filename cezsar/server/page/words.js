@@ -15,6 +15,12 @@ export function counted(count, name) {
   return `${count} ${name}${count === 1 ? "" : "s"}`;
 }
 
+export function strength(confidence, threshold) {
+  // a word for how likely it is that a hit shows what was asked
+  if (confidence < threshold) return "weak";
+  return confidence < 0.5 ? "likely" : "strong";
+}
+
 export function readable(path) {
   // control characters, and those that turn the direction of writing, as what they are
   return path.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200c\u200e-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,

@@ -1,0 +1,168 @@
+"""cezsar calibrate"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cezsar.cli.console import (
+    PathType,
+    counted,
+    device_option,
+    index_option,
+    json_option,
+    notice,
+    print_json,
+    print_table,
+    short,
+    working,
+)
+from cezsar.errors import CalibrationError, VideoError
+
+if TYPE_CHECKING:
+    from cezsar.pairs import Pair
+    from cezsar.query import Calibration, Searcher
+    from cezsar.types import Limits, Vectors
+
+
+@click.command(name="calibrate")
+@click.argument("pairs", metavar="PAIRS...", nargs=-1, required=True, type=PathType(path_type=Path))
+@click.option(
+    "--videos",
+    metavar="DIR",
+    type=PathType(file_okay=False, path_type=Path),
+    help="Where the videos are.  [default: beside PAIRS]",
+)
+@index_option
+@click.option(
+    "--validation", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
+    help="Share of the videos whose sentences are asked for; the others are the background. Of an encoder that was "
+    "trained on PAIRS, the share that its training kept out.",
+)  # fmt: skip
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Which videos these are.")
+@device_option
+@json_option
+def command(
+    pairs: tuple[Path, ...],
+    videos: Path | None,
+    index: Path | None,
+    share: float,
+    split_seed: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Learn from captioned videos how far this index's encoder can be believed.
+
+    PAIRS are files of captions as for `cezsar train`: they should be of videos that the encoder was not trained on.
+    Their sentences are asked for among the videos, and among those that show nothing like it. From then on every hit
+    of this index has a confidence, and `cezsar query` says where there is nothing like what is asked for. The result
+    is calibration.json in the index's folder; videos that the index does not hold are embedded, and not added to it.
+    """
+    from cezsar.query import Searcher, calibration
+    from cezsar.settings import load
+
+    settings = load(index=index, device=device)
+    with Searcher(settings.index, device=settings.device) as searcher, working("reading the videos") as say:
+        found = _calibration(_read(pairs, videos), searcher, settings.limits, share, split_seed, say)
+        path = searcher.store.directory / calibration.FILE
+        calibration.write(found, path, private=True)
+    if as_json:
+        print_json({"calibration": os.fspath(path), **document(found)})
+    else:
+        for line in report(found):
+            click.echo(line)
+        bars = found.figures["hits"]["reliability"]
+        rows = [(f"{bar['confidence']:.2f}", f"{bar['right']:.2f}", f"{bar['count']:,}") for bar in bars]
+        print_table((("confidence", True), ("right", True), ("first hits", True)), rows)
+        click.echo(f"kept in {short(path)}")
+
+
+def _read(files: tuple[Path, ...], videos: Path | None) -> list[Pair]:
+    from cezsar.pairs import grouped, read_pairs
+
+    read = [read_pairs(file, videos) for file in files]
+    found = grouped([pair for captions in read for pair in captions.pairs])
+    for row in [one for captions in read for one in captions.rejected] + found.rejected:
+        notice(f"left out {row.where}: {row.reason}")
+    return found.pairs
+
+
+def _calibration(
+    pairs: list[Pair], searcher: Searcher, limits: Limits, share: float, seed: int, say: Any
+) -> Calibration:
+    import numpy as np
+
+    from cezsar.digest import kept_out
+    from cezsar.query import calibrating
+
+    asked: list[Vectors] = []
+    generic: list[Vectors] = []
+    sentences: list[tuple[str, ...]] = []
+    for number, pair in enumerate(pairs, start=1):
+        say(f"reading the videos: {number:,} of {len(pairs):,}")
+        try:
+            rows = _vectors(pair, searcher, limits)
+        except VideoError as error:
+            notice(f"left out {pair.where}: {pair.video.name}: {error}")
+            continue
+        if kept_out(pair.source, seed=seed, share=share):
+            asked.append(rows)
+            sentences.append(pair.sentences)
+        else:
+            generic.append(rows)
+    say("fitting")
+    if not asked or not generic:
+        raise CalibrationError(f"{counted(len(pairs), 'captioned segment')} are too few to calibrate with.")
+    made = calibrating.captioned(asked, sentences, searcher.encode)
+    return calibrating.calibrate(made, calibrating.bank(np.concatenate(generic)), searcher.store.info.encoder)
+
+
+def _vectors(pair: Pair, searcher: Searcher, limits: Limits) -> Vectors:
+    """(S, D): the index's own vectors of a captioned stretch where it holds the video, or else embedded now."""
+    import numpy as np
+
+    from cezsar import indexer
+
+    found = searcher.segments(pair.video)
+    if found is None:
+        made = indexer.embed(pair.video, searcher.encoder, searcher.store.info.sampling, limits=limits)
+        found = made.segments, made.vectors
+    parts, rows = found
+    end_s = pair.end_s if pair.end_s is not None else float("inf")
+    touching = [part.start_s < end_s and pair.start_s < part.end_s for part in parts]
+    if not any(touching):
+        raise VideoError(f"it has nothing from {pair.start_s:g} s on")
+    return np.asarray(rows[np.array(touching)])
+
+
+def document(found: Calibration) -> dict[str, Any]:
+    """What `calibrate --json` prints, but for the place."""
+    return {
+        "encoder": asdict(found.encoder),
+        "hits": asdict(found.hits),
+        "labels": asdict(found.labels),
+        "figures": found.figures,
+    }
+
+
+def report(found: Calibration) -> list[str]:
+    """The figures as lines."""
+    lines = [
+        f"{found.figures['sentences']:,} sentences of {found.figures['videos']:,} videos; "
+        "each half is judged by what the other taught"
+    ]
+    for name, judge, figures in (
+        ("hits", found.hits, found.figures["hits"]),
+        ("labels", found.labels, found.figures["labels"]),
+    ):
+        lines += [
+            f"{name}: expected calibration error {figures['ece']:.3f}; right above wrong {figures['auroc_right']:.3f}, "
+            f"there above not there {figures['auroc_present']:.3f} (areas under the ROC curve)",
+            f"  threshold {judge.threshold:.3f}: false alarms {judge.false_alarm:.1%} of what is not there, "
+            f"missed {judge.miss:.1%} of what is right",
+        ]
+    return lines

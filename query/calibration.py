@@ -1,0 +1,158 @@
+"""How likely it is that a hit shows what was asked: from its score, what the query scores on generic footage, and the
+number of segments that were compared."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cezsar import encoders
+from cezsar.errors import CalibrationError
+from cezsar.files import appearing
+from cezsar.types import EncoderIdentity, Vectors
+
+FILE = "calibration.json"
+_VERSION = 1
+_MOST_BYTES = 1 << 26  # of the file: none that was made here comes near
+_TOP = 20  # the best twentieth of the bank's scores is a query's background
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A logistic model of three numbers: the score, the query's background, and the log of how many were compared.
+
+    What is below threshold is not believed. false_alarm and miss, in [0, 1], are what that costs: how often the best
+    reaches it though nothing fits, and how often it does not though it is right.
+    """
+
+    intercept: float
+    score: float
+    background: float
+    log_size: float
+    threshold: float
+    false_alarm: float
+    miss: float
+
+    def confidence(
+        self, scores: NDArray[np.floating], background: NDArray[np.floating], size: int
+    ) -> NDArray[np.float64]:
+        """In [0, 1], to four decimals, of (N,) scores among `size` that were compared; background is (N,) or (1,)."""
+        logit = (
+            self.intercept
+            + self.score * np.asarray(scores, np.float64)
+            + self.background * np.asarray(background, np.float64)
+            + self.log_size * math.log(max(size, 1))
+        )
+        return np.asarray(np.round(0.5 * (1 + np.tanh(logit / 2)), 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One encoder's: bank (B, D) are vectors of generic footage; hits judges hits of a text, labels those of a video.
+
+    figures say what it was made from and how good it is, for people to read.
+    """
+
+    encoder: EncoderIdentity
+    bank: Vectors
+    hits: Judge
+    labels: Judge
+    figures: dict[str, Any]
+
+    def background(self, directions: Vectors) -> NDArray[np.float64]:
+        """(K, D) -> (K,): what each scores on the bank, the mean of the best twentieth."""
+        return background(directions, self.bank)
+
+    def fits(self, encoder: EncoderIdentity) -> bool:
+        """Whether it was made for these vectors, by whatever name the encoder goes."""
+        return _space(self.encoder) == _space(encoder)
+
+
+def background(directions: Vectors, bank: Vectors) -> NDArray[np.float64]:
+    """(K, D) and (B, D) -> (K,): the mean of the best twentieth of the B scores of each."""
+    count = max(1, len(bank) // _TOP)
+    scores = directions @ bank.T
+    return np.asarray(np.partition(scores, len(bank) - count, axis=1)[:, -count:].mean(axis=1), np.float64)
+
+
+def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None, str | None]:
+    """The calibration of an index's folder, or else the one that comes with the encoder; and a line that says why the
+    folder's own is not used, where there is one that cannot be.
+    """
+    notice = None
+    try:
+        own = read(directory / FILE)
+        if own is not None and own.fits(encoder):
+            return own, None
+        if own is not None:
+            notice = f"{directory / FILE} is of another encoder"
+    except CalibrationError as error:
+        notice = str(error)
+    if notice is not None:
+        notice = f"{notice}: it is not used. `cezsar calibrate` makes a new one."
+    shipped = encoders.calibration_file(encoder.name)
+    found = None if shipped is None else read(shipped)
+    return (found if found is not None and found.fits(encoder) else None), notice
+
+
+def read(path: Path) -> Calibration | None:
+    """What write wrote; None where there is none. Raises CalibrationError where it is damaged."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            raise CalibrationError(f"{path} is no calibration")
+        return _parsed(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CalibrationError(f"{path} cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise CalibrationError(f"{path} is damaged") from None
+
+
+def write(calibration: Calibration, path: Path, *, private: bool = False) -> None:
+    """One JSON file, whole or not at all. Raises CalibrationError where it cannot be written."""
+    document = {
+        "version": _VERSION,
+        "encoder": asdict(calibration.encoder),
+        "hits": asdict(calibration.hits),
+        "labels": asdict(calibration.labels),
+        "figures": calibration.figures,
+        "bank": base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii"),
+    }
+    try:
+        with appearing(path, durable=True, private=private) as draft:
+            draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CalibrationError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _parsed(document: Any) -> Calibration:
+    """Raises ValueError, TypeError or KeyError where it is not as write writes it."""
+    if document["version"] != _VERSION or not isinstance(document["figures"], dict):
+        raise ValueError
+    encoder = EncoderIdentity(**document["encoder"])
+    rows = np.frombuffer(base64.b64decode(document["bank"], validate=True), "<f2").astype(np.float32)
+    bank = rows.reshape(-1, encoder.dimension)
+    if len(bank) == 0 or not np.isfinite(bank).all():
+        raise ValueError
+    return Calibration(encoder, bank, _judge(document["hits"]), _judge(document["labels"]), document["figures"])
+
+
+def _judge(document: Any) -> Judge:
+    judge = Judge(**{name: float(value) for name, value in dict(document).items()})
+    if not all(math.isfinite(value) for value in asdict(judge).values()) or judge.score <= 0:
+        raise ValueError
+    return judge
+
+
+def _space(encoder: EncoderIdentity) -> tuple[str, int, str]:
+    return encoder.weights_sha256, encoder.dimension, encoder.streams
