@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BESIDE := -n 3 --dist worksteal  # three processes: some tests wait more than they work
 
-.PHONY: demo test quick check bench torture train-lite clean
+.PHONY: demo test quick check bench torture train-lite calibrate-lite clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -38,6 +38,12 @@ train-lite: .venv/.test
 	$(TRAIN) --out .runs/lite --validation 0 --half
 	mkdir -p cezsar/encoders/lite
 	cp .runs/lite/best/config.json .runs/lite/best/model.safetensors cezsar/encoders/lite/
+	$(MAKE) calibrate-lite
+
+# How far its hits can be believed: asked of the first model, which never saw the videos
+calibrate-lite: .venv/.test
+	$(BIN)/python benchmarks/confidence.py $(DATA) --model .runs/kept-out/best --cache .features \
+	  --figure docs/confidence.svg --write cezsar/encoders/lite/calibration.json --of lite
 
 clean:
 	rm -rf .venv .demo build dist *.egg-info

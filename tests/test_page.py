@@ -13,12 +13,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from make_videos import write_video
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import serving
 
 from cezsar import indexer
+from cezsar.encoders.toy import COLOURS, Toy
+from cezsar.query import Calibration, calibration
+from cezsar.query.calibration import Judge
 from cezsar.server import doorway
 from cezsar.settings import load
 
@@ -67,6 +71,20 @@ def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "videos" / "red.mp4", [("red", 2.0)])
     indexer.index([folder / "videos"], load(environ={}, index=folder / "index", model="toy"))
     return folder / "index"
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Iterator[str]:
+    """A server of three colours whose hits are judged: log odds of 10 times the score less 2 of the background."""
+    (tmp_path / "videos").mkdir()
+    for name in ("red", "green", "blue"):
+        write_video(tmp_path / "videos" / f"{name}.mp4", [(name, 2.0)])
+    indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
+    judge = Judge(-2.0, 10.0, -2.0, 0.0, threshold=0.2, false_alarm=0.0, miss=0.0)
+    white = np.eye(8, dtype=np.float32)[[list(COLOURS).index("white")]]
+    calibration.write(Calibration(Toy.identity, white, judge, judge, {}), tmp_path / "index" / calibration.FILE)
+    with serving(tmp_path / "index", "--no-token") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +152,25 @@ def test_a_search_shows_cards_with_pictures(page: Page) -> None:
     until(page, "document.querySelector('#cards img').naturalWidth > 0")
     assert "text=a+person+plays+the+violin" in page.url
     picture(page, "search")
+
+
+def test_hits_say_how_strong_they_are_and_where_nothing_is_like_it(browser: Browser, calibrated: str) -> None:
+    page = browser.new_page()
+    page.goto(calibrated)
+    search(page, "red green")
+    strengths = page.locator("#cards .strength")
+    # cosines 0.707, 0.707 and 0: log odds 5.07, 5.07 and -2
+    assert strengths.all_inner_texts() == ["strong", "strong", "weak"]
+    expect(strengths.first).to_have_attribute("title", re.compile("^confidence 0.99: "))
+    expect(page.locator("#state")).to_have_text("3 moments, best first.")
+    search(page, "white")
+    expect(page.locator("#state")).to_have_text("Nothing like it; the nearest are: 3 moments, best first.")
+    assert strengths.all_inner_texts() == ["weak"] * 3
+    picture(page, "nothing-like-it")
+    page.locator("#cards .more").first.click()
+    expect(page.locator("#state")).to_have_text("3 moments, best first.")
+    assert strengths.first.is_hidden()
+    page.close()
 
 
 def test_a_click_plays_from_the_start_of_the_range_and_loops(page: Page) -> None:

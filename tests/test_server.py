@@ -111,7 +111,7 @@ def test_a_search_answers_what_the_library_answers(folder: Path, client: httpx.C
     answer = client.get("/api/v1/search", params=asked).json()
     assert (answer["query"], answer["model"]) == ("green", "toy")
     assert [tuple(hit.values()) for hit in answer["hits"]] == [
-        (hit.rank, hit.score, str(hit.path), hit.start_s, hit.end_s, hit.segment_id, hit.video_id) for hit in hits
+        (hit.rank, hit.score, str(hit.path), hit.start_s, hit.end_s, hit.segment_id, None, hit.video_id) for hit in hits
     ]
 
 

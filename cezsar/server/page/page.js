@@ -118,8 +118,8 @@ function summary(numClassified) {
   if (!shown.length) return "No moment matches: loosen the filters, or say it in other words.";
   const both = example && asked().get("text") ? ", by the text and by what they are to be like" : "";
   const also = numClassified ? ` ${counted(numClassified, "video")} classified.` : "";
-  if (nothing) return `Nothing like it; the nearest are these.${also}`;
-  return `${counted(shown.length, "moment")}, best first${both}.${also}`;
+  const told = `${counted(shown.length, "moment")}, best first${both}.${also}`;
+  return nothing ? `Nothing like it; the nearest are: ${told}` : told;
 }
 
 function show({ hits, threshold, nothing_like_it }, query, like) {
