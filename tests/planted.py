@@ -85,7 +85,7 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _train(folder: Path, moment: str, loss: str) -> None:
+def train(folder: Path, moment: str = "never", loss: str = "both") -> None:
     """Six epochs into the folder, killed in the middle of the fourth, or between two files of the third checkpoint."""
     count = 0
     if moment == "mid-epoch":
@@ -119,4 +119,4 @@ def _train(folder: Path, moment: str, loss: str) -> None:
 
 
 if __name__ == "__main__":
-    _train(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "both")
+    train(Path(sys.argv[1]), *sys.argv[2:])

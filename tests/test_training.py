@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from planted import BOTH, make, material, planted
+from planted import BOTH, make, material, planted, train
 from safetensors.numpy import load_file
 
 import cezsar.training.objective
@@ -195,24 +195,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(tmp_path: P
 
 @pytest.mark.parametrize("moment", ["mid-epoch", "mid-save"])
 def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path, moment: str) -> None:
-    whole = _train_alone(tmp_path / "whole", "never")
-    assert whole == 0
-    assert _train_alone(tmp_path / "killed", moment) == -signal.SIGKILL
+    train(tmp_path / "whole")
+    killed = subprocess.run([sys.executable, PLANTED, tmp_path / "killed", moment], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     state = Run(tmp_path / "killed").state()
     assert state is not None
     assert 0 < state.facts["epoch"] < 6
-    assert _train_alone(tmp_path / "killed", "never") == 0
+    train(tmp_path / "killed")
     one, two = Run(tmp_path / "whole"), Run(tmp_path / "killed")
     assert _weights(one) == _weights(two)
     assert _timeless(one) == _timeless(two)
     assert len(_timeless(two)) == 6
-
-
-def _train_alone(folder: Path, moment: str) -> int:
-    """The exit code of a process that trains into the folder, and kills itself with SIGKILL at the moment."""
-    done = subprocess.run([sys.executable, PLANTED, folder, moment], capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
 
 
 def _weights(run: Run) -> dict[str, bytes]:
