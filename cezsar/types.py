@@ -89,6 +89,7 @@ class EncoderIdentity:
 class Hit:
     """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute.
 
+    start_s and end_s are the moment's, which may begin and end with a shot rather than with the segment.
     confidence, in [0, 1], says how likely a person would say that it shows what was asked; None where the encoder has
     no calibration, or an example was asked for.
     """

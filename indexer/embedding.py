@@ -10,20 +10,21 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar.catalog import Embedding, File
+from cezsar.catalog import Embedding, File, Outline, outline
 from cezsar.digest import sha256
 from cezsar.encoders import Encoder
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
 from cezsar.indexer.scan import untouched
-from cezsar.types import Limits, Sampling, Segment
+from cezsar.indexer.shots import Shot, Shots, fewest
+from cezsar.types import Limits, Sampling, Segment, Vectors
 from cezsar.video import Decoder, FrameBatch
 
 _SEGMENTS_AT_ONCE = 32  # encoded together
@@ -108,15 +109,23 @@ class _Features:
         self._vectors: list[NDArray[np.float32]] = []
         self._best_s: list[float] = []
         self._next = 0  # the first segment that has not been cut yet
+        self._shots = Shots()
+        self._ended: list[Shot] = []
+        self._num_coded = 0  # of those, from the first on
+        self._shot_vectors: list[Vectors] = []
 
     def add(self, batch: FrameBatch) -> None:
         """Encode the next frames and every segment that they complete."""
-        for feature, repeats in zip(self._encoder.encode_frames(batch.frames_uint8), batch.repeats, strict=True):
+        features = self._encoder.encode_frames(batch.frames_uint8)
+        for feature, repeats, jump_s, jump in zip(features, batch.repeats, batch.jumps_s, batch.jumps, strict=True):
+            self._ended += self._shots.add(feature, repeats=int(repeats), jump=float(jump), jump_s=float(jump_s))
             self._num_steps += int(repeats)
             self._kept.append((self._num_steps, feature))
             while (steps := self._steps(self._segment(self._next))).stop <= self._num_steps:
                 self._cut(steps)
             self._forget()
+        if len(self._ended) - self._num_coded >= _SEGMENTS_AT_ONCE:
+            self._encode_shots()
 
     def finish(self, duration_s: float, *, stream: int | None = None) -> Embedding:
         """The video is over: its segments, their runs and vectors; stream is the number of the one that was decoded."""
@@ -126,7 +135,25 @@ class _Features:
         self._encode_waiting()
         vectors = np.concatenate(self._vectors)[: len(plan)]
         best_s = tuple(self._best_s[: len(plan)])
-        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream)
+        return Embedding(
+            duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream, self._outline(duration_s)
+        )
+
+    def _outline(self, duration_s: float) -> Outline:
+        """The shots, and of too many the most distinct."""
+        self._ended += self._shots.finish()
+        self._encode_shots()
+        starts_s, vectors = fewest(self._ended, np.concatenate(self._shot_vectors), outline.most_shots(duration_s))
+        edges_s = np.append(starts_s, duration_s)
+        return Outline(edges_s, outline.coded(vectors), np.empty((0, outline.FINGERPRINT_BYTES), np.uint8))
+
+    def _encode_shots(self) -> None:
+        """The vectors of the shots that have ended; their features are of no use any more."""
+        ended = self._ended[self._num_coded :]
+        if ended:
+            self._shot_vectors.append(self._encoder.encode_segments([shot.features for shot in ended]))
+            self._ended[self._num_coded :] = [replace(shot, features=shot.features[:0]) for shot in ended]
+            self._num_coded = len(self._ended)
 
     def _segment(self, number: int) -> Segment:
         start_s = number * self._sampling.stride_s

@@ -42,13 +42,14 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     with maintenance.open_to_write(directory, notice=noticing(progress)) as old:
         with old.read() as session:
             known = [video for video in catalog.videos(session) if not video.hidden]
+            is_whole = catalog.num_without_outline(session) == 0
         info = old.info
         sampling = settings.sampling_over(info.sampling)
         chosen = replace(settings, fps=sampling.fps, window_s=sampling.window_s, stride_s=sampling.stride_s)
         identity = encoders.load(
             encoders.canonical(settings.model or info.encoder.name), device=settings.device, streams=settings.streams
         ).identity
-        if (identity, sampling) == (info.encoder, info.sampling):
+        if is_whole and (identity, sampling) == (info.encoder, info.sampling):
             raise BadIndex(f"The index in {directory} has vectors of {identity.name!r} with this sampling already.")
         place = _unfinished(directory, identity, sampling) or homes.fresh(directory)
         done, plan = _embed(known, place, identity.name, replace(chosen, index=place), progress)

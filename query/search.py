@@ -18,6 +18,7 @@ from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import called, matches
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
+from cezsar.query.moments import refined
 from cezsar.query.prompts import visible
 from cezsar.types import Hit, Hits, Ids, Scores, Segment, Vectors, unit
 
@@ -113,9 +114,10 @@ class Searcher:
         A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
-        their whole range and their best score. Equal scores come in the order of segment ids. Where the encoder is
-        calibrated, and no example is given, each hit has a confidence. Raises QueryError on a text of over 10,000
-        characters, or one in which nothing is visible.
+        their whole range and their best score. A hit begins and ends where the shots that show it do, if that is near;
+        its segment is the grid's. Equal scores come in the order of segment ids. Where the encoder is calibrated, and
+        no example is given, each hit has a confidence. Raises QueryError on a text of over 10,000 characters, or one in
+        which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
@@ -212,7 +214,8 @@ class Searcher:
     ) -> tuple[list[Hit], int]:
         """The hits, and among how many segments they were looked for."""
         seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact)
-        return _hits(session, seek, direction, filters), seek.size
+        reach_s = self.store.info.sampling.stride_s
+        return _hits(session, seek, direction, filters, reach_s=reach_s), seek.size
 
     def _judged(self, hits: list[Hit], direction: Vectors, size: int) -> Hits:
         """The hits with their confidences: those of a direction (D,) among so many segments."""
@@ -365,7 +368,7 @@ def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None
     return np.asarray(unit(rows.mean(axis=0, keepdims=True))[0])
 
 
-def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: Filters) -> list[Hit]:
+def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: Filters, *, reach_s: float) -> list[Hit]:
     """The nearest segments as ranked hits: one a run of near-identical neighbours, at most per_video a video.
 
     What can give no other hit is left out of the next look: a run that has its hit, a video that has its number. So
@@ -387,11 +390,15 @@ def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: F
         num_looked_at *= 4
     seek.check(direction, *found)
     ranges = catalog.ranges(session, {runs[number] for number in found[0].tolist()})
+    shots = catalog.outlines(session, {place.video_id for place in ranges.values()})
     hits = []
     for rank, (number, score) in enumerate(zip(found[0].tolist(), found[1].tolist(), strict=True), start=1):
         if (place := ranges.get(runs[number])) is None:
             raise IndexDamaged("Some segments in the catalog are of no video: `cezsar verify` says more.")
-        hits.append(Hit(rank, score, place.path, place.start_s, place.end_s, number, place.video_id))
+        stretch = Segment(place.start_s, place.end_s)
+        if place.video_id in shots:
+            stretch = refined(stretch, shots[place.video_id], direction, reach_s=reach_s)
+        hits.append(Hit(rank, score, place.path, stretch.start_s, stretch.end_s, number, place.video_id))
     return hits
 
 

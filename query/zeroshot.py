@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from cezsar import catalog
 from cezsar.errors import QueryError, SettingsError
 from cezsar.paths import under
 from cezsar.query.calibration import Calibration
+from cezsar.query.moments import refined
 from cezsar.query.prompts import Labels
 from cezsar.query.search import Searcher
-from cezsar.types import Prediction, SegmentPredictions, Vectors, VideoPredictions, unit
+from cezsar.types import Prediction, Segment, SegmentPredictions, Vectors, VideoPredictions, unit
 
 
 def classify(
@@ -61,7 +62,7 @@ def classify_videos(
 
 @dataclass(frozen=True, slots=True)
 class _Classes:
-    """Labels as prototypes (P, D), each owned by one of names."""
+    """Labels as prototypes (P, D), each owned by one of names; an edge up to reach_s outside a segment counts."""
 
     names: tuple[str, ...]
     owners: NDArray[np.intp]
@@ -89,12 +90,34 @@ class _Classes:
         best = [self._best(*one) for one in zip(self._scores(asked), confidences, strict=True)]
         fits = [self._fits(one) for one in confidences]
         told = zip(parts, best[1:], fits[1:], strict=False)
+        by_segment = [SegmentPredictions(part, predictions, fits=fit) for part, predictions, fit in told]
         return VideoPredictions(
             Path(os.fsdecode(video.file.absolute)),
             best[0],
-            tuple(SegmentPredictions(part, predictions, fits=fit) for part, predictions, fit in told),
+            self._by_shots(session, video.id, by_segment, rows),
             fits=fits[0],
         )
+
+    def _by_shots(
+        self, session: catalog.Snapshot, video_id: int, timeline: Sequence[SegmentPredictions], rows: Vectors
+    ) -> tuple[SegmentPredictions, ...]:
+        """A timeline's segments, of vectors (N, D), as the shots in each that show the first of its classes.
+
+        Segments that lie over one another on the grid may show the same shots: those are listed once, with the
+        predictions of the one that scores best.
+        """
+        shots = catalog.outlines(session, [video_id]).get(video_id) if timeline else None
+        if shots is None:
+            return tuple(timeline)
+        found: dict[Segment, SegmentPredictions] = {}
+        for one, vector in zip(timeline, rows, strict=True):
+            first = one.predictions[0]
+            own = self.prototypes[self.owners == self.names.index(first.label)]
+            nearest = own[int((own @ vector).argmax())]
+            part = refined(one.segment, shots, nearest, reach_s=0.0)
+            if part not in found or found[part].predictions[0].score < first.score:
+                found[part] = replace(one, segment=part)
+        return tuple(found.values())
 
     def _confidences(self, rows: Vectors) -> NDArray[np.float64]:
         """(N, D) vectors -> (N, classes): how likely each class fits, by its likeliest prototype; NaN where unknown."""

@@ -220,7 +220,9 @@ def test_no_more_frames_are_kept_than_one_window_needs(folder: Path, window_s: f
 def test_no_more_than_a_few_dozen_segments_wait_for_their_vectors(mixed: Path) -> None:
     encoder = _Counting()
     result = indexer.embed(mixed, encoder, Sampling(fps=10.0, window_s=0.2, stride_s=0.02))
-    assert len(result.segments) == sum(encoder.nums_segments) == 156
+    assert len(result.segments) == 156
+    assert result.outline is not None
+    assert sum(encoder.nums_segments) == 156 + len(result.outline.codes)
     assert max(encoder.nums_segments) <= 64
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cezsar.catalog import homes, pictures
+from cezsar.catalog import homes, outline, pictures
 from cezsar.catalog.backup import backup, check
 from cezsar.catalog.connection import Snapshot
 from cezsar.catalog.homes import FILE
 from cezsar.catalog.lock import was_interrupted
+from cezsar.catalog.outline import Outline
 from cezsar.catalog.reading import (
     Counts,
     Embedding,
@@ -29,7 +30,9 @@ from cezsar.catalog.reading import (
     inconsistencies,
     masked,
     num_segments_after,
+    num_without_outline,
     other_streams,
+    outlines,
     part,
     parts,
     places,
@@ -86,6 +89,7 @@ __all__ = [
     "Failure",
     "File",
     "Info",
+    "Outline",
     "Part",
     "Place",
     "Run",
@@ -113,11 +117,14 @@ __all__ = [
     "note_failure",
     "note_files",
     "num_segments_after",
+    "num_without_outline",
     "open_place_to_write",
     "open_previous",
     "open_to_read",
     "open_to_write",
     "other_streams",
+    "outline",
+    "outlines",
     "part",
     "parts",
     "pictures",

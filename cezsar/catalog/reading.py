@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from cezsar.catalog.connection import Snapshot, chunks
+from cezsar.catalog.outline import Outline, unpacked
 from cezsar.errors import IndexDamaged
 from cezsar.paths import below
 from cezsar.types import Ids, Segment, Vectors
@@ -31,6 +32,10 @@ SELECT segments.id, vector FROM segments JOIN videos ON videos.id = video_id
 WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 """
 OF_VIDEOS = "SELECT id FROM segments WHERE video_id IN ({})"
+OUTLINES = """
+SELECT video_id, shots, fingerprints, duration_s FROM outlines JOIN videos ON videos.id = video_id
+WHERE video_id IN ({})
+"""
 VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
 RUNS = "SELECT id, video_id, run FROM segments WHERE id IN ({})"
 OF_RUNS = """
@@ -145,7 +150,8 @@ class Embedding:
     """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
 
     best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
-    number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it.
+    number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it. outline is
+    None where nobody looked for shots.
     """
 
     duration_s: float
@@ -154,6 +160,7 @@ class Embedding:
     vectors: Vectors
     best_s: tuple[float, ...] | None = None
     stream: int | None = None
+    outline: Outline | None = None
 
 
 def generation(snapshot: Snapshot) -> int:
@@ -325,6 +332,22 @@ def ranges(snapshot: Snapshot, wanted: Iterable[Run]) -> dict[Run, Place]:
     return found
 
 
+def outlines(snapshot: Snapshot, video_ids: Iterable[int]) -> dict[int, Outline]:
+    """The outlines of these videos, by id; videos that were indexed before there were any are left out."""
+    found: dict[int, Outline] = {}
+    for some in chunks(sorted(video_ids)):
+        for video, *parts in snapshot.execute(OUTLINES.format(_marks(some)), some):
+            found[video] = unpacked(*parts)
+    return found
+
+
+def num_without_outline(snapshot: Snapshot) -> int:
+    """How many visible videos were indexed before there were outlines."""
+    lacking = "SELECT count(*) FROM videos WHERE hidden = 0 AND id NOT IN (SELECT video_id FROM outlines)"
+    (found,) = snapshot.execute(lacking).fetchone()
+    return int(found)
+
+
 def places(snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Place]:
     """Where these segments are, by id; ids that are not there are left out."""
     belongs = runs(snapshot, ids)
@@ -349,11 +372,23 @@ def inconsistencies(snapshot: Snapshot) -> list[str]:
         ),
         ("segments WHERE id < 1", "segments have ids that cannot be"),
         ("videos WHERE typeof(path) != 'blob'", "videos have paths that cannot be"),
+        ("segments WHERE plain NOT IN (0, 1)", "segments are neither plain nor not"),
     ):
         (count,) = snapshot.execute(f"SELECT count(*) FROM {rows}").fetchone()
         if count:
             problems.append(f"{count} {what}")
+    kept = snapshot.execute("SELECT shots, fingerprints, duration_s FROM outlines JOIN videos ON videos.id = video_id")
+    if wrong := sum(not _is_outline(row) for row in kept):
+        problems.append(f"{wrong} videos have outlines that cannot be")
     return problems
+
+
+def _is_outline(row: tuple[Any, ...]) -> bool:
+    try:
+        unpacked(*row)
+    except IndexDamaged:
+        return False
+    return True
 
 
 def _marks(values: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from cezsar.errors import IndexDamaged
 
-REVISION = "0006"  # the newest revision in migrations/versions
+REVISION = "0007"  # the newest revision in migrations/versions
 
 # columns and their types, as of REVISION
 _TABLES = {
@@ -19,7 +19,9 @@ _TABLES = {
     "videos": "id INTEGER, root_id INTEGER, path BLOB, size BIGINT, mtime_ns BIGINT, content_sha256 BLOB, "
     "duration_s FLOAT, hidden BOOLEAN, inode BIGINT, ctime_ns BIGINT, stream INTEGER",
     "sqlite_sequence": "name, seq",
-    "segments": "id INTEGER, video_id INTEGER, start_s FLOAT, end_s FLOAT, run INTEGER, vector BLOB, best_s FLOAT",
+    "segments": "id INTEGER, video_id INTEGER, start_s FLOAT, end_s FLOAT, run INTEGER, vector BLOB, best_s FLOAT, "
+    "plain BOOLEAN",
+    "outlines": "video_id INTEGER, shots BLOB, fingerprints BLOB",
     "deleted_segments": "segment_id INTEGER, generation INTEGER",
     "failures": "path BLOB, size BIGINT, mtime_ns BIGINT, decoder VARCHAR, reason VARCHAR, inode BIGINT, "
     "ctime_ns BIGINT",
@@ -27,6 +29,7 @@ _TABLES = {
 _INDICES = {
     "ix_deleted_segments_generation": "CREATE INDEX ix_deleted_segments_generation ON deleted_segments (generation)",
     "ix_segments_place": "CREATE UNIQUE INDEX ix_segments_place ON segments (video_id, start_s)",
+    "ix_segments_plain": "CREATE INDEX ix_segments_plain ON segments (id) WHERE plain = 1",
     "ix_segments_run": "CREATE INDEX ix_segments_run ON segments (video_id, run, start_s, end_s)",
     "ix_videos_hidden": "CREATE INDEX ix_videos_hidden ON videos (id) WHERE hidden = 1",
 }

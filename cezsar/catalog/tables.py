@@ -63,13 +63,15 @@ class VideoRow(Base):
 class SegmentRow(Base):
     """run numbers the stretches of near-identical neighbours within a video; ids are never used twice.
 
-    best_s is the time of the frame that stands for the segment, where one was chosen.
+    best_s is the time of the frame that stands for the segment, where one was chosen. plain says whether it shows next
+    to nothing, where that was looked at.
     """
 
     __tablename__ = "segments"
     __table_args__ = (
         Index("ix_segments_place", "video_id", "start_s", unique=True),
         Index("ix_segments_run", "video_id", "run", "start_s", "end_s"),
+        Index("ix_segments_plain", "id", sqlite_where=text("plain = 1")),
         {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,6 +81,16 @@ class SegmentRow(Base):
     run: Mapped[int]
     vector: Mapped[bytes] = mapped_column(LargeBinary)
     best_s: Mapped[float | None]
+    plain: Mapped[bool | None]
+
+
+class OutlineRow(Base):
+    """A video's shots and the fingerprints of its seconds, as cezsar.catalog.outline packs them."""
+
+    __tablename__ = "outlines"
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    shots: Mapped[bytes] = mapped_column(LargeBinary)
+    fingerprints: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class DeletedSegmentRow(Base):

@@ -9,8 +9,9 @@ from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from cezsar.catalog.connection import chunks
+from cezsar.catalog.outline import packed
 from cezsar.catalog.reading import Embedding, Failure, File
-from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, RootRow, SegmentRow, VideoRow
+from cezsar.catalog.tables import DeletedSegmentRow, FailureRow, InfoRow, OutlineRow, RootRow, SegmentRow, VideoRow
 
 
 def next_generation(session: Session) -> None:
@@ -115,6 +116,10 @@ def _add_segments(session: Session, video_id: int, embedding: Embedding) -> None
     ]
     if rows:
         session.execute(insert(SegmentRow), rows)
+    if embedding.outline is not None:
+        shots, fingerprints = packed(embedding.outline)
+        values = {"video_id": video_id, "shots": shots, "fingerprints": fingerprints}
+        session.execute(insert(OutlineRow).values(values))
 
 
 def _delete_segments(session: Session, video_ids: Sequence[int]) -> None:
@@ -123,3 +128,4 @@ def _delete_segments(session: Session, video_ids: Sequence[int]) -> None:
         gone = select(SegmentRow.id, literal(now)).where(SegmentRow.video_id.in_(some))
         session.execute(insert(DeletedSegmentRow).from_select(["segment_id", "generation"], gone))
         session.execute(delete(SegmentRow).where(SegmentRow.video_id.in_(some)))
+        session.execute(delete(OutlineRow).where(OutlineRow.video_id.in_(some)))

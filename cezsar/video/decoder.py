@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
@@ -216,12 +217,18 @@ def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
     if "shape" not in said:
         return ("error", said["error"], said["is_lost"]) if "error" in said else ("done", said["done"])
     num_frames = said["shape"][0]
-    batch = FrameBatch(np.empty(said["shape"], np.uint8), np.empty(num_frames), np.empty(num_frames, np.int64))
-    for part in (batch.frames_uint8, batch.times_s, batch.repeats):
+    times_s, jumps_s, jumps = np.empty((3, num_frames))
+    batch = FrameBatch(np.empty(said["shape"], np.uint8), times_s, np.empty(num_frames, np.int64), jumps_s, jumps)
+    for part in _arrays(batch):
         room = memoryview(part).cast("B")  # type: ignore[arg-type]
         if pipe.readinto(room) != len(room):  # type: ignore[attr-defined]
             return None
     return "frames", batch
+
+
+def _arrays(batch: FrameBatch) -> tuple[NDArray[Any], ...]:
+    """In the order in which they are sent."""
+    return batch.frames_uint8, batch.times_s, batch.repeats, batch.jumps_s, batch.jumps
 
 
 # The child's end
@@ -291,7 +298,7 @@ def _listen(requests: queue.SimpleQueue[bytes]) -> None:
 def _send(answers: IO[bytes], said: dict[str, Any], batch: FrameBatch | None = None) -> None:
     answers.write(json.dumps(said).encode() + b"\n")
     if batch is not None:
-        for part in (batch.frames_uint8, batch.times_s, batch.repeats):
+        for part in _arrays(batch):
             answers.write(np.ascontiguousarray(part).data)
     answers.flush()
 
