@@ -50,6 +50,7 @@ def query_document(text: str | None, model: str, hits: Hits) -> dict[str, Any]:
                 "end_s": hit.end_s,
                 "segment_id": hit.segment_id,
                 "confidence": hit.confidence,
+                **({"copies": [path_fields(path)["path"] for path in hit.copies]} if hit.copies else {}),
             }
             for hit in hits
         ],

@@ -90,6 +90,7 @@ class Hit:
     """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute.
 
     start_s and end_s are the moment's, which may begin and end with a shot rather than with the segment.
+    copies are the other files in which the same was found, best first.
     confidence, in [0, 1], says how likely a person would say that it shows what was asked; None where the encoder has
     no calibration, or an example was asked for.
     """
@@ -102,6 +103,7 @@ class Hit:
     segment_id: int
     video_id: int
     confidence: float | None = None
+    copies: tuple[Path, ...] = ()
 
 
 class Hits(list[Hit]):

@@ -22,6 +22,7 @@ from cezsar.digest import sha256
 from cezsar.encoders import Encoder
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
+from cezsar.indexer.fingerprints import Seconds
 from cezsar.indexer.scan import untouched
 from cezsar.indexer.shots import Shot, Shots, fewest
 from cezsar.types import Limits, Sampling, Segment, Vectors
@@ -109,7 +110,7 @@ class _Features:
         self._vectors: list[NDArray[np.float32]] = []
         self._best_s: list[float] = []
         self._next = 0  # the first segment that has not been cut yet
-        self._shots = Shots()
+        self._shots, self._seconds = Shots(), Seconds()
         self._ended: list[Shot] = []
         self._num_coded = 0  # of those, from the first on
         self._shot_vectors: list[Vectors] = []
@@ -117,6 +118,8 @@ class _Features:
     def add(self, batch: FrameBatch) -> None:
         """Encode the next frames and every segment that they complete."""
         features = self._encoder.encode_frames(batch.frames_uint8)
+        for time_s, cells in zip(batch.times_s, batch.averages, strict=True):
+            self._seconds.add(float(time_s), cells)
         for feature, repeats, jump_s, jump in zip(features, batch.repeats, batch.jumps_s, batch.jumps, strict=True):
             self._ended += self._shots.add(feature, repeats=int(repeats), jump=float(jump), jump_s=float(jump_s))
             self._num_steps += int(repeats)
@@ -145,7 +148,7 @@ class _Features:
         self._encode_shots()
         starts_s, vectors = fewest(self._ended, np.concatenate(self._shot_vectors), outline.most_shots(duration_s))
         edges_s = np.append(starts_s, duration_s)
-        return Outline(edges_s, outline.coded(vectors), np.empty((0, outline.FINGERPRINT_BYTES), np.uint8))
+        return Outline(edges_s, outline.coded(vectors), self._seconds.fingerprints())
 
     def _encode_shots(self) -> None:
         """The vectors of the shots that have ended; their features are of no use any more."""

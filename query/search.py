@@ -18,11 +18,13 @@ from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import called, matches
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
+from cezsar.query.copies import ALIKE, Stretch, are_copies
 from cezsar.query.moments import refined
 from cezsar.query.prompts import visible
 from cezsar.types import Hit, Hits, Ids, Scores, Segment, Vectors, unit
 
 MOST_CHARACTERS = 10_000  # of a text
+_FOR_COPIES = 64  # segments that are looked at, at least, to find copies of hits
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 _SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
 _UNKNOWN = "it holds segments that the catalog does not"
@@ -33,6 +35,7 @@ _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 class Filters:
     """Which hits to give: at most top_k, of min_score or more, per_video a video (0: all), of paths that a glob names.
 
+    Copies, near-identical stretches of different files, are one hit unless all_copies is set.
     Raises SettingsError on top_k below 1, per_video below 0, or a min_score that is not a number.
     """
 
@@ -40,6 +43,7 @@ class Filters:
     min_score: float | None = None
     per_video: int = 1
     path: str | None = None
+    all_copies: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -114,9 +118,10 @@ class Searcher:
         A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
-        their whole range and their best score. A hit begins and ends where the shots that show it do, if that is near;
-        its segment is the grid's. Equal scores come in the order of segment ids. Where the encoder is calibrated, and
-        no example is given, each hit has a confidence. Raises QueryError on a text of over 10,000 characters, or one in
+        their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
+        count for their own videos too. A hit begins and ends where the shots that show it do, if that is near; its
+        segment is the grid's. Equal scores come in the order of segment ids. Where the encoder is calibrated, and no
+        example is given, each hit has a confidence. Raises QueryError on a text of over 10,000 characters, or one in
         which nothing is visible.
         """
         filters = filters or Filters()
@@ -303,7 +308,7 @@ class _Seek:
         ids, rows = self._seen.tail
         shown = self._shown(ids, masked)
         fresh = vectors.nearest(direction, ids[shown], rows[shown], k)
-        found = self._cache.search(direction, k, self._fetch, allowed=self._allowed, masked=masked)
+        found = self._cache.search(direction, k, self.fetch, allowed=self._allowed, masked=masked)
         return vectors.merged(found, fresh, k)
 
     def check(self, direction: Vectors, ids: Ids, scores: Scores) -> None:
@@ -315,7 +320,7 @@ class _Seek:
             return
         cached = np.flatnonzero(ids <= self._cache.stamp.last_segment_id)
         cached = cached[np.argsort(ids[cached])]
-        known, rows = self._fetch(ids[cached])
+        known, rows = self.fetch(ids[cached])
         if not np.array_equal(known, ids[cached]):
             raise CacheUnusable(_UNKNOWN)
         if not (np.abs(vectors.similarities(direction, rows) - scores[cached]) <= _SAME_SCORE).all():
@@ -338,7 +343,8 @@ class _Seek:
         shown = ~np.isin(ids, masked)
         return shown if self._allowed is None else shown & np.isin(ids, self._allowed)
 
-    def _fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
+    def fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
+        """The catalog's own vectors of these segments, by ascending id; those that are not there are left out."""
         return catalog.vectors_of(self._session, ids, dimension=self._dimension)
 
 
@@ -377,40 +383,119 @@ def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: F
     found = np.empty(0, np.int64), np.empty(0, np.float64)
     runs: dict[int, catalog.Run] = {}
     taken = np.empty(0, np.int64)
+    moments = _Moments(session, runs, direction, reach_s)
     num_looked_at = filters.top_k + min(filters.top_k, 64) + 8
+    if not filters.all_copies:
+        num_looked_at = max(num_looked_at, _FOR_COPIES)
     while True:
         ids, scores = seek.nearest(direction, num_looked_at, taken)
         runs |= catalog.runs(session, ids.tolist())
         found, full = _chosen(*vectors.merged(found, (ids, scores), len(found[0]) + len(ids)), runs, filters)
+        if filters.all_copies or not moments.may_be_copies(found[0]):
+            groups = [[number] for number in range(min(filters.top_k, len(found[0])))]
+        else:
+            groups = _folded(found[0], *seek.fetch(found[0]), moments, filters.top_k)
         is_last = len(ids) < num_looked_at or (filters.min_score is not None and scores[-1] < filters.min_score)
-        if len(found[0]) == filters.top_k or is_last:
+        if len(groups) == filters.top_k or is_last:
             break
         rest = {runs[number] for number in found[0].tolist() if runs[number][0] not in full}
         taken = np.concatenate([catalog.segments_of_runs(session, rest), catalog.segment_ids(session, full)])
         num_looked_at *= 4
-    seek.check(direction, *found)
-    ranges = catalog.ranges(session, {runs[number] for number in found[0].tolist()})
-    shots = catalog.outlines(session, {place.video_id for place in ranges.values()})
+    shown = [number for group in groups for number in group]
+    seek.check(direction, found[0][shown], found[1][shown])
+    where = dict(zip(shown, moments.of(found[0][shown]), strict=True))
     hits = []
-    for rank, (number, score) in enumerate(zip(found[0].tolist(), found[1].tolist(), strict=True), start=1):
-        if (place := ranges.get(runs[number])) is None:
-            raise IndexDamaged("Some segments in the catalog are of no video: `cezsar verify` says more.")
-        stretch = Segment(place.start_s, place.end_s)
-        if place.video_id in shots:
-            stretch = refined(stretch, shots[place.video_id], direction, reach_s=reach_s)
-        hits.append(Hit(rank, score, place.path, stretch.start_s, stretch.end_s, number, place.video_id))
+    for rank, (head, *copies) in enumerate(groups, start=1):
+        place, moment = where[head]
+        paths = tuple(dict.fromkeys(where[copy][0].path for copy in copies))
+        score, number = float(found[1][head]), int(found[0][head])
+        hits.append(Hit(rank, score, place.path, moment.start_s, moment.end_s, number, place.video_id, copies=paths))
     return hits
+
+
+class _Moments:
+    """Where segments are, and when exactly the moments begin and end; each video and run is read once."""
+
+    def __init__(
+        self, session: catalog.Snapshot, runs: dict[int, catalog.Run], direction: Vectors, reach_s: float
+    ) -> None:
+        self._session, self._runs = session, runs
+        self._direction, self._reach_s = direction, reach_s
+        self._places: dict[catalog.Run, catalog.Place] = {}
+        self._asked: set[int] = set()
+        self.outlines: dict[int, catalog.Outline] = {}
+        self.contents: dict[int, bytes] = {}
+
+    def may_be_copies(self, ids: Ids) -> bool:
+        """Whether there are outlines of two videos or more, without which nothing can be told to be a copy."""
+        self._outline({self._runs[number][0] for number in ids.tolist()})
+        return len(self.outlines) > 1
+
+    def of(self, ids: Ids) -> list[tuple[catalog.Place, Segment]]:
+        """The run's place and the moment of each of these segments. Raises IndexDamaged."""
+        wanted = [self._runs[number] for number in ids.tolist()]
+        self._places |= catalog.ranges(self._session, set(wanted) - set(self._places))
+        self._outline({video for video, _ in wanted})
+        found = []
+        for run in wanted:
+            if (place := self._places.get(run)) is None:
+                raise IndexDamaged("Some segments in the catalog are of no video: `cezsar verify` says more.")
+            stretch = Segment(place.start_s, place.end_s)
+            if place.video_id in self.outlines:
+                shots = self.outlines[place.video_id]
+                stretch = refined(stretch, shots, self._direction, reach_s=self._reach_s)
+            found.append((place, stretch))
+        return found
+
+    def _outline(self, videos: set[int]) -> None:
+        outlines = catalog.outlines(self._session, videos - self._asked)
+        self._asked |= videos
+        self.outlines |= outlines
+        self.contents |= catalog.contents(self._session, outlines)
+
+
+def _folded(ids: Ids, known: Ids, rows: Vectors, moments: _Moments, top_k: int) -> list[list[int]]:
+    """The first top_k hits as numbers of ids, each with its copies among the ids, in their order.
+
+    known are the ids, ascending, and rows their vectors.
+    """
+    if not np.array_equal(known, np.sort(ids)):
+        raise CacheUnusable(_UNKNOWN)
+    rows = rows[np.searchsorted(known, ids)]
+    heads = np.empty((min(top_k, len(ids)), rows.shape[1]), np.float32)
+    groups: list[list[int]] = []
+    stretches: list[Stretch | None] = []
+    for number, (place, moment) in enumerate(moments.of(ids)):
+        video, own = place.video_id, None
+        if video in moments.outlines:
+            own = Stretch(video, moment, moments.outlines[video], moments.contents[video])
+        stretches.append(own)
+        for group in np.flatnonzero(heads[: len(groups)] @ rows[number] >= ALIKE).tolist() if own else ():
+            head = stretches[groups[group][0]]
+            if head and own and are_copies(head, own):
+                groups[group].append(number)
+                break
+        else:
+            if len(groups) < top_k:
+                heads[len(groups)] = rows[number]
+                groups.append([number])
+    return groups
 
 
 def _chosen(
     ids: Ids, scores: Scores, runs: dict[int, catalog.Run], filters: Filters
 ) -> tuple[tuple[Ids, Scores], set[int]]:
-    """Those of the ranked segments that are hits, with their scores; and the videos that have their number of them."""
+    """Those of the ranked segments that are hits, with their scores; and the videos that have their number of them.
+
+    All of them, if copies are to be folded: then more may be needed than there are to be hits.
+    """
     chosen: list[int] = []
     taken: set[catalog.Run] = set()
     counts: dict[int, int] = {}
     for place, (number, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True)):
-        if len(chosen) == filters.top_k or (filters.min_score is not None and score < filters.min_score):
+        if filters.all_copies and len(chosen) == filters.top_k:
+            break
+        if filters.min_score is not None and score < filters.min_score:
             break
         if (run := runs.get(number)) is None:
             raise CacheUnusable(_UNKNOWN)

@@ -62,7 +62,7 @@ def classify_videos(
 
 @dataclass(frozen=True, slots=True)
 class _Classes:
-    """Labels as prototypes (P, D), each owned by one of names; an edge up to reach_s outside a segment counts."""
+    """Labels as prototypes (P, D), each owned by one of names."""
 
     names: tuple[str, ...]
     owners: NDArray[np.intp]

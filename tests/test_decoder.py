@@ -20,7 +20,7 @@ from cezsar.video.cut import cut_into
 
 ASKED = {"fps": 5.0, "short_side": 16, "batch_size": 2}
 # what a child says of one grey frame of 1 x 1
-FRAME = b'{"shape": [1, 3, 1, 1]}\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little")
+FRAME = b'{"shape": [1, 3, 1, 1]}\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little") + bytes(8 + 8 + 4 * 64)
 
 
 def standing_in(code: str) -> list[str]:

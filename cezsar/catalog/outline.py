@@ -27,12 +27,12 @@ class Outline:
 
     edges_s (S + 1,) float64 says when each shot begins, from 0 up, and when the last one ends, which is the video's
     end; codes (S, 16) uint8 what each shows (coded).
-    fingerprints (N, 8) uint8 are of the frames at 0, 1, 2 ... seconds.
+    fingerprints (N, 8) int8 are of the seconds from 0, 1, 2 ... to the next, as cezsar.indexer.fingerprints makes them.
     """
 
     edges_s: NDArray[np.float64]
     codes: NDArray[np.uint8]
-    fingerprints: NDArray[np.uint8]
+    fingerprints: NDArray[np.int8]
 
 
 def most_shots(duration_s: float) -> int:
@@ -78,7 +78,7 @@ def unpacked(shots: object, fingerprints: object, duration_s: object) -> Outline
         is_sound = edges_s[0] == 0 and np.isfinite(edges_s).all() and (np.diff(edges_s) > 0).all()
     if not is_sound:
         raise damaged
-    return Outline(edges_s, rows["code"], np.frombuffer(fingerprints, np.uint8).reshape(-1, FINGERPRINT_BYTES))
+    return Outline(edges_s, rows["code"], np.frombuffer(fingerprints, np.int8).reshape(-1, FINGERPRINT_BYTES))
 
 
 @lru_cache(maxsize=4)

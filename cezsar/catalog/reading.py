@@ -341,6 +341,14 @@ def outlines(snapshot: Snapshot, video_ids: Iterable[int]) -> dict[int, Outline]
     return found
 
 
+def contents(snapshot: Snapshot, video_ids: Iterable[int]) -> dict[int, bytes]:
+    """The hashes of these videos' files, by id."""
+    found: dict[int, bytes] = {}
+    for some in chunks(sorted(video_ids)):
+        found |= dict(snapshot.execute(f"SELECT id, content_sha256 FROM videos WHERE id IN ({_marks(some)})", some))
+    return found
+
+
 def num_without_outline(snapshot: Snapshot) -> int:
     """How many visible videos were indexed before there were outlines."""
     lacking = "SELECT count(*) FROM videos WHERE hidden = 0 AND id NOT IN (SELECT video_id FROM outlines)"

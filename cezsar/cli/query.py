@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import shlex
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
 _COLUMNS = (
     "query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes", "confidence", "nothing_like_it",
+    "copies",
 )  # fmt: skip
 _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
@@ -56,6 +58,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Away from what shows this. Repeatable.")
 @click.option("--like", metavar="VIDEO[@START-END]", help="What looks like this, instead of TEXT or with it.")
+@click.option("--all-copies", is_flag=True, help="Near-identical hits of different files are hits of their own.")
 @click.option("--exact", is_flag=True, help="Compare every vector; a very large index else may miss a few hits.")
 @click.option("--any", "anything", is_flag=True, help="What is nearest, also where nothing is like it.")
 @click.option(
@@ -78,6 +81,7 @@ def command(
     glob: str | None,
     without: tuple[str, ...],
     like: str | None,
+    all_copies: bool,
     exact: bool,
     anything: bool,
     form: str,
@@ -105,7 +109,7 @@ def command(
     if text is None and like is None:
         raise click.UsageError("Give a TEXT to look for, or a video with --like.")
     form = "json" if as_json else form
-    filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob)
+    filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
         searcher = stack.enter_context(Searcher(settings.index, device=settings.device))
         examples = [] if like is None else [_example(searcher, like, settings.limits)]
@@ -163,8 +167,9 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
         for hit in hits:
             path = path_fields(hit.path)
             row = (text or "", hit.rank, hit.score, path["path"], hit.start_s, hit.end_s, hit.segment_id)
+            copies = json.dumps([path_fields(copy)["path"] for copy in hit.copies]) if hit.copies else ""
             likely = "" if hit.confidence is None else hit.confidence
-            click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, str(hits.nothing_like_it).lower())))
+            click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, str(hits.nothing_like_it).lower(), copies)))
     elif form == "paths":
         for hit in hits if anything or not hits.nothing_like_it else ():
             name = readable(hit.path).encode() if is_terminal() else os.fsencode(hit.path)
@@ -180,7 +185,7 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
 def _print_table(hits: Hits) -> None:
     columns = [("#", True), ("score", True), ("time", True), ("video", False)]
     rows = [
-        [str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", short(hit.path)] for hit in hits
+        [str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", _named(hit)] for hit in hits
     ]
     if hits.threshold is not None:
         columns.insert(2, ("confidence", True))
@@ -188,6 +193,13 @@ def _print_table(hits: Hits) -> None:
             row.insert(2, f"{hit.confidence:.2f}")
     if rows:
         print_table(columns, rows)
+
+
+def _named(hit: Hit) -> str:
+    """A hit's path, and in how many other files the same was found."""
+    if not hit.copies:
+        return short(hit.path)
+    return f"{short(hit.path)} (and {counted(len(hit.copies), 'other file')})"
 
 
 def _reason(why: Nothing, filters: Filters) -> str:

@@ -96,13 +96,14 @@ async def search(
         str | None, Query(max_length=_LONGEST, description="A glob that path, file or folder match.")
     ] = None,
     exact: Annotated[bool, Query(description="Compare every vector.")] = False,
+    all_copies: Annotated[bool, Query(description="Copies are hits of their own.")] = False,
 ) -> Response:
     """As `cezsar query --json` answers; each hit also has its video_id.
 
     `confidence`, in [0, 1], says how likely a person would say that a hit shows it; if the best is below `threshold`,
     `nothing_like_it` is true. They are null, and it is false, if the encoder has no calibration, and with `like`.
     """
-    filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path)
+    filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
 
     def work(searcher: Searcher) -> Response:
         examples = []

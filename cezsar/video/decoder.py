@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
+from cezsar.video.between import CELLS
 from cezsar.video.browser import browser_part, media_type, still
 from cezsar.video.cut import CANNOT, cut_into, made
 from cezsar.video.frames import FrameBatch, Video
@@ -218,7 +219,9 @@ def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
         return ("error", said["error"], said["is_lost"]) if "error" in said else ("done", said["done"])
     num_frames = said["shape"][0]
     times_s, jumps_s, jumps = np.empty((3, num_frames))
-    batch = FrameBatch(np.empty(said["shape"], np.uint8), times_s, np.empty(num_frames, np.int64), jumps_s, jumps)
+    frames_uint8, repeats = np.empty(said["shape"], np.uint8), np.empty(num_frames, np.int64)
+    averages = np.empty((num_frames, CELLS, CELLS), np.float32)
+    batch = FrameBatch(frames_uint8, times_s, repeats, jumps_s, jumps, averages)
     for part in _arrays(batch):
         room = memoryview(part).cast("B")  # type: ignore[arg-type]
         if pipe.readinto(room) != len(room):  # type: ignore[attr-defined]
@@ -228,7 +231,7 @@ def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
 
 def _arrays(batch: FrameBatch) -> tuple[NDArray[Any], ...]:
     """In the order in which they are sent."""
-    return batch.frames_uint8, batch.times_s, batch.repeats, batch.jumps_s, batch.jumps
+    return batch.frames_uint8, batch.times_s, batch.repeats, batch.jumps_s, batch.jumps, batch.averages
 
 
 # The child's end

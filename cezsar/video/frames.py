@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from cezsar.errors import VideoError, VideoLost
-from cezsar.video.jumps import Jumps
+from cezsar.video.between import Between
 from cezsar.video.opening import opened, reason
 from cezsar.video.skipping import LONGEST_GAP_S, Skipper
 from cezsar.video.stamps import Stamps, may_jump, may_seek
@@ -36,7 +36,7 @@ DECODER = f"PyAV {av.__version__}, streams 2"  # another one may make more of a 
 _LONGEST_FRAME_S = 2 * LONGEST_GAP_S
 _MOST_BYTES = 64 << 20  # of packets that are kept until it is known from where to decode
 _MAX_ASPECT = 16  # a wider frame is squeezed to this, so that no file decides how much memory a frame takes
-_Sampled: TypeAlias = "tuple[NDArray[np.uint8], float, int, float, float]"  # as FrameBatch has it
+_Sampled: TypeAlias = "tuple[NDArray[np.uint8], float, int, float, float, NDArray[np.float32]]"  # as FrameBatch has it
 _TICK = Fraction(1, av.time_base)  # of a container's own times
 _DEFAULT_RATE = Fraction(25)  # FFmpeg's own assumption for streams without any timing
 
@@ -57,7 +57,8 @@ class FrameBatch:
     frames_uint8 is (N, 3, H, W) RGB; times_s (N,) float64 are seconds from the start of the file; repeats (N,) int64
     says for how many consecutive times of the sampling grid each frame stands (at least 1). jumps_s (N,) float64 says
     when, since the frame before it, the picture changed most, and jumps (N,) float64 by how many levels of brightness
-    more than it usually did there; both are 0 for a video's first frame.
+    more than it usually did there; both are 0 for a video's first frame. averages (N, 8, 8) float32 are the brightness
+    of the picture's cells, on average over the time since the frame before it.
     """
 
     frames_uint8: NDArray[np.uint8]
@@ -65,6 +66,7 @@ class FrameBatch:
     repeats: NDArray[np.int64]
     jumps_s: NDArray[np.float64]
     jumps: NDArray[np.float64]
+    averages: NDArray[np.float32]
 
 
 class Video:
@@ -97,17 +99,17 @@ class Video:
         """
         batch: list[_Sampled] = []
         size: tuple[int, int] | None = None
-        reformatter, jumps = VideoReformatter(), Jumps()
+        reformatter, between = VideoReformatter(), Between()
         step = 0  # the first grid time that no frame has been given for
         for frame, time_s, end_s in self.spans(fps=fps):
-            jumps.see(frame, time_s)
+            between.see(frame, time_s)
             repeats = _grid_steps(end_s, fps) - step
             if self.duration_s is not None and step == 0:
                 repeats = max(repeats, 1)
             if repeats <= 0:
                 continue
             size = size or _scaled_size(frame, self.stream, short_side)
-            batch.append((_pixels(frame, size, reformatter), time_s, repeats, *jumps.most()))
+            batch.append((_pixels(frame, size, reformatter), time_s, repeats, *between.taken()))
             step += repeats
             if len(batch) == batch_size:
                 yield _stack(batch)
@@ -363,13 +365,14 @@ def _turned(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
 
 
 def _stack(batch: list[_Sampled]) -> FrameBatch:
-    frames, times_s, repeats, jumps_s, jumps = zip(*batch, strict=True)
+    frames, times_s, repeats, jumps_s, jumps, averages = zip(*batch, strict=True)
     return FrameBatch(
         np.stack(frames),
         np.array(times_s, np.float64),
         np.array(repeats, np.int64),
         np.array(jumps_s, np.float64),
         np.array(jumps, np.float64),
+        np.stack(averages),
     )
 
 

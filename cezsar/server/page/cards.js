@@ -20,6 +20,11 @@ export function card(hit, threshold, more) {
   made.querySelector("h2").title = readable(hit.path);
   made.querySelector(".folder").textContent = folder(hit) && `in ${folder(hit)}`;
   made.querySelector(".folder").title = readable(hit.path);
+  if (hit.copies) {
+    const others = made.querySelector(".folder");
+    others.textContent += ` + ${hit.copies.length} ${hit.copies.length === 1 ? "copy" : "copies"}`;
+    others.title = [hit.path, ...hit.copies].map(readable).join("\n");
+  }
   made.querySelector(".range").textContent = range(hit);
   made.querySelector(".score").textContent = `score ${hit.score.toFixed(3)}`;
   const likely = made.querySelector(".strength");
