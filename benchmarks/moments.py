@@ -7,6 +7,7 @@ the table is of the others. A clip is only footage here: what is measured is the
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import re
 import tempfile
@@ -74,8 +75,8 @@ def main() -> None:
             print(f"single shots left as they are: {sum(grid == ours for grid, ours in whole)} of {len(clips)}")
             with searcher.store.read() as snapshot:
                 kept = catalog.outlines(snapshot, [one.id for one in catalog.videos(snapshot)]).values()
-                sizes = [sum(map(len, catalog.outline.packed(one))) / one.edges_s[-1] * 60 for one in kept]
-            print(f"kept of a minute: {np.mean(sizes):.0f} bytes, at most {max(sizes):.0f}")
+                sizes = [sum(map(len, catalog.outline.packed(one))) / math.ceil(one.edges_s[-1] / 60) for one in kept]
+            print(f"kept of each minute begun: {np.mean(sizes):.0f} bytes, at most {max(sizes):.0f}")
 
 
 def _make(folder: Path, source: Path, classes: Sequence[str], num: int, draw: random.Random) -> list[Part]:

@@ -96,6 +96,7 @@ def stats_document(stats: IndexStats) -> dict[str, Any]:
         "videos": stats.videos,
         "hidden_videos": stats.hidden_videos,
         "segments": stats.segments,
+        "plain_segments": stats.plain_segments,
         "duration_s": stats.duration_s,
         "bytes": stats.num_bytes,
         "schema": stats.schema,

@@ -195,7 +195,8 @@ class IndexReport:
 class IndexStats:
     """What an index holds and what made it; cache says how its FAISS cache is, num_bytes what its files take.
 
-    other_streams are the videos of which another video stream than the first was taken, with its number, from 0.
+    other_streams are the videos of which another video stream than the first was taken, with its number, from 0;
+    plain_segments how many of the segments show next to nothing.
     """
 
     index: Path
@@ -210,6 +211,7 @@ class IndexStats:
     cache: str
     roots: tuple[Path, ...]
     other_streams: tuple[tuple[Path, int], ...] = ()
+    plain_segments: int = 0
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

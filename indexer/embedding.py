@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from cezsar.catalog import Embedding, File, Outline, outline
 from cezsar.digest import sha256
-from cezsar.encoders import Encoder
+from cezsar.encoders import Encoder, OfColours
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
 from cezsar.indexer.fingerprints import Seconds
+from cezsar.indexer.plain import Plain
 from cezsar.indexer.scan import untouched
 from cezsar.indexer.shots import Shot, Shots, fewest
 from cezsar.types import Limits, Sampling, Segment, Vectors
@@ -104,11 +105,15 @@ class _Features:
     def __init__(self, encoder: Encoder, sampling: Sampling) -> None:
         self._encoder = encoder
         self._sampling = sampling
-        self._kept: deque[tuple[int, Any]] = deque()  # (one past its last grid step, what the encoder kept), in order
+        # (one past its last grid step, what the encoder kept, whether it shows next to nothing), in order
+        self._kept: deque[tuple[int, Any, bool]] = deque()
         self._num_steps = 0
         self._waiting: list[NDArray[Any]] = []
         self._vectors: list[NDArray[np.float32]] = []
         self._best_s: list[float] = []
+        self._plain = None if isinstance(encoder, OfColours) else Plain()
+        self._nums_shown: list[int] = []  # of each segment, the frames that show something
+        self._nums_frames: list[int] = []
         self._next = 0  # the first segment that has not been cut yet
         self._shots, self._seconds = Shots(), Seconds()
         self._ended: list[Shot] = []
@@ -120,10 +125,13 @@ class _Features:
         features = self._encoder.encode_frames(batch.frames_uint8)
         for time_s, cells in zip(batch.times_s, batch.averages, strict=True):
             self._seconds.add(float(time_s), cells)
-        for feature, repeats, jump_s, jump in zip(features, batch.repeats, batch.jumps_s, batch.jumps, strict=True):
+        plain = self._plain.are_plain(batch.frames_uint8) if self._plain else [False] * len(features)
+        for feature, repeats, jump_s, jump, is_plain in zip(
+            features, batch.repeats, batch.jumps_s, batch.jumps, plain, strict=True
+        ):
             self._ended += self._shots.add(feature, repeats=int(repeats), jump=float(jump), jump_s=float(jump_s))
             self._num_steps += int(repeats)
-            self._kept.append((self._num_steps, feature))
+            self._kept.append((self._num_steps, feature, is_plain))
             while (steps := self._steps(self._segment(self._next))).stop <= self._num_steps:
                 self._cut(steps)
             self._forget()
@@ -138,9 +146,9 @@ class _Features:
         self._encode_waiting()
         vectors = np.concatenate(self._vectors)[: len(plan)]
         best_s = tuple(self._best_s[: len(plan)])
-        return Embedding(
-            duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream, self._outline(duration_s)
-        )
+        plain = segments.plain(self._nums_shown[: len(plan)], self._nums_frames[: len(plan)])
+        outlined = self._outline(duration_s)
+        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream, outlined, plain)
 
     def _outline(self, duration_s: float) -> Outline:
         """The shots, and of too many the most distinct."""
@@ -169,15 +177,18 @@ class _Features:
         """Take the next segment's features."""
         first = min(steps.start, self._num_steps - 1)
         stop = max(first + 1, min(steps.stop, self._num_steps))
-        rows, reached = [], first
-        for end, feature in self._kept:
+        rows, reached, num_shown = [], first, 0
+        for end, feature, is_plain in self._kept:
             if end > reached:
                 rows += [feature] * (min(end, stop) - reached)
+                num_shown += 0 if is_plain else min(end, stop) - reached
                 reached = min(end, stop)
             if reached == stop:
                 break
         features = np.stack(rows)
         self._best_s.append((first + segments.typical(features)) / self._sampling.fps)
+        self._nums_shown.append(num_shown)
+        self._nums_frames.append(len(rows))
         self._waiting.append(features)
         self._next += 1
         if len(self._waiting) >= _SEGMENTS_AT_ONCE or sum(map(len, self._waiting)) >= _FRAMES_AT_ONCE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from cezsar.errors import SettingsError
 from cezsar.types import Segment, Vectors
 
+_SHOWN = 0.25  # of a segment's frames, at least, have to show something
 _SAME = 0.98  # cosine similarity from which two neighbours show the same thing
 
 
@@ -45,6 +47,18 @@ def typical(features: NDArray[Any]) -> int:
     """
     rows = features.reshape(len(features), -1).astype(np.float32)
     return int(np.square(rows - rows.mean(axis=0)).sum(axis=1).argmin())
+
+
+def plain(nums_shown: Sequence[int], nums_frames: Sequence[int]) -> tuple[bool, ...]:
+    """Which segments show next to nothing: under a quarter of their frames show something.
+
+    nums_shown are the frames of each segment that show something, nums_frames all of its frames. Where it would be
+    every segment of a video, the first of those that show most is none, if they show anything.
+    """
+    found = [shown < _SHOWN * frames for shown, frames in zip(nums_shown, nums_frames, strict=True)]
+    if all(found) and any(nums_shown):
+        found[max(range(len(found)), key=nums_shown.__getitem__)] = False
+    return tuple(found)
 
 
 def runs(vectors: Vectors) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -119,21 +120,21 @@ class Searcher:
 
         A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
-        count for their own videos too. A hit begins and ends where the shots that show it do, if that is near; its
-        segment is the grid's. Equal scores come in the order of segment ids. Where the encoder is calibrated, and no
-        example is given, each hit has a confidence. Raises QueryError on a text of over 10,000 characters, or one in
-        which nothing is visible.
+        count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
+        A hit begins and ends where the shots that show it do, if that is near; its segment is the grid's. Equal scores
+        come in the order of segment ids. Where the encoder is calibrated, and no example is given, each hit has a
+        confidence. Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
         with self.store.read() as session:
             seen = self._look(session)
             try:
-                found, size = self._hits(session, seen, direction, filters, exact=exact)
+                found, size = self._hits(session, seen, direction, filters, exact=exact, plain_too=bool(like))
             except CacheUnusable as error:  # what was read of it, now, is damaged
                 seen = _Seen.of(session, None, seen.files, seen.generation, self.store.info.encoder.dimension)
                 self._seen, self.notice = seen, _not_used(error)
-                found, size = self._hits(session, seen, direction, filters, exact=exact)
+                found, size = self._hits(session, seen, direction, filters, exact=exact, plain_too=bool(like))
         return Hits(found) if like else self._judged(found, direction, size)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -215,12 +216,38 @@ class Searcher:
         return np.asarray(unit((wanted - against)[None])[0])
 
     def _hits(
-        self, session: catalog.Snapshot, seen: _Seen, direction: Vectors, filters: Filters, *, exact: bool
+        self,
+        session: catalog.Snapshot,
+        seen: _Seen,
+        direction: Vectors,
+        filters: Filters,
+        *,
+        exact: bool,
+        plain_too: bool,
     ) -> tuple[list[Hit], int]:
-        """The hits, and among how many segments they were looked for."""
-        seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact)
+        """The hits, and among how many segments they were looked for.
+
+        What shows next to nothing fills up the places that are left.
+        """
         reach_s = self.store.info.sampling.stride_s
-        return _hits(session, seek, direction, filters, reach_s=reach_s), seek.size
+        seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact)
+        none = np.empty(0, np.int64)
+        if plain_too or len(seen.plain) == 0:
+            return _hits(session, seek, direction, filters, reach_s=reach_s, without=none), seek.size
+        hits = _hits(session, seek, direction, filters, reach_s=reach_s, without=seen.plain)
+        if len(hits) == filters.top_k:
+            return hits, seek.size
+        size = seek.size
+        counts = Counter(hit.video_id for hit in hits)
+        full = [video for video, count in counts.items() if count == filters.per_video]
+        runs = catalog.runs(session, [hit.segment_id for hit in hits])
+        given = [catalog.segments_of_runs(session, runs.values()), catalog.segment_ids(session, full)]
+        seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact, only=seen.plain)
+        for hit in _hits(session, seek, direction, filters, reach_s=reach_s, without=np.concatenate(given)):
+            if len(hits) < filters.top_k and not 0 < filters.per_video <= counts[hit.video_id]:
+                counts[hit.video_id] += 1
+                hits.append(replace(hit, rank=len(hits) + 1))
+        return hits, size
 
     def _judged(self, hits: list[Hit], direction: Vectors, size: int) -> Hits:
         """The hits with their confidences: those of a direction (D,) among so many segments."""
@@ -253,13 +280,15 @@ class Searcher:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One state of an index: its cache, what the cache lacks, and what it holds and must not be found."""
+    """One state of an index: its cache, what the cache lacks, what it holds and must not be found, and what shows next
+    to nothing."""
 
     files: tuple[tuple[object, ...], ...]
     generation: int
     cache: vectors.Cache | None
     tail: tuple[Ids, Vectors]
     masked: Ids
+    plain: Ids
 
     @classmethod
     def of(
@@ -273,22 +302,30 @@ class _Seen:
         """With a cache, the visible segments after it; without one nothing is read ahead."""
         after, since = (cache.stamp.last_segment_id, cache.stamp.generation) if cache else (1 << 62, generation)
         tail = catalog.tail(session, after=after, dimension=dimension)
-        return cls(files, generation, cache, tail, catalog.masked(session, since=since))
+        return cls(files, generation, cache, tail, catalog.masked(session, since=since), catalog.plain(session))
 
 
 class _Seek:
     """One question's nearest segments in one snapshot: the cache's, less what is masked, and the catalog's tail."""
 
     def __init__(
-        self, session: catalog.Snapshot, seen: _Seen, dimension: int, filters: Filters, *, exact: bool
+        self,
+        session: catalog.Snapshot,
+        seen: _Seen,
+        dimension: int,
+        filters: Filters,
+        *,
+        exact: bool,
+        only: Ids | None = None,
     ) -> None:
         self._session, self._seen, self._dimension = session, seen, dimension
         self._cache = seen.cache if seen.cache and (seen.cache.stamp.lists == 1 or not exact) else None
         self._compared: tuple[Ids, NDArray[np.float32]] | None = None  # ids, and how near they are
-        self._allowed: Ids | None = None
+        self._allowed = only
         if filters.path is not None:
             chosen = [v.id for v in catalog.videos(session) if matches(v.file.absolute, v.file.root, filters.path)]
-            self._allowed = catalog.segment_ids(session, chosen)
+            named = catalog.segment_ids(session, chosen)
+            self._allowed = named if only is None else named[np.isin(named, only)]
 
     @property
     def size(self) -> int:
@@ -374,8 +411,11 @@ def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None
     return np.asarray(unit(rows.mean(axis=0, keepdims=True))[0])
 
 
-def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: Filters, *, reach_s: float) -> list[Hit]:
-    """The nearest segments as ranked hits: one a run of near-identical neighbours, at most per_video a video.
+def _hits(
+    session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: Filters, *, reach_s: float, without: Ids
+) -> list[Hit]:
+    """The nearest segments as ranked hits, but those in without: one a run of near-identical neighbours, at most
+    per_video a video.
 
     What can give no other hit is left out of the next look: a run that has its hit, a video that has its number. So
     there are never more looks than hits, however many segments a run or a video has.
@@ -388,7 +428,7 @@ def _hits(session: catalog.Snapshot, seek: _Seek, direction: Vectors, filters: F
     if not filters.all_copies:
         num_looked_at = max(num_looked_at, _FOR_COPIES)
     while True:
-        ids, scores = seek.nearest(direction, num_looked_at, taken)
+        ids, scores = seek.nearest(direction, num_looked_at, np.concatenate([taken, without]))
         runs |= catalog.runs(session, ids.tolist())
         found, full = _chosen(*vectors.merged(found, (ids, scores), len(found[0]) + len(ids)), runs, filters)
         if filters.all_copies or not moments.may_be_copies(found[0]):

@@ -26,6 +26,10 @@ _FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File ha
 
 # What a query asks; a test holds that indices answer it
 HIDDEN = "SELECT segments.id FROM videos JOIN segments ON video_id = videos.id WHERE hidden = 1"
+PLAIN = """
+SELECT segments.id FROM segments INDEXED BY ix_segments_plain JOIN videos ON videos.id = video_id
+WHERE plain = 1 AND hidden = 0
+"""
 DELETED = "SELECT segment_id FROM deleted_segments WHERE generation > ?"
 TAIL = """
 SELECT segments.id, vector FROM segments JOIN videos ON videos.id = video_id
@@ -151,7 +155,7 @@ class Embedding:
 
     best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
     number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it. outline is
-    None where nobody looked for shots.
+    None where nobody looked for shots. plain says which segments show next to nothing; None where nobody looked.
     """
 
     duration_s: float
@@ -161,6 +165,7 @@ class Embedding:
     best_s: tuple[float, ...] | None = None
     stream: int | None = None
     outline: Outline | None = None
+    plain: tuple[bool, ...] | None = None
 
 
 def generation(snapshot: Snapshot) -> int:
@@ -267,6 +272,11 @@ def hidden(snapshot: Snapshot) -> Ids:
 def deleted(snapshot: Snapshot, *, since: int) -> Ids:
     """The segments that were deleted after a generation."""
     return _ids(snapshot.execute(DELETED, (since,)).fetchall())
+
+
+def plain(snapshot: Snapshot) -> Ids:
+    """The visible segments that show next to nothing, ascending."""
+    return np.sort(_ids(snapshot.execute(PLAIN).fetchall()))
 
 
 def masked(snapshot: Snapshot, *, since: int) -> Ids:

@@ -110,9 +110,20 @@ def _root_id(session: Session, path: bytes) -> int:
 def _add_segments(session: Session, video_id: int, embedding: Embedding) -> None:
     vectors = (vector.astype("<f4").tobytes() for vector in embedding.vectors)
     best_s = embedding.best_s or (None,) * len(embedding.segments)
+    plain = embedding.plain or (None,) * len(embedding.segments)
     rows = [
-        {"video_id": video_id, "start_s": one.start_s, "end_s": one.end_s, "run": run, "vector": vector, "best_s": best}
-        for one, run, vector, best in zip(embedding.segments, embedding.runs, vectors, best_s, strict=True)
+        {
+            "video_id": video_id,
+            "start_s": segment.start_s,
+            "end_s": segment.end_s,
+            "run": run,
+            "vector": vector,
+            "best_s": best,
+            "plain": is_plain,
+        }
+        for segment, run, vector, best, is_plain in zip(
+            embedding.segments, embedding.runs, vectors, best_s, plain, strict=True
+        )
     ]
     if rows:
         session.execute(insert(SegmentRow), rows)

@@ -33,7 +33,10 @@ def command(index: Path | None, as_json: bool) -> None:
         ("weights", encoder.weights_sha256[:16]),
         ("sampling", f"{sampling.fps:g} frames/s, {sampling.window_s:g} s segments every {sampling.stride_s:g} s"),
         ("videos", f"{stats.videos:,} ({clock(stats.duration_s)}), {stats.hidden_videos:,} hidden"),
-        ("segments", f"{stats.segments:,}"),
+        (
+            "segments",
+            f"{stats.segments:,}" + (f", {stats.plain_segments:,} of next to nothing" if stats.plain_segments else ""),
+        ),
         ("size", f"{stats.num_bytes / 1e6:,.1f} MB, schema {stats.schema}"),
         ("cache", stats.cache),
         *(("streams", f"{num:,} not of the first video stream: --json") for num in [len(stats.other_streams)] if num),

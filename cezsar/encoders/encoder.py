@@ -52,6 +52,13 @@ class Limited(Protocol):
         """What encode_texts reads of a text: all of it, or its beginning where it is longer."""
 
 
+@runtime_checkable
+class OfColours(Protocol):
+    """An encoder to which a plain picture says something: what shows next to nothing to others does not to it."""
+
+    knows_colours: bool
+
+
 def longest_beginning(text: str, fits: Callable[[str], bool]) -> str:
     """The longest beginning of a text that fits, where everything shorter does too: all of it, mostly."""
     if fits(text):

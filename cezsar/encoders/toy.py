@@ -38,6 +38,7 @@ class Toy:
         streams="visual",
     )
     short_side = 16
+    knows_colours = True
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
         """(N, 3, H, W) uint8 -> (N, 8) float32, each row summing to 1."""

@@ -16,6 +16,7 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
     with store.read() as session:
         counts, roots = catalog.counts(session), catalog.roots(session)
         other_streams = tuple(catalog.other_streams(session))
+        num_plain = len(catalog.plain(session))
     num_bytes = 0
     for file in store.directory.iterdir():
         with suppress(FileNotFoundError):  # a writer's, which has ended
@@ -33,4 +34,5 @@ def stats(store: catalog.Catalog, index: Path) -> IndexStats:
         cache_state(store),
         tuple(Path(os.fsdecode(root)) for root in roots),
         other_streams,
+        num_plain,
     )
