@@ -643,12 +643,14 @@ def test_vectors_of_segments_come_by_id_and_only_those_that_are_there(index: Pat
         (reading.RUNS.format("?"), ["segments USING INTEGER PRIMARY KEY"]),
         (reading.OF_RUNS.format("(?,?)"), ["COVERING INDEX ix_segments_run"]),
         (reading.HIDDEN, ["INDEX ix_videos_hidden", "segments USING COVERING INDEX"]),
+        (reading.PLAIN, ["INDEX ix_segments_plain", "videos USING INTEGER PRIMARY KEY"]),
+        (reading.OUTLINES.format("?"), ["outlines USING INTEGER PRIMARY KEY", "videos USING INTEGER PRIMARY KEY"]),
         (reading.DELETED, ["INDEX ix_deleted_segments_generation"]),
         (reading.TAIL, ["segments USING INTEGER PRIMARY KEY", "videos USING INTEGER PRIMARY KEY"]),
         (reading.OF_VIDEOS.format("?"), ["segments USING COVERING INDEX"]),
         (reading.VECTORS_OF.format("?"), ["segments USING INTEGER PRIMARY KEY"]),
     ],
-    ids=["places", "runs", "of runs", "hidden", "deleted", "tail", "of videos", "vectors"],
+    ids=["places", "runs", "of runs", "hidden", "plain", "outlines", "deleted", "tail", "of videos", "vectors"],
 )
 def test_what_a_query_asks_of_the_catalog_is_answered_from_its_indices(
     query: str, plan: list[str], index: Path
