@@ -54,7 +54,7 @@ class Judge:
         return np.asarray(np.round(0.5 * (1 + np.tanh(logit / 2)), 4))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """One encoder's: bank (B, D) are vectors of generic footage; hits judges hits of a text, labels those of a video.
 

@@ -155,7 +155,9 @@ def test_shipped_one_is_of_the_shipped_weights() -> None:
     assert found.fits(lite)
     assert found.bank.shape == (calibrating.BANK, lite.dimension)
     assert 0 < found.hits.threshold < 1
-    assert calibration.find(Path("nowhere"), lite) == (found, None) or calibration.find(Path("nowhere"), lite)[0]
+    used, notice = calibration.find(Path("nowhere"), lite)
+    assert used is not None
+    assert (used.hits, notice) == (found.hits, None)
     assert encoders.calibration_file("toy") is None
 
 
@@ -279,7 +281,7 @@ def test_none_of_these_needs_a_calibration(index: Path, colours: Path) -> None:
 def test_short_forms() -> None:
     short = calibrating.short_form
     assert short("a man is folding a sheet of paper") == "folding a sheet of"
-    assert short("there is a woman is cooking") is None or short("there is a woman is cooking") == "cooking"
+    assert short("there is a woman cooking") is None
     assert short("two young men are wrestling") == "wrestling"
     assert short("a cat on a sofa") is None
 
