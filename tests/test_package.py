@@ -34,8 +34,11 @@ def wheel_names(wheel: zipfile.ZipFile) -> set[str]:
 
 
 def test_wheel_carries_the_licence(wheel: zipfile.ZipFile, wheel_names: set[str]) -> None:
-    (licence,) = [name for name in wheel_names if name.endswith("/LICENSE")]
+    (licence,) = [name for name in wheel_names if name.endswith(".dist-info/licenses/LICENSE")]
     assert wheel.read(licence) == (_ROOT / "LICENSE").read_bytes()
+    of_wordnet = [name for name in wheel_names if name.endswith("wordnet/LICENSE")]
+    assert len(of_wordnet) == 2  # among the licences, and beside the dictionary
+    assert {wheel.read(name) for name in of_wordnet} == {(_ROOT / "query" / "wordnet" / "LICENSE").read_bytes()}
     (metadata,) = [name for name in wheel_names if name.endswith(".dist-info/METADATA")]
     assert "License: Apache-2.0" in wheel.read(metadata).decode().splitlines()
 
