@@ -2,6 +2,7 @@
 
 from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import from_names, read_labels
+from cezsar.query.prototypes import encoded
 from cezsar.query.search import Filters, Searcher, mean_vector, search
 from cezsar.query.zeroshot import classify, classify_videos
 
@@ -11,6 +12,7 @@ __all__ = [
     "Searcher",
     "classify",
     "classify_videos",
+    "encoded",
     "from_names",
     "mean_vector",
     "read_labels",

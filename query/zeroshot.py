@@ -1,4 +1,4 @@
-"""Zero-shot classification: labels and their sentences -> class vectors -> the nearest class."""
+"""Zero-shot classification: labels -> prototypes -> the nearest label of each video."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar import catalog
-from cezsar.errors import QueryError, SettingsError
+from cezsar.errors import SettingsError
 from cezsar.paths import under
+from cezsar.query import prototypes
 from cezsar.query.calibration import Calibration
 from cezsar.query.moments import refined
 from cezsar.query.prompts import Labels
@@ -27,16 +28,17 @@ def classify(
     *,
     top_k: int = 5,
     timeline: bool = False,
+    raw: bool = False,
     errors: Mapping[Path, str] | None = None,
 ) -> list[VideoPredictions]:
-    """The nearest classes of every indexed video under paths, by path; with timeline, of its segments too.
+    """The nearest labels of every indexed video under paths, by path; with timeline, of its segments too.
 
-    A video is the mean of its segments; a class scores by the nearest of its sentences (1-nearest-neighbour over the
-    prototypes, arXiv 2605.01165). Equal scores keep the order of the labels. errors, by path, are videos that could
-    not be read: they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label
-    without words.
+    A video is the mean of its segments. A label is one prototype of its words and what they mean, with scores corrected
+    by generic videos (prototypes.in_words); with raw it is what was given, and its nearest sentence counts
+    (prototypes.raw). Equal scores keep the order of the labels. errors, by path, are videos that could not be read:
+    they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label without words.
     """
-    classes = _Classes.of(searcher, labels, top_k)
+    classes = _Classes.of(searcher, labels, top_k, raw=raw)
     results = {path: VideoPredictions(path, error=reason) for path, reason in (errors or {}).items()}
     with searcher.store.read() as session:
         shown = {video.file.absolute: video for video in catalog.videos(session) if not video.hidden}
@@ -50,10 +52,16 @@ def classify(
 
 
 def classify_videos(
-    searcher: Searcher, video_ids: Sequence[int], labels: Labels, *, top_k: int = 5, timeline: bool = False
+    searcher: Searcher,
+    video_ids: Sequence[int],
+    labels: Labels,
+    *,
+    top_k: int = 5,
+    timeline: bool = False,
+    raw: bool = False,
 ) -> Iterator[tuple[int, VideoPredictions | None]]:
     """As classify, for videos by their ids in the catalog, one after another; None where there is none, or hidden."""
-    classes = _Classes.of(searcher, labels, top_k)
+    classes = _Classes.of(searcher, labels, top_k, raw=raw)
     with searcher.store.read() as session:
         for number in dict.fromkeys(video_ids):
             video = catalog.video(session, number)
@@ -62,32 +70,27 @@ def classify_videos(
 
 @dataclass(frozen=True, slots=True)
 class _Classes:
-    """Labels as prototypes (P, D), each owned by one of names."""
+    """Labels by names as prototypes, and how many of them to tell."""
 
     names: tuple[str, ...]
-    owners: NDArray[np.intp]
-    prototypes: Vectors
+    prototypes: prototypes.Prototypes
     top_k: int
     calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, searcher: Searcher, labels: Labels, top_k: int) -> _Classes:
+    def of(cls, searcher: Searcher, labels: Labels, top_k: int, *, raw: bool) -> _Classes:
         if top_k < 1:
             raise SettingsError(f"top_k must be 1 or more, not {top_k}.")
-        if not labels or not all(labels.values()):
-            raise QueryError("Every label needs at least one sentence.")
-        names = tuple(labels)
-        owners = np.repeat(np.arange(len(names)), [len(labels[name]) for name in names])
-        prototypes = searcher.encode([sentence for name in names for sentence in labels[name]])
-        return cls(names, owners, prototypes, top_k, searcher.calibration)
+        made = (prototypes.raw if raw else prototypes.in_words)(searcher, labels)
+        return cls(tuple(labels), made, top_k, searcher.calibration)
 
     def told(self, session: catalog.Snapshot, video: catalog.Video, *, timeline: bool) -> VideoPredictions:
         """A video's nearest classes, and with timeline its segments'."""
-        parts, rows = catalog.segments(session, video.id, dimension=self.prototypes.shape[1])
+        parts, rows = catalog.segments(session, video.id, dimension=self.prototypes.rows.shape[1])
         whole = unit(rows.mean(axis=0, keepdims=True))
         asked = np.concatenate([whole, rows]) if timeline else whole
         confidences = self._confidences(asked)
-        best = [self._best(*one) for one in zip(self._scores(asked), confidences, strict=True)]
+        best = [self._best(*one) for one in zip(self.prototypes.scores(asked), confidences, strict=True)]
         fits = [self._fits(one) for one in confidences]
         told = zip(parts, best[1:], fits[1:], strict=False)
         by_segment = [SegmentPredictions(part, predictions, fits=fit) for part, predictions, fit in told]
@@ -123,18 +126,15 @@ class _Classes:
         """(N, D) vectors -> (N, classes): how likely each class fits, by its likeliest prototype; NaN where unknown."""
         if self.calibration is None:
             return np.full((len(rows), len(self.names)), np.nan)
-        level = self.calibration.background(self.prototypes)
-        found = self.calibration.labels.confidence(rows @ self.prototypes.T, level, len(self.names))
-        return np.asarray(np.maximum.reduceat(found, np.flatnonzero(np.diff(self.owners, prepend=-1)), axis=1))
+        level = self.calibration.background(self.prototypes.rows)
+        found = self.calibration.labels.confidence(rows @ self.prototypes.rows.T, level, len(self.names))
+        return np.asarray(
+            np.maximum.reduceat(found, np.flatnonzero(np.diff(self.prototypes.owners, prepend=-1)), axis=1)
+        )
 
     def _fits(self, confidences: NDArray[np.float64]) -> bool:
         """Whether one of the classes (classes,) is believed; True where nothing is known."""
         return self.calibration is None or bool(confidences.max() >= self.calibration.labels.threshold)
-
-    def _scores(self, rows: Vectors) -> NDArray[np.float32]:
-        """(N, D) vectors -> (N, classes): the best of each class's prototypes."""
-        starts = np.flatnonzero(np.diff(self.owners, prepend=-1))
-        return np.maximum.reduceat(rows @ self.prototypes.T, starts, axis=1)
 
     def _best(self, scores: NDArray[np.float32], confidences: NDArray[np.float64]) -> tuple[Prediction, ...]:
         order = np.argsort(-scores, kind="stable")[: self.top_k]

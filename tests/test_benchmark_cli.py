@@ -21,6 +21,7 @@ from make_models import WRITERS
 from make_videos import write_video
 
 from cezsar.cli import cli
+from cezsar.query.glosses import fingerprint
 
 COLOURS = ("blue", "green", "red")
 Run = Callable[..., Result]
@@ -253,10 +254,44 @@ def test_an_index_of_its_own_is_kept_for_each_sampling(
     assert rates == [2.0, 4.0, 2.0]
 
 
+def test_a_receipt_of_before_labels_were_words_is_checked_raw(root: Path, run: Run, tmp_path: Path) -> None:
+    made = _receipt(run("--json", "--raw"))
+    assert made["labels"] == {"method": "raw"}
+    asked = {key: value for key, value in made["request"].items() if key != "raw"}
+    before = {**made, "format": 2, "request": asked}
+    del before["labels"]
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(before))
+    again = run("--check", str(path))
+    assert again.exit_code == 0, again.output
+    assert again.output.endswith("The receipt is confirmed: identical, bit for bit.\n")
+
+
+def test_a_receipt_names_how_labels_became_words(root: Path, run: Run, tmp_path: Path) -> None:
+    assert run("--out", str(tmp_path / "out")).exit_code == 0
+    path = tmp_path / "out" / "receipt.json"
+    made = json.loads(path.read_text())
+    labels = made["labels"]
+    assert labels["method"] == "words"
+    assert labels["dictionary"] == "WordNet 3.1"
+    assert labels["dictionary_sha256"] == fingerprint()
+    assert labels["bank_sha256"] is None  # toy has none
+    assert labels["texts"]["blue"] == ["blue", "a person is blue"]
+    assert run("--check", str(path)).exit_code == 0
+    path.write_text(json.dumps({**made, "labels": {**labels, "dictionary_sha256": "0" * 64}}))
+    again = run("--check", str(path))
+    assert again.exit_code == 1
+    assert "differs: labels.dictionary_sha256" in again.output
+
+
 def _former(receipt: dict[str, Any], root: Path, index: Path) -> dict[str, Any]:
     """A receipt as the first ones were: places of its maker, no sentences, one hash of all clips, ddof 1."""
-    found = {key: value for key, value in receipt.items() if key not in ("format", "machine", "std_ddof")}
-    for part, names in {"request": ["split"], "model": ["files", "is_folder"], "clips": ["files", "per_class"]}.items():
+    found = {key: value for key, value in receipt.items() if key not in ("format", "machine", "std_ddof", "labels")}
+    for part, names in {
+        "request": ["split", "raw"],
+        "model": ["files", "is_folder"],
+        "clips": ["files", "per_class"],
+    }.items():
         found[part] = {key: value for key, value in receipt[part].items() if key not in names}
     found["sentences"] = {key: value for key, value in receipt["sentences"].items() if key != "texts"}
     if len(receipt["tasks"]) > 1:
@@ -268,7 +303,7 @@ def _former(receipt: dict[str, Any], root: Path, index: Path) -> dict[str, Any]:
 
 
 def test_a_receipt_of_the_first_format_is_checked_as_it_was_made(root: Path, run: Run, tmp_path: Path) -> None:
-    made = _receipt(run("--json", "--protocol", "random:2", "--runs", "3"))
+    made = _receipt(run("--json", "--raw", "--protocol", "random:2", "--runs", "3"))
     path = tmp_path / "receipt.json"
     path.write_text(json.dumps(_former(made, root, tmp_path / "index")))
     again = run("--check", str(path))
@@ -279,7 +314,7 @@ def test_a_receipt_of_the_first_format_is_checked_as_it_was_made(root: Path, run
 
 def test_a_clip_changed_since_a_receipt_of_the_first_format_is_found(root: Path, run: Run, tmp_path: Path) -> None:
     moved = shutil.copytree(root, tmp_path / "moved")
-    made = _receipt(run("--json", where=moved))
+    made = _receipt(run("--json", "--raw", where=moved))
     path = tmp_path / "receipt.json"
     path.write_text(json.dumps(_former(made, moved, tmp_path / "index")))
     _changed_in_secret(moved / "blue" / "1.mp4")

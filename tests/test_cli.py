@@ -593,7 +593,7 @@ def test_classify_indexes_first_and_prints_the_contracts_document(colours: Path,
     run("index", colours / "red.mp4", "--index", index, "--model", "toy")
     found = document(run("classify", colours, "--labels", "red,green,blue", "--index", index, "-k", "2", "--json"))
     assert list(found) == ["model", "labels", "words", "videos"]
-    assert found["words"] == {"red": ["red"], "green": ["green"], "blue": ["blue"]}
+    assert found["words"] == {name: [name, f"a person is {name}"] for name in ("red", "green", "blue")}
     assert found["labels"] == ["red", "green", "blue"]
     best = {Path(video["path"]).name: video["predictions"][0]["label"] for video in found["videos"]}
     assert best.pop("red-then-blue.mp4") in ("red", "blue")
@@ -617,11 +617,27 @@ def test_classify_shows_as_which_words_labels_were_read(colours: Path, made: Pat
     result = run("classify", colours / "red.mp4", "--labels", labels, "--index", made, "--json", "-v")
     found = document(result)
     assert found["labels"] == ["1 RedCar", "2 Green", "3 BlueSky"]
-    assert found["words"] == {"1 RedCar": ["red car"], "2 Green": ["Green"], "3 BlueSky": ["blue sky"]}
+    assert found["words"] == {
+        "1 RedCar": ["red car", "a person is red car"],
+        "2 Green": ["Green", "a person is Green"],
+        "3 BlueSky": ["blue sky", "a person is blue sky"],
+    }
     assert found["videos"][0]["predictions"][0]["label"] == "1 RedCar"
     assert result.stderr.splitlines() == [
-        "cezsar: label 1 RedCar: red car", "cezsar: label 2 Green: Green", "cezsar: label 3 BlueSky: blue sky",
-    ]  # fmt: skip
+        "cezsar: label 1 RedCar: red car | a person is red car",
+        "cezsar: label 2 Green: Green | a person is Green",
+        "cezsar: label 3 BlueSky: blue sky | a person is blue sky",
+    ]
+
+
+def test_classify_raw_encodes_labels_as_they_are(colours: Path, made: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"archery": ["a red thing", "green"], "blue": ["blue"]}))
+    words = ("classify", colours / "red.mp4", "--labels", labels, "--index", made, "--json")
+    found = document(run(*words, "--raw"))
+    assert found["words"] == {"archery": ["a red thing", "green"], "blue": ["blue"]}
+    assert found["videos"][0]["predictions"][0] == {"label": "archery", "score": 1.0}
+    assert found["words"] != document(run(*words))["words"]
 
 
 def test_classify_timeline_follows_the_video(colours: Path, made: Path) -> None:

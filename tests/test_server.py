@@ -188,8 +188,15 @@ def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
     assert [one["label"] for one in video["predictions"]] == ["blue"]
     assert [part["predictions"][0]["label"] for part in video["segments"]] == ["blue", "blue"]
     sentences = {"sky": ["blue"], "blood": ["red", "a red thing"]}
-    (video,) = client.post("/api/v1/classify", json={**asked, "labels": sentences}).json()["videos"]
-    assert video["predictions"][0]["label"] == "sky"
+    answer = client.post("/api/v1/classify", json={**asked, "labels": sentences}).json()
+    assert answer["videos"][0]["predictions"][0]["label"] == "sky"
+    assert answer["words"] == {
+        "sky": ["blue", "a person is blue"],
+        "blood": ["red", "a person is red", "a red thing"],
+    }
+    answer = client.post("/api/v1/classify", json={**asked, "labels": sentences, "raw": True}).json()
+    assert answer["videos"][0]["predictions"][0] == {"label": "sky", "score": 1.0}
+    assert answer["words"] == {"sky": ["blue"], "blood": ["red", "a red thing"]}
     told = client.post("/api/v1/classify", json={**asked, "k": 6})
     assert "at most 5" in problem(told, 400)
     many = {f"label {number}": ["red"] * 100 for number in range(21)}

@@ -43,20 +43,20 @@ def scores_of(video: VideoPredictions) -> list[float]:
 
 
 def test_every_colour_is_its_own_class(colours: Searcher, videos: Path) -> None:
-    found = classify(colours, [videos], from_names(COLOURS), top_k=1)
+    found = classify(colours, [videos], from_names(COLOURS), top_k=1, raw=True)
     assert found == [VideoPredictions(videos / f"{name}.mp4", (Prediction(name, 1.0),)) for name in sorted(COLOURS)]
 
 
 def test_the_nearest_sentence_decides_and_not_all_sentences_together(colours: Searcher, videos: Path) -> None:
     labels = {"many": ("red", "black", "white", "cyan"), "near": ("red and blue", "red or blue"), "far": ("green",)}
-    [red] = classify(colours, [videos / "red.mp4"], labels)
+    [red] = classify(colours, [videos / "red.mp4"], labels, raw=True)
     assert labels_of(red) == ["many", "near", "far"]
     assert scores_of(red) == pytest.approx([1.0, 0.5**0.5, 0.0])
 
 
 def test_equal_scores_keep_the_order_of_the_labels(colours: Searcher, videos: Path) -> None:
     labels = {"z": ("blue",), "b": ("green", "red"), "y": ("white",), "a": ("red", "black"), "c": ("red",)}
-    [red] = classify(colours, [videos / "red.mp4"], labels)
+    [red] = classify(colours, [videos / "red.mp4"], labels, raw=True)
     assert labels_of(red) == ["b", "a", "c", "z", "y"]
     assert scores_of(red) == [1.0, 1.0, 1.0, 0.0, 0.0]
 
@@ -206,7 +206,7 @@ def test_classes_agree_with_a_slow_search_over_all_sentences(
             embedding = catalog.Embedding(float(len(parts)), parts, tuple(range(len(parts))), vectors)
             catalog.add_video(session, catalog.File(b"/videos", b"%d.mp4" % number, 1, 1), bytes(32), embedding)
     with Searcher(directory) as searcher:
-        found = classify(searcher, [Path("/videos")], labels, top_k=top_k, timeline=True)
+        found = classify(searcher, [Path("/videos")], labels, top_k=top_k, timeline=True, raw=True)
     assert [video.path.name for video in found] == ["0.mp4", "1.mp4", "2.mp4"]
     for video, vectors in zip(found, rows, strict=True):
         assert_nearest(video.predictions, vectors.mean(axis=0), labels, top_k)

@@ -48,9 +48,10 @@ _DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", 
     "--streams", type=click.Choice(["visual", "object", "visual_object"]), help="Of a trained model, which to use."
 )
 @click.option("--sentences", metavar="names|ours|FILE", default="names", show_default=True, help="What a class is.")
+@click.option("--raw", is_flag=True, help="Labels as cezsar classify --raw takes them.")
 @click.option(
     "--prototypes", type=click.Choice(["nearest", "mean"]), default="nearest", show_default=True,
-    help="Of several sentences of a class, the nearest, or their mean.",
+    help="With --raw: of several sentences of a class, the nearest, or their mean.",
 )  # fmt: skip
 @click.option(
     "--correction", type=click.Choice(["none", "csls", "inverted-softmax", "refine"]), default="none",
@@ -329,6 +330,7 @@ def _heading(receipt: dict[str, Any]) -> list[str]:
     lines = [
         f"{request['dataset']}, protocol {receipt['protocol']}; model {model['name']} ({model['streams']}); "
         f"sentences: {receipt['sentences']['source']}"
+        + (f"; labels: {receipt['labels']['method']}" if "labels" in receipt else "")
         + (f"; correction: {request['correction']}" if request["correction"] != "none" else "")
     ]
     if clips["missing"]:

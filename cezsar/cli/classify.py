@@ -45,10 +45,11 @@ if TYPE_CHECKING:
 )
 @click.option("--segments", "timeline", is_flag=True, help="A timeline: the classes of each segment too.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--raw", is_flag=True, help="Encode labels as they are: the nearest sentence, and no correction.")
 @json_option
 @click.option("--none-of-these", is_flag=True, help="Say so where no label fits a video, by the encoder's calibration.")
 @device_option
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr as which words each label was read.")
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is encoded for each label.")
 def command(
     paths: tuple[Path, ...],
     labels: str,
@@ -56,6 +57,7 @@ def command(
     top_k: int,
     timeline: bool,
     form: str,
+    raw: bool,
     as_json: bool,
     none_of_these: bool,
     device: str | None,
@@ -64,20 +66,23 @@ def command(
     """Say which of your labels fits each video under PATH best, without any training on them.
 
     Videos that are not in the index yet are added to it first. A label is described by its own words (PlayingGuitar and
-    playing_guitar are "playing guitar"; the numbers of a numbered list are left out), or by the sentences that a .json
-    file gives it, which say what is seen: {"archery": ["a person draws a bow and shoots at a target"]}.
-    The score is the cosine similarity of the video and the nearest sentence.
+    playing_guitar are "playing guitar"; the numbers of a numbered list are left out), by what its rare words mean
+    (WordNet), and by the sentences that a .json file gives it, which say what is seen:
+    {"archery": ["a person draws a bow and shoots at a target"]}. Their mean is compared with the video. -v shows them.
+    The score is the cosine similarity, less what the label scores on generic videos if the encoder has some (`lite`
+    does): above 0 the video fits better than those do. With --raw it is the cosine similarity of the nearest sentence.
     """
     from cezsar import catalog
     from cezsar.cli.index import run_index
-    from cezsar.query import Searcher, classify, read_labels
+    from cezsar.query import Searcher, classify, encoded, read_labels
     from cezsar.settings import load
     from cezsar.types import VideoPredictions
 
     wanted = read_labels(labels)
+    texts = encoded(wanted, raw=raw)
     if verbose:
-        for label, sentences in wanted.items():
-            notice(f"label {label}: {'; '.join(sentences)}")
+        for label, said in texts.items():
+            notice(f"label {label}: {' | '.join(said)}")
     settings = load(index=index, device=device)
     form = "json" if as_json else form
     is_new = not catalog.exists(settings.index)
@@ -94,14 +99,14 @@ def command(
                 notice(searcher.calibration_notice)
             if none_of_these and searcher.calibration is None:
                 raise CezsarError(f"--none-of-these: {NOT_CALIBRATED.format(report.model)}")
-            videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, errors=errors)
+            videos = classify(searcher, paths, wanted, top_k=top_k, timeline=timeline, raw=raw, errors=errors)
     else:
         videos = [VideoPredictions(path, error=errors[path]) for path in sorted(errors)]
     if form == "json":
         from cezsar.documents import classify_document
 
         document = classify_document(
-            report.model, list(wanted), videos, timeline=timeline, words=wanted, none_of_these=none_of_these
+            report.model, list(wanted), videos, timeline=timeline, words=texts, none_of_these=none_of_these
         )
         print_json(document)
     elif form == "csv":

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.encoder import Encoder, Limited, OfColours, Timed
+from cezsar.encoders.encoder import Banked, Encoder, Limited, OfColours, Timed
 from cezsar.encoders.folders import check_folder
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity, Sampling
 
-__all__ = ["CARDS", "Card", "Encoder", "Limited", "OfColours", "canonical", "load", "load_recorded", "own_sampling"]
+__all__ = [
+    "CARDS",
+    "Banked",
+    "Card",
+    "Encoder",
+    "Limited",
+    "OfColours",
+    "canonical",
+    "load",
+    "load_recorded",
+    "own_sampling",
+]
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 

@@ -59,6 +59,14 @@ class OfColours(Protocol):
     knows_colours: bool
 
 
+@runtime_checkable
+class Banked(Protocol):
+    """An encoder that knows how generic videos look in its space. This is no part of the space's identity."""
+
+    def bank(self) -> Vectors | None:
+        """(B, D) unit vectors of generic videos; None where it has none. Raises EncoderError where they are damaged."""
+
+
 def longest_beginning(text: str, fits: Callable[[str], bool]) -> str:
     """The longest beginning of a text that fits, where everything shorter does too: all of it, mostly."""
     if fits(text):

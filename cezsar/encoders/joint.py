@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils import logging as transformers_logging
 
+from cezsar.encoders import bank
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.encoders.lean import NOT_OF_THE_SPACE, Frames, Sentences, check_fingerprint, frames, sentences
@@ -30,7 +32,7 @@ class Joint:
     def __init__(
         self, source: str, device: torch.device, *, name: str | None = None, streams: str | None = None
     ) -> None:
-        self._device = device
+        self._device, self._folder = device, Path(source)
         model = load_model(source)
         if streams is not None and (streams == "visual" or model.objects is not None):
             model.config.streams = streams  # where there is no object stream, its own stay, for the caller to see
@@ -67,6 +69,14 @@ class Joint:
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
         return self._sentences.beginning(text)
+
+    def bank(self) -> Vectors | None:
+        """As Banked.bank; a model of the hub has none."""
+        return self._bank
+
+    @cached_property
+    def _bank(self) -> Vectors | None:
+        return bank.read(self._folder, self.identity)
 
     @cached_property
     def _backbone(self) -> Frames:  # a query needs only the words, indexing only the frames: each loads when asked

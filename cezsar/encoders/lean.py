@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from cezsar.encoders import bank
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_SENTENCES
 from cezsar.errors import EncoderError
@@ -76,12 +77,21 @@ def sentences(name: str, device: str) -> Sentences:
 
 
 class Lean:
-    """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for."""
+    """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
+
+    folder is where its bank of generic videos is, if it has one.
+    """
 
     def __init__(
-        self, config: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]], *, name: str, device: str
+        self,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[np.float32]],
+        *,
+        name: str,
+        device: str,
+        folder: Path,
     ) -> None:
-        self._config, self._tensors, self._device = config, tensors, device
+        self._config, self._tensors, self._device, self._folder = config, tensors, device, folder
         self.short_side, self.fps = config["image_size"], config["fps"]
         self.identity = EncoderIdentity(name, _sha256(config, tensors), config["joint_dim"], config["streams"])
 
@@ -109,6 +119,14 @@ class Lean:
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
         return self._sentences.beginning(text)
+
+    def bank(self) -> Vectors | None:
+        """As Banked.bank."""
+        return self._bank
+
+    @cached_property
+    def _bank(self) -> Vectors | None:
+        return bank.read(self._folder, self.identity)
 
     @cached_property
     def _frames(self) -> Frames:
@@ -174,7 +192,7 @@ def load(folder: Path, device: str, *, name: str, streams: str | None = None) ->
         return None
     if streams is not None and (streams == "visual" or config["num_objects"]):
         config["streams"] = streams  # where there is no object stream, its own stay, for the caller to see
-    return Lean(config, tensors, name=name, device=device)
+    return Lean(config, tensors, name=name, device=device, folder=folder)
 
 
 def check_fingerprint(encoder: Any, found: str, recorded: str, what: str) -> None:

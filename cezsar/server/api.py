@@ -16,7 +16,7 @@ from cezsar import __version__, catalog, maintenance
 from cezsar.documents import classify_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
-from cezsar.query import Filters, Searcher, classify_videos
+from cezsar.query import Filters, Searcher, classify_videos, encoded
 from cezsar.server.engine import Engine
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Media, Still, Wanted, part
@@ -77,6 +77,7 @@ class Question(BaseModel):
     none_of_these: Annotated[bool, Field(description="A label of null for what none fits; needs a calibration.")] = (
         False
     )
+    raw: Annotated[bool, Field(description="Labels as they are: the nearest sentence, and no correction.")] = False
 
 
 @router.get("/search", summary="The moments that show a text, best first")
@@ -137,7 +138,7 @@ async def classified(request: Request, question: Question) -> Response:
         told = {}
         num_predictions = 0
         for number, video in classify_videos(
-            searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline
+            searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline, raw=question.raw
         ):
             if video is None:
                 raise _no_video(number)
@@ -147,7 +148,12 @@ async def classified(request: Request, question: Question) -> Response:
                 raise QueryError("That is too much for one answer: ask for fewer videos, or for a smaller k.")
         name = searcher.store.info.encoder.name
         document = classify_document(
-            name, list(labels), list(told.values()), timeline=question.timeline, none_of_these=question.none_of_these
+            name,
+            list(labels),
+            list(told.values()),
+            timeline=question.timeline,
+            words=encoded(labels, raw=question.raw),
+            none_of_these=question.none_of_these,
         )
         for entry, number in zip(document["videos"], told, strict=True):
             entry["video_id"] = number

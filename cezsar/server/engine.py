@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cezsar import catalog, encoders
-from cezsar.encoders import Encoder
+from cezsar.encoders import Banked, Encoder
 from cezsar.query import Searcher
 from cezsar.types import EncoderIdentity, Vectors
 
@@ -100,6 +100,10 @@ class _Together:
         """As Encoder.encode_texts."""
         lots = [texts[start : start + _MANY_TEXTS] for start in range(0, len(texts), _MANY_TEXTS)]
         return np.concatenate([self._in_turn(lot) for lot in lots])
+
+    def bank(self) -> Vectors | None:
+        """As Banked.bank."""
+        return self._encoder.bank() if isinstance(self._encoder, Banked) else None
 
     def _in_turn(self, texts: Sequence[str]) -> Vectors:
         """With what other threads ask for meanwhile."""

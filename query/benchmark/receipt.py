@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,12 @@ TOLERANCE = 1e-4
 # what may differ without the figures differing; of names, their contents are compared
 _CIRCUMSTANCES = ("seconds", "device", "machine", "versions", "root", "index", "cezsar", "format")
 _NAMES = (("request", "sentences"), ("sentences", "source"), ("model", "name"), ("model", "is_folder"))
-_ADDED = (("request", "split"), ("model", "files"), ("clips", "files"), ("clips", "per_class"), ("sentences", "texts"))
-_ADDED_FIELDS = {name for part, name in _ADDED if part == "request"}  # to the first format
+# what came with each format
+_ADDED = {
+    2: (("request", "split"), ("model", "files"), ("clips", "files"), ("clips", "per_class"), ("sentences", "texts")),
+    3: (("request", "raw"),),
+}
+_WITH_CONTENTS = 2  # the format from which a receipt can be checked by anyone
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +46,35 @@ def read_receipt(path: Path) -> tuple[dict[str, Any], Request]:
         raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
     if number > FORMAT:
         raise BenchmarkError(f"{path} was made by a newer CEZSAR ({receipt.get('cezsar')!r}): update this one.")
-    names = {field.name for field in fields(Request)} - (_ADDED_FIELDS if number < FORMAT else set())
+    names = {field.name for field in fields(Request)} - {name for part, name in _added(number) if part == "request"}
     if set(asked) != names or not _is_whole(receipt, number):
         raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
     try:
-        return receipt, Request(**asked)
+        return receipt, Request(**{"raw": True, **asked})
     except TypeError as error:
         raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`: {error}.") from None
 
 
 def format_of(receipt: Mapping[str, Any]) -> int:
-    """1 of a receipt that holds places of its maker, 2 of one that anyone can check."""
+    """1 of a receipt that holds places of its maker, 2 of one that anyone can check, 3 of one that names its labels'
+    method; before, labels were raw.
+    """
     return int(receipt.get("format", 1))
+
+
+def has_contents(receipt: Mapping[str, Any]) -> bool:
+    """Whether a receipt has a hash of each clip, and its sentences."""
+    return format_of(receipt) >= _WITH_CONTENTS
+
+
+def _added(number: int) -> list[tuple[str, str]]:
+    """What receipts of this format lack."""
+    return [name for later, names in _ADDED.items() if later > number for name in names]
 
 
 def labels_of(receipt: Mapping[str, Any]) -> Labels | None:
     """A receipt's own sentences, where they came from a file; None where there are none, or CEZSAR has them."""
-    said = receipt["sentences"] if format_of(receipt) >= FORMAT else {}
+    said = receipt["sentences"] if has_contents(receipt) else {}
     if said.get("source") in (None, "names", "ours") or not isinstance(said["texts"], dict):
         return None
     return {label: tuple(texts) for label, texts in said["texts"].items()}
@@ -75,7 +91,7 @@ def _is_whole(receipt: dict[str, Any], number: int) -> bool:
         isinstance(s, str) for s in (root, model.get("name"), model.get("streams"))
     ):
         return False
-    if number < FORMAT:
+    if number < _WITH_CONTENTS:
         return isinstance(receipt.get("index"), str)
     said, clips = receipt.get("sentences"), receipt.get("clips")
     if not (isinstance(said, dict) and isinstance(clips, dict) and isinstance(model.get("is_folder"), bool)):
@@ -103,7 +119,9 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> Comparison:
     """Figure by figure; time, machine, versions, and names of files and folders may differ."""
     old, new = _comparable(before), _comparable(now)
     if format_of(before) < format_of(now):
-        new = _without(new, _ADDED)
+        new = _without(new, _added(format_of(before)))
+        new.pop("labels", None)
+    if not has_contents(before):
         if isinstance(old.get("clips"), dict) and isinstance(before.get("root"), str):
             old = {**old, "clips": without_places(old["clips"], before["root"])}
         new.pop("std_ddof", None)
@@ -118,7 +136,7 @@ def _comparable(receipt: dict[str, Any]) -> dict[str, Any]:
     return _without({key: value for key, value in receipt.items() if key not in _CIRCUMSTANCES}, _NAMES)
 
 
-def _without(receipt: dict[str, Any], names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def _without(receipt: dict[str, Any], names: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The receipt less (part, name)."""
     found = dict(receipt)
     for part, name in names:

@@ -74,6 +74,7 @@ def _facts(about: dict[str, Any]) -> Iterator[str]:
         ("clips judged", f"{clips['found']:,}" + (f" of {clips['listed']:,}" if clips["listed"] else "")),
         ("missing", f"{len(clips['missing']):,}"),
         ("sentences", f"{about['sentences']['source']}, {about['sentences']['count']:,}"),
+        *([("labels", about["labels"]["method"])] if "labels" in about else []),
         ("prototypes", request["prototypes"]),
         ("correction", request["correction"]),
         *(("note", note) for note in about["notes"]),

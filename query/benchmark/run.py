@@ -19,6 +19,7 @@ from cezsar import __version__, catalog, encoders
 from cezsar.digest import sha256
 from cezsar.errors import BenchmarkError
 from cezsar.metrics import predictions
+from cezsar.query import glosses, prototypes
 from cezsar.query.benchmark.datasets import CLASSIFICATION, Clip, distinct, read
 from cezsar.query.benchmark.protocols import Task, plan
 from cezsar.query.benchmark.retrieval import Moment, read_moments
@@ -30,13 +31,13 @@ from cezsar.types import Ids, Scores, Segment, Vectors, unit
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "av", "faiss-gpu", "faiss-cpu")
 Progress = Callable[[str], None]
-FORMAT = 2  # of receipts; 1 held places of its maker, no sentences, and no hash of each clip
+FORMAT = 3  # of receipts; 1 held places of its maker, no sentences, and no hash of each clip; 2 was of raw labels
 
 
 _KINDS = {
     (str,): ("dataset", "sentences", "prototypes", "correction"),
     (int,): ("runs", "seed"),
-    (bool,): ("allow_missing",),
+    (bool,): ("allow_missing", "raw"),
     (str, type(None)): ("protocol", "query_field", "split"),
 }
 
@@ -47,7 +48,7 @@ class Request:
 
     protocol None is the dataset's own: zsar for kinetics-zsar, full for the others. runs and seed are those of
     random:K and half. sentences, prototypes and correction are as in class_sentences and scoring; split is as in
-    datasets.read.
+    datasets.read; raw and prototypes are as in classify and scoring, where only raw labels have several prototypes.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class Request:
     allow_missing: bool = False
     query_field: str | None = None
     split: str | None = None
+    raw: bool = False
 
     def __post_init__(self) -> None:
         for kind, names in _KINDS.items():
@@ -69,6 +71,10 @@ class Request:
         for name, choices in (("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
             if getattr(self, name) not in choices:
                 raise BenchmarkError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+        if self.prototypes != PROTOTYPES[0] and not self.raw:
+            raise BenchmarkError(
+                f"--prototypes {self.prototypes} goes with --raw: otherwise a class has one prototype."
+            )
         if self.split is not None and self.is_retrieval:
             raise BenchmarkError(f"{self.dataset} is read from its captions, and has no --split.")
         if self.runs < 1 or self.seed < 0:
@@ -182,12 +188,11 @@ def _classify(
     vectors = _vectors(searcher, [indexed[clip.path] for clip in clips])
     rows = {clip.path: vector for clip, vector in zip(clips, vectors, strict=True)}
     progress(f"encoding the sentences of {len(classes):,} classes")
-    prototypes = searcher.encode([sentence for label in classes for sentence in labels[label]])
-    owners = np.repeat(np.arange(len(classes)), [len(labels[label]) for label in classes])
+    made = (prototypes.raw if request.raw else prototypes.in_words)(searcher, labels)
     scored, found = [], []
     for task in protocol.tasks:
         progress(f"scoring {task.name}")
-        one = _score(task, request, rows, classes, prototypes, owners)
+        one = _score(task, request, rows, classes, made)
         counts = {"name": task.name, "classes": list(task.classes), "num_listed": task.num_listed}
         found.append({**counts, **asdict(figures(one.scores, one.targets))})
         scored.append(one)
@@ -206,6 +211,7 @@ def _classify(
             "unreadable": list(skipped),
         },
         "sentences": _said(labels, request.sentences),
+        "labels": _method(searcher, labels, request),
         "summary": _summary(found, ddof=1 if former else 0),
         "std_ddof": 1 if former else 0,
         "tasks": found,
@@ -219,17 +225,18 @@ def _per_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, int]:
 
 
 def _score(
-    task: Task, request: Request, rows: dict[Path, Vectors], classes: list[str], prototypes: Vectors, owners: Ids
+    task: Task, request: Request, rows: dict[Path, Vectors], classes: list[str], made: prototypes.Prototypes
 ) -> Scored:
     """A task's scores, of its own candidates alone."""
     numbers = {label: number for number, label in enumerate(task.classes)}
-    places = [numbers.get(classes[owner], -1) for owner in owners.tolist()]
+    places = [numbers.get(classes[owner], -1) for owner in made.owners.tolist()]
     order = np.argsort([place if place >= 0 else len(numbers) for place in places], kind="stable")
     kept = [number for number in order.tolist() if places[number] >= 0]
-    mine, own = prototypes[kept], np.array([places[number] for number in kept], np.int64)
+    mine, own = made.rows[kept], np.array([places[number] for number in kept], np.int64)
     videos = np.stack([rows[clip.path] for clip in task.clips])
-    scores = class_scores(videos, mine, own, kind=request.prototypes)
-    scores = corrected(scores, videos, mine, own, kind=request.prototypes, how=request.correction)
+    taken_off = made.discounts[[classes.index(label) for label in task.classes]]
+    scores = class_scores(videos, mine, own, kind=request.prototypes, discounts=taken_off)
+    scores = corrected(scores, videos, mine, own, kind=request.prototypes, how=request.correction, discounts=taken_off)
     targets = np.array([numbers[clip.label] for clip in task.clips], np.int64)
     return Scored(task, scores, targets, videos, mine, own)
 
@@ -379,6 +386,21 @@ def _said(labels: Labels, source: str) -> dict[str, Any]:
     listed = {label: list(sentences) for label, sentences in labels.items()}
     count = sum(map(len, listed.values()))
     return {"source": _named(source), "count": count, "sha256": _sha256(listed), "texts": listed}
+
+
+def _method(searcher: Searcher, labels: Labels, request: Request) -> dict[str, Any]:
+    """How labels became prototypes: what was encoded, and the hashes of what it was made with."""
+    if request.raw:
+        return {"method": "raw"}
+    videos = prototypes.bank(searcher)
+    texts = {label: list(said) for label, said in prototypes.encoded(labels).items()}
+    return {
+        "method": "words",
+        "dictionary": glosses.NAME,
+        "dictionary_sha256": glosses.fingerprint(),
+        "bank_sha256": None if videos is None else hashlib.sha256(videos.tobytes()).hexdigest(),
+        "texts": texts,
+    }
 
 
 def _named(source: str) -> str:

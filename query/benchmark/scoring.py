@@ -38,13 +38,16 @@ class Figures:
     confusions: tuple[tuple[int, ...], ...]
 
 
-def class_scores(videos: Vectors, prototypes: Vectors, owners: Ids, *, kind: str) -> Scores:
-    """(N, D) videos, (P, D) sentences of classes owners (P,), in order -> (N, C) similarities, to six decimals.
+def class_scores(
+    videos: Vectors, prototypes: Vectors, owners: Ids, *, kind: str, discounts: Scores | None = None
+) -> Scores:
+    """(N, D) videos, (P, D) sentences of classes owners (P,), in order -> (N, C) scores, to six decimals.
 
-    kind 'nearest' takes the nearest sentence of a class (1-nearest-neighbour, arXiv 2605.01165), 'mean' the unit mean
-    of its sentences. Rounding makes equal what differs by the machine alone.
+    A score is the similarity, less the class's discount (C,) if there are some. kind 'nearest' takes the nearest
+    sentence of a class (1-nearest-neighbour, arXiv 2605.01165), 'mean' the unit mean of its sentences. Rounding makes
+    equal what differs by the machine alone.
     """
-    return _similarities(videos, _classes(prototypes, owners, kind))
+    return _similarities(videos, _classes(prototypes, owners, kind), discounts)
 
 
 def _classes(prototypes: Vectors, owners: Ids, kind: str) -> list[Vectors]:
@@ -53,13 +56,22 @@ def _classes(prototypes: Vectors, owners: Ids, kind: str) -> list[Vectors]:
     return said if kind == "nearest" else [unit(rows.mean(axis=0, keepdims=True)) for rows in said]
 
 
-def _similarities(videos: Vectors, classes: list[Vectors]) -> Scores:
+def _similarities(videos: Vectors, classes: list[Vectors], discounts: Scores | None) -> Scores:
     rows = videos.astype(np.float64)
     found = np.stack([(rows @ said.T.astype(np.float64)).max(axis=1) for said in classes], axis=1)
-    return np.asarray(np.round(found, 6), np.float64)
+    return np.asarray(np.round(found if discounts is None else found - discounts, 6), np.float64)
 
 
-def corrected(scores: Scores, videos: Vectors, prototypes: Vectors, owners: Ids, *, kind: str, how: str) -> Scores:
+def corrected(
+    scores: Scores,
+    videos: Vectors,
+    prototypes: Vectors,
+    owners: Ids,
+    *,
+    kind: str,
+    how: str,
+    discounts: Scores | None = None,
+) -> Scores:
     """(N, C) scores after a correction that sees the unlabelled test set as a whole (transductive), or 'none'.
 
     'csls': twice the similarity, less the mean similarity of a class to its 10 nearest videos and of a video to its
@@ -79,12 +91,12 @@ def corrected(scores: Scores, videos: Vectors, prototypes: Vectors, owners: Ids,
     if how == "refine":
         classes = _classes(prototypes, owners, kind)
         for _ in range(_REFINEMENTS):
-            nearest = _similarities(videos, classes).argmax(axis=1)
+            nearest = _similarities(videos, classes, discounts).argmax(axis=1)
             classes = list(_classes(prototypes, owners, kind))
             for label in np.unique(nearest).tolist():
                 mean = videos[nearest == label].mean(axis=0, keepdims=True)
                 classes[label] = unit(classes[label] + unit(mean))
-        return _similarities(videos, classes)
+        return _similarities(videos, classes, discounts)
     return scores
 
 

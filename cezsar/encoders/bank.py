@@ -1,0 +1,44 @@
+"""A bank of generic videos beside a model's weights: what is near to all of them says little of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from cezsar.errors import EncoderError
+from cezsar.files import appearing
+from cezsar.types import EncoderIdentity, Vectors, unit
+
+NAME = "bank.safetensors"
+
+
+def read(folder: Path, identity: EncoderIdentity) -> Vectors | None:
+    """The (B, D) unit vectors of a model's folder; None where there are none, or they are of other weights or streams.
+
+    Raises EncoderError where the file is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("weights_sha256") != identity.weights_sha256:
+                return None
+            rows = file.get_tensor("videos")
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(f"The bank of videos {path} cannot be read: {error}") from None
+    if rows.ndim != 2 or rows.shape[1] != identity.dimension or not np.isfinite(rows).all():
+        raise EncoderError(f"The bank of videos {path} does not hold vectors of {identity.dimension} numbers.")
+    return unit(rows)
+
+
+def write(folder: Path, identity: EncoderIdentity, videos: Vectors) -> Path:
+    """Keep (B, D) unit vectors, which the encoder of this identity gave, as float16. Raises OSError."""
+    path = folder / NAME
+    metadata = {"format": "np", "weights_sha256": identity.weights_sha256}
+    with appearing(path) as draft:
+        draft.write_bytes(save({"videos": videos.astype(np.float16)}, metadata))
+    return path

@@ -1,0 +1,42 @@
+"""The bank of generic videos beside a model: python tools/bank.py MODEL CAPTIONS [--count 512].
+
+MODEL is a model's folder, CAPTIONS a file of captions, as `cezsar train` takes them, of footage that the model was
+trained on; the captions are not read. Of its videos those whose names have the lowest sha256 are taken, the same ones
+each time. A video is the unit mean of its segments, as `cezsar classify` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from cezsar import encoders, indexer
+from cezsar.encoders import bank
+from cezsar.pairs import read_pairs
+from cezsar.types import unit
+
+
+def main() -> None:
+    """Write bank.safetensors into the model's folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("captions", type=Path)
+    parser.add_argument("--count", type=int, default=512)
+    asked = parser.parse_args()
+    encoder = encoders.load(str(asked.model), device="cpu")
+    sampling = encoders.own_sampling(encoder)
+    videos = sorted({pair.video for pair in read_pairs(asked.captions).pairs}, key=_place)[: asked.count]
+    rows = [indexer.embed(video, encoder, sampling).vectors.mean(axis=0) for video in videos]
+    path = bank.write(asked.model, encoder.identity, unit(np.stack(rows)))
+    print(f"{path}: {len(rows)} videos, {path.stat().st_size:,} bytes")
+
+
+def _place(video: Path) -> bytes:
+    return hashlib.sha256(video.name.encode()).digest()
+
+
+if __name__ == "__main__":
+    main()
