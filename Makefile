@@ -38,6 +38,7 @@ train-lite: .venv/.test
 	$(TRAIN) --out .runs/lite --validation 0 --half
 	mkdir -p cezsar/encoders/lite
 	cp .runs/lite/best/config.json .runs/lite/best/model.safetensors cezsar/encoders/lite/
+	$(BIN)/python tools/bank.py cezsar/encoders/lite $(DATA)/msrvtt_trainval/captions.jsonl
 	$(MAKE) calibrate-lite
 
 # How far its hits can be believed: asked of the first model, which never saw the videos

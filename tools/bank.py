@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cezsar import encoders, indexer
+from cezsar import catalog, indexer
 from cezsar.encoders import bank
 from cezsar.pairs import read_pairs
+from cezsar.settings import load
 from cezsar.types import unit
 
 
@@ -26,11 +28,19 @@ def main() -> None:
     parser.add_argument("captions", type=Path)
     parser.add_argument("--count", type=int, default=512)
     asked = parser.parse_args()
-    encoder = encoders.load(str(asked.model), device="cpu")
-    sampling = encoders.own_sampling(encoder)
     videos = sorted({pair.video for pair in read_pairs(asked.captions).pairs}, key=_place)[: asked.count]
-    rows = [indexer.embed(video, encoder, sampling).vectors.mean(axis=0) for video in videos]
-    path = bank.write(asked.model, encoder.identity, unit(np.stack(rows)))
+    with TemporaryDirectory() as folder:
+        settings = load(environ={}, index=Path(folder) / "index", model=str(asked.model), device="cpu")
+        report = indexer.index(videos, settings)
+        if report.skipped:
+            raise SystemExit(f"{report.skipped[0].path} cannot be read: {report.skipped[0].reason}")
+        with catalog.open_to_read(settings.index) as store, store.read() as session:
+            identity = store.info.encoder
+            ids = sorted((video.file.absolute, video.id) for video in catalog.videos(session))
+            rows = [
+                catalog.segments(session, number, dimension=identity.dimension)[1].mean(axis=0) for _, number in ids
+            ]
+    path = bank.write(asked.model, identity, unit(np.stack(rows)))
     print(f"{path}: {len(rows)} videos, {path.stat().st_size:,} bytes")
 
 
