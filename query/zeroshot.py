@@ -115,7 +115,7 @@ class _Classes:
         found: dict[Segment, SegmentPredictions] = {}
         for one, vector in zip(timeline, rows, strict=True):
             first = one.predictions[0]
-            own = self.prototypes[self.owners == self.names.index(first.label)]
+            own = self.prototypes.rows[self.prototypes.owners == self.names.index(first.label)]
             nearest = own[int((own @ vector).argmax())]
             part = refined(one.segment, shots, nearest, reach_s=0.0)
             if part not in found or found[part].predictions[0].score < first.score:
