@@ -620,13 +620,13 @@ def test_classify_shows_as_which_words_labels_were_read(colours: Path, made: Pat
     assert found["words"] == {
         "1 RedCar": ["red car", "a person is red car"],
         "2 Green": ["Green", "a person is Green"],
-        "3 BlueSky": ["blue sky", "a person is blue sky"],
+        "3 BlueSky": ["blue sky", "a person is blue sky", "blue sky: the sky as viewed during daylight"],
     }
     assert found["videos"][0]["predictions"][0]["label"] == "1 RedCar"
     assert result.stderr.splitlines() == [
         "cezsar: label 1 RedCar: red car | a person is red car",
         "cezsar: label 2 Green: Green | a person is Green",
-        "cezsar: label 3 BlueSky: blue sky | a person is blue sky",
+        "cezsar: label 3 BlueSky: blue sky | a person is blue sky | blue sky: the sky as viewed during daylight",
     ]
 
 
@@ -636,7 +636,7 @@ def test_classify_raw_encodes_labels_as_they_are(colours: Path, made: Path, tmp_
     words = ("classify", colours / "red.mp4", "--labels", labels, "--index", made, "--json")
     found = document(run(*words, "--raw"))
     assert found["words"] == {"archery": ["a red thing", "green"], "blue": ["blue"]}
-    assert found["videos"][0]["predictions"][0] == {"label": "archery", "score": 1.0}
+    assert found["videos"][0]["predictions"][0] == {"label": "archery", "score": 1.0, "confidence": None}
     assert found["words"] != document(run(*words))["words"]
 
 

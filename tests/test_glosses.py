@@ -20,7 +20,7 @@ _WORDNET = Path(glosses.__file__).with_name("wordnet")
     ("label", "gloss"),
     [
         ("archery", "the sport of shooting arrows with a bow"),
-        ("pole vault", "a competition that involves jumping over a high crossbar with the aid of a long pole"),
+        ("pole vault", "a competition that involves jumping over a high crossbar with"),
         ("kayaking", "travel in a small canoe"),  # by its verb
         ("unicycling", "ride a unicycle"),
     ],
@@ -33,12 +33,12 @@ def test_a_rare_word_is_told_what_it_means(label: str, gloss: str) -> None:
 def test_a_word_is_found_however_it_is_joined(label: str) -> None:
     found = glossed(label)
     assert found is not None
-    assert found.startswith(f"{label}: a swimming stroke; the arms are extended together in front of the head")
+    assert found.startswith(f"{label}: a swimming stroke; the arms are extended together in front")
 
 
 def test_the_longest_run_of_words_counts() -> None:
     assert glossed("ice skate") == glossed("ice skates").replace("skates:", "skate:")  # type: ignore[union-attr]
-    assert "steel blade fitted to the sole" in str(glossed("ice skate"))
+    assert "steel blade fitted" in str(glossed("ice skate"))
     assert "barbell" in str(glossed("clean and jerk"))
 
 
@@ -46,7 +46,7 @@ def test_every_rare_word_of_a_label_is_told() -> None:
     found = str(glossed("archery and karate"))
     assert found == (
         "archery and karate: the sport of shooting arrows with a bow; a traditional Japanese system of unarmed combat; "
-        "sharp blows and kicks are given to pressure-sensitive points"
+        "sharp blows and"
     )
 
 
@@ -73,7 +73,7 @@ def test_the_sense_that_fits_is_taken(label: str, told: str) -> None:
 
 
 def test_spellings_of_one_word_have_one_gloss_and_keep_their_names() -> None:
-    gloss = "an acrobatic feat in which the feet roll over the head (either forward or backward) and"
+    gloss = "an acrobatic feat in which the feet roll over the"
     assert glossed("somersault") == f"somersault: {gloss}"
     assert glossed("somersaults") == f"somersaults: {gloss}"
 

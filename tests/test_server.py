@@ -195,7 +195,8 @@ def test_classes_of_videos(client: httpx.Client, ids: dict[str, int]) -> None:
         "blood": ["red", "a person is red", "a red thing"],
     }
     answer = client.post("/api/v1/classify", json={**asked, "labels": sentences, "raw": True}).json()
-    assert answer["videos"][0]["predictions"][0] == {"label": "sky", "score": 1.0}
+    best = answer["videos"][0]["predictions"][0]
+    assert (best["label"], best["score"]) == ("sky", 1.0)
     assert answer["words"] == {"sky": ["blue"], "blood": ["red", "a red thing"]}
     told = client.post("/api/v1/classify", json={**asked, "k": 6})
     assert "at most 5" in problem(told, 400)
