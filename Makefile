@@ -29,9 +29,11 @@ bench: .venv/.test  # half an hour; writes docs/performance.md. benchmarks/preci
 torture: .venv/.test  # kills, damage, full disks, crowds and load, about 20 minutes
 	$(BIN)/python tests/torture.py
 
-# The shipped encoder: first with videos kept out, for its figures; then on all of them, for its weights
+# The shipped encoder: first with videos kept out, for its figures; then on all of them, for its weights.
+# What is made of the weights comes after them
 DATA ?= ../shared/data
-TRAIN := $(BIN)/cezsar train $(DATA)/msrvtt_sparse/captions.jsonl --also $(DATA)/msrvtt_pairs/captions.jsonl --cache .features
+TRAIN := $(BIN)/cezsar train $(DATA)/msrvtt_sparse/captions.jsonl \
+  --also $(DATA)/msrvtt_trainval/captions.jsonl --also-weight 1 --cache .features
 train-lite: .venv/.test
 	rm -rf .runs/kept-out .runs/lite
 	$(TRAIN) --out .runs/kept-out --validation 0.44

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from cezsar.digest import sha256
-from cezsar.encoders.images import Backbone
+from cezsar.encoders.lean import Frames
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError, VideoError
 from cezsar.files import appearing
@@ -29,11 +29,12 @@ _KNOWN = "known.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class VideoFeatures:
-    """(T, F) float32 features of the frames at 0, 1/fps, 2/fps ... seconds, and the video's duration."""
+    """(T, F) float32 features of the frames at 0, 1/fps, 2/fps ... seconds, the video's duration, and its content."""
 
     frames: Vectors
     fps: float
     duration_s: float
+    content_sha256: str = ""  # in hex
 
     def between(self, start_s: float, end_s: float) -> Vectors:
         """The features of [start_s, end_s); at least one frame, the one shown at start_s."""
@@ -49,7 +50,7 @@ class FeatureCache:
     in a process of their own, within the limits, None for the defaults.
     """
 
-    def __init__(self, folder: Path, backbone: Backbone, *, fps: float, limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, backbone: Frames, *, fps: float, limits: Limits | None = None) -> None:
         self._backbone, self._fps, self._limits = backbone, fps, limits
         label = re.sub(r"[^\w.-]+", "-", backbone.name).strip("-")[-40:]
         self._folder = folder / f"{label}-{backbone.fingerprint[:12]}-{fps:g}fps"
@@ -73,7 +74,7 @@ class FeatureCache:
                     if found is None:
                         found, new = self._compute(video, decoder, batch_size), True
                         self._save(path, found)
-                    features[video] = found
+                    features[video] = replace(found, content_sha256=path.stem)
                 except VideoError as error:
                     reasons[video] = str(error)
                 done(video, new)

@@ -96,6 +96,8 @@ def index(
         if progress:
             for line in plan.notices:
                 progress.notice(line)
+            if known.info and (told := encoders.older(known.info.encoder)):
+                progress.notice(told)
             _tell_of_skipped(plan, paths, progress)
         if store and (plan.place or plan.note or plan.hide or plan.forget):
             _tidy(store, plan)

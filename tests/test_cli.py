@@ -25,7 +25,7 @@ from make_videos import write_sound, write_video
 
 from cezsar import catalog, encoders, maintenance
 from cezsar.cli import cli
-from cezsar.types import Sampling, Segment
+from cezsar.types import EncoderIdentity, Sampling, Segment
 
 
 @pytest.fixture(scope="module")
@@ -858,6 +858,30 @@ def test_reembed_rolls_back_and_drops(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--rollback", "--drop-old"], ["--model", "toy", "--rollback"]])
 def test_reembed_needs_one_thing_to_do(arguments: list[str], made: Path) -> None:
     assert run("reembed", *arguments, "--index", made).exit_code == 2
+
+
+def test_an_index_of_an_older_lite_works_says_so_and_is_brought_over(videos: Path, tmp_path: Path) -> None:
+    first = EncoderIdentity(
+        "lite", "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742", 384, "visual_object"
+    )
+    catalog.create(tmp_path / "i", first, Sampling()).close()
+    said = "cezsar: the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
+    for command in (["index", videos / "red.mp4", "--quiet"], ["query", "a red screen"], ["stats"]):
+        done = run(*command, "--index", tmp_path / "i")
+        assert done.exit_code == 0, done.output
+        assert said in done.stderr.splitlines()
+    stats = document(run("stats", "--index", tmp_path / "i", "--json"))
+    assert (stats["videos"], stats["weights_sha256"], stats["fps"]) == (1, first.weights_sha256, 2.0)
+
+    changed = document(run("reembed", "--index", tmp_path / "i", "--json"))
+    assert (changed["model"], changed["previous_model"], changed["videos"]) == ("lite", "lite", 1)
+    newest = encoders.load("lite", device="cpu").identity
+    assert document(run("stats", "--index", tmp_path / "i", "--json"))["weights_sha256"] == newest.weights_sha256
+    again = run("query", "a red screen", "--index", tmp_path / "i")
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert run("reembed", "--index", tmp_path / "i").exit_code == 2
+    assert run("reembed", "--rollback", "--index", tmp_path / "i").exit_code == 0
+    assert run("query", "a red screen", "--index", tmp_path / "i").stderr.splitlines() == [said]
 
 
 def test_backup_and_restore(made: Path, tmp_path: Path) -> None:

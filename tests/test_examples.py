@@ -202,7 +202,7 @@ def test_any_name_of_a_source_can_be_split(name: str) -> None:
 @given(_SEGMENTS, st.integers(), _SHARES)
 def test_no_source_is_on_both_sides(segments: list[tuple[str, int, int]], seed: int, share: float) -> None:
     examples = _examples(segments)
-    kept_out = {name for name in examples.source_names if _is_kept_out(name, seed, share)}
+    kept_out = {name for name, corpus, _ in segments if corpus == MAIN and _is_kept_out(name, seed, share)}
     trained = [row for row, (name, _, _) in enumerate(segments) if name not in kept_out]
     validated = [row for row, (name, corpus, _) in enumerate(segments) if name in kept_out and corpus == MAIN]
     split = Split(seed, share)
@@ -251,6 +251,28 @@ def test_noisier_rows_of_a_kept_out_source_are_on_neither_side() -> None:
     assert _numbers(training) == [6, 7, 8, 9, 10, 11]
 
 
+def test_noisier_rows_are_not_split() -> None:
+    split = Split(0, 0.5)
+    out = [name for name in map(str, range(20)) if split.is_kept_out(name)][:4]
+    [trained, *_] = [name for name in map(str, range(20)) if not split.is_kept_out(name)]
+    segments = [*((name, MAIN, 1) for name in (*out[:2], trained)), *((name, ALSO, 1) for name in out)]
+    training, validation = split.apply(_examples(segments))
+    assert _numbers(validation) == [0, 1]
+    assert _numbers(training) == [2, 5, 6]
+
+
+def test_a_noisier_copy_of_a_kept_out_video_is_its_footage() -> None:
+    split = Split(0, 0.5)
+    out = next(name for name in map(str, range(20)) if split.is_kept_out(name))
+    trained = next(name for name in map(str, range(20)) if not split.is_kept_out(name))
+    clean = [_pair(Path(f"/videos/{name}.mp4")) for name in (out, trained)]
+    copies = [replace(_pair(Path(f"/copies/{name}.mp4")), is_noisy=True) for name in ("one", "two", "three")]
+    contents = dict(zip((pair.video for pair in (*clean, *copies)), ("aa", "bb", "aa", "bb", "cc"), strict=True))
+    found = split.follow([*copies, *clean], contents)
+    assert [pair.source for pair in found] == [out, "two", "three", out, trained]
+    assert [replace(pair, source="") for pair in found] == [replace(pair, source="") for pair in (*copies, *clean)]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_one_video_alone_is_refused(share: float) -> None:
     with pytest.raises(TrainingError, match="at least two videos to train on"):
@@ -276,8 +298,10 @@ def test_the_fingerprint_of_a_split_is_of_its_kept_out_names_alone() -> None:
     some = _examples([(name, MAIN, 1) for name in (*out[:3], *trained[:3])])
     expected = hashlib.sha256("\n".join(sorted(out[:3])).encode()).hexdigest()
     assert split.sha256(some) == expected
-    others = _examples([(name, ALSO, 2) for name in (*trained[4:9], *out[2::-1], *out[:3])])
+    others = _examples([(name, MAIN, 2) for name in (*trained[4:9], *out[2::-1], *out[:3])])
     assert split.sha256(others) == expected
+    noisier = _examples([*((name, MAIN, 1) for name in out[:3]), *((name, ALSO, 1) for name in out[3:6])])
+    assert split.sha256(noisier) == expected
     assert split.sha256(_examples([(name, MAIN, 1) for name in (*out[:4], *trained[:3])])) != expected
     assert split.sha256(_examples([(name, MAIN, 1) for name in (*out[:2], *trained[:3])])) != expected
     assert Split(1, 0.5).sha256(some) != expected

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cezsar import encoders
 from cezsar.encoders import lean
-from cezsar.encoders.embedded import EfficientNet, MiniLM
-from cezsar.encoders.images import ImageBackbone
+from cezsar.encoders.embedded import EfficientNet, MiniLM, Pair
+from cezsar.encoders.images import ImageBackbone, PairBackbone, lite1
 from cezsar.encoders.joint import Joint
 from cezsar.encoders.lean import Lean
 from cezsar.encoders.sentences import SentenceEncoder
@@ -25,7 +25,7 @@ from cezsar.model.fields import KINDS
 from cezsar.types import Sampling
 
 CPU = torch.device("cpu")
-LITE = Path(encoders.__file__).with_name("lite")
+LITE, LITE_1 = (Path(encoders.__file__).with_name(name) for name in ("lite", "lite-1"))
 GRAPHS = sorted(Path(encoders.__file__).parent.glob("*.onnx"))
 TEXTS = ["a dog runs", "", "Ünïcödé 日本語 🎻", "a red dog runs on " * 200, "x", "two people play violin in a hall"]
 
@@ -78,6 +78,29 @@ def test_efficientnet_gives_the_features_and_logits_that_torch_gives(height: int
         assert getattr(one, name) == getattr(other, name)
 
 
+@pytest.mark.parametrize(("height", "width"), [(260, 260), (260, 461), (463, 260)])
+def test_the_pair_gives_the_features_that_torch_gives(height: int, width: int) -> None:
+    one, other = Pair(), PairBackbone(CPU)
+    frames = _frames(height, width)
+
+    assert one.features(frames).shape == (3, 2560)
+    assert _cosines(one.features(frames), other.features(frames)).min() > 0.99999
+    np.testing.assert_allclose(one.features(frames), other.features(frames), atol=1e-3)
+    for name in ("name", "short_side", "feature_dim", "num_blocks", "fingerprint"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+@pytest.mark.parametrize("is_tall", [False, True])
+def test_the_pair_looks_at_both_ends_and_the_middle(is_tall: bool) -> None:
+    frames = _frames(460, 260) if is_tall else _frames(260, 460)
+    first, last = (frames[..., :260, :], frames[..., 200:, :]) if is_tall else (frames[..., :260], frames[..., 200:])
+    middle = frames[..., 100:360, :] if is_tall else frames[..., 100:360]
+    features, large = Pair().features(frames), EfficientNet()
+
+    np.testing.assert_allclose(features[:, :1280], (large.features(first) + large.features(last)) / 2, atol=1e-5)
+    np.testing.assert_allclose(features[:, 1280:], lite1(CPU).features(middle), atol=1e-3)
+
+
 def test_lite_is_the_same_encoder_with_and_without_torch(lite: tuple[Lean, Joint]) -> None:
     assert lite[0].identity == lite[1].identity
     assert lite[0].short_side == lite[1].short_side
@@ -94,7 +117,7 @@ def test_lite_sees_segments_as_torch_does_in_every_stream(streams: str) -> None:
     one, other = lean.load(LITE, "cpu", name="lite", streams=streams), Joint(str(LITE), CPU, streams=streams)
     assert one is not None
     random = np.random.default_rng(0)
-    segments = [np.abs(random.normal(0.3, 0.5, (length, 1280))).astype(np.float32) for length in (1, 5, 16, 41)]
+    segments = [np.abs(random.normal(0.3, 0.5, (length, 2560))).astype(np.float32) for length in (1, 5, 16, 41)]
 
     np.testing.assert_allclose(one.encode_segments(segments), other.encode_segments(segments), atol=1e-4)
     assert one.identity.weights_sha256 == other.identity.weights_sha256
@@ -103,7 +126,7 @@ def test_lite_sees_segments_as_torch_does_in_every_stream(streams: str) -> None:
 
 def _saved(folder: Path, **options: Any) -> Path:
     """A model of random weights on the embedded networks."""
-    frozen = {key: json.loads((LITE / "config.json").read_text())[key] for key in
+    frozen = {key: json.loads((LITE_1 / "config.json").read_text())[key] for key in
               ("backbone_sha256", "sentence_encoder_sha256")}  # fmt: skip
     sizes = {"joint_dim": 12, "d_model": 0, "num_memories": 7, "memory_dim": 5, "num_objects": 20, "top_objects": 4}
     random = torch.Generator().manual_seed(0)
@@ -118,7 +141,16 @@ def _saved(folder: Path, **options: Any) -> Path:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"streams": "visual"}, {"streams": "object"}, {"num_objects": 0, "streams": "visual"}, {"top_objects": 50}],
+    [
+        {},
+        {"streams": "visual"},
+        {"streams": "object"},
+        {"num_objects": 0, "streams": "visual"},
+        {"top_objects": 50},
+        {"memory_blocks": 2},
+        {"num_bank": 9},
+        {"num_bank": 9, "streams": "object", "bank_share": 0.5},
+    ],
     ids=repr,
 )
 def test_a_trained_memory_needs_no_torch_and_gives_what_torch_gives(options: dict[str, Any], tmp_path: Path) -> None:
@@ -195,5 +227,5 @@ def test_the_fields_of_a_config_are_those_of_its_class() -> None:
 
 
 def test_the_shipped_graphs_hold_no_weights() -> None:
-    assert len(GRAPHS) == 2
+    assert len(GRAPHS) == 3
     assert all(graph.stat().st_size < 200_000 for graph in GRAPHS)

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.model import STREAMS, CezsarConfig, CezsarModel, pad
 from cezsar.model.joint import spread, unit_rows
+from cezsar.model.towers import Memory
 from cezsar.types import Vectors
 
 transformers_logging.disable_progress_bar()
@@ -311,6 +312,20 @@ def test_the_memory_is_the_slow_one(seed: int, lengths: list[int]) -> None:
         assert row == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_memorys_kernel_is_the_mean_of_its_blocks() -> None:
+    memory = Memory(CezsarConfig(feature_dim=4, sentence_dim=1, num_memories=1, memory_dim=1, memory_blocks=2))
+    memory.axes.copy_(torch.tensor([[1.0], [0.0], [0.0], [2.0]]))  # the first feature, and twice the last
+    memory.keys.copy_(torch.tensor([[1.0, 2.0]]))
+    memory.values.fill_(1)
+
+    points = memory.project(torch.tensor([[1.0, 5.0, 5.0, 1.5], [3.0, 5.0, 5.0, 1.0]]))
+    assert points.tolist() == [[1.0, 3.0], [3.0, 2.0]]
+    # e^-0 and e^-1; e^-4 and e^-0
+    assert (memory.kernel(points, memory.keys) @ memory.values).flatten().tolist() == pytest.approx(
+        [0.6839397, 0.5091578], abs=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("changed", "top", "temperature"),
     [
@@ -450,6 +465,31 @@ def test_segments_are_padded_to_the_longest() -> None:
 
 def test_segments_are_padded_no_further_than_needed() -> None:
     assert pad(frames_of(14, 2, 3), 16)[0].shape == (2, 3, FEATURE_DIM)
+
+
+# the bank
+
+
+def test_a_segment_near_to_the_bank_is_lowered_for_every_sentence() -> None:
+    model = make(num_bank=2, bank_temperature=0.5, bank_share=0.25)
+    assert model.bank is not None
+    model.bank.sentences.copy_(sentences_of(3, 2))
+    (features, mask), sentences = tensors_of(16, 2, 4, 1), sentences_of(17, 5)
+    bank, model.bank = model.bank, None
+    plain, said = (rows.detach().numpy().astype(float) for rows in model(features, mask, sentences))
+    hubs = model.encode_sentences(bank.sentences).detach().numpy().astype(float)
+    model.bank = bank
+    lowered, lifted = (rows.detach().numpy().astype(float) for rows in model(features, mask, sentences))
+
+    for rows in (lowered, lifted):
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    # an inverted softmax of the two, a quarter of it; sentences have half their length along the diagonal
+    diagonal = np.full(JOINT_DIM, JOINT_DIM**-0.5)
+    heights = 0.25 * 0.5 * np.log(np.exp(plain @ hubs.T / 0.5).mean(axis=1))
+    expected = plain - heights[:, None] / 0.5 * diagonal
+    np.testing.assert_allclose(lowered, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
+    expected = said + 0.5 * diagonal
+    np.testing.assert_allclose(lifted, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
 
 
 # learning

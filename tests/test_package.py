@@ -58,6 +58,8 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/encoders/lite/model.safetensors",
             "cezsar/encoders/lite/bank.safetensors",
             "cezsar/query/wordnet/glosses.zip",
+            "cezsar/encoders/lite-1/config.json",
+            "cezsar/encoders/lite-1/model.safetensors",
             "cezsar/py.typed",
             "cezsar/query/sentences/ucf101.json",
             "cezsar/query/sentences/hmdb51.json",

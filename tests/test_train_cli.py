@@ -419,6 +419,16 @@ def test_noisier_pairs_are_trained_on_and_never_validated_with(colours: Path, ca
     assert (found["training"], found["validation"]) == (8, 2)
 
 
+def test_noisier_copies_of_what_is_kept_out_are_not_trained_on(colours: Path, cache: Path, tmp_path: Path) -> None:
+    [out, *_] = sorted(KEPT_OUT)
+    shutil.copy(colours / f"{out}.mp4", tmp_path / "copy.mp4")
+    rows = [{"video": "copy.mp4", "sentence": "a copy"}, {"video": str(colours / "red.mp4"), "sentence": "red or so"}]
+    file = _write(tmp_path / "noisier.jsonl", rows)
+    words = ("train", colours / "captions.jsonl", *SPLIT, "--epochs", "1", "--cache", cache, "--also", file)
+    found = document(run(*words, "--out", tmp_path / "run", "--json"))
+    assert (found["training"], found["validation"], found["rejected"]) == (7, 2, 0)
+
+
 @pytest.mark.parametrize("rows", [[], [{"video": "gone.mp4", "sentence": "a"}], [{"video": "red.mp4", "start_s": 9}]])
 def test_no_usable_pairs_is_said(colours: Path, cache: Path, tmp_path: Path, rows: list[object]) -> None:
     file = _write(tmp_path / "captions.jsonl", rows)

@@ -22,7 +22,7 @@ from cezsar.errors import TrainingError
 from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
-from cezsar.training.start import fit_memory, object_positives, whiten_text
+from cezsar.training.start import fill_bank, fit_memory, object_positives, whiten_text
 from cezsar.training.validation import encode, sentence_ranks, validate
 from cezsar.types import unit
 
@@ -142,6 +142,36 @@ def test_what_is_recalled_in_training_comes_from_other_footage() -> None:
     kept = unit(held_out[3:4]) @ unit(other[3:4]).T
     assert kept.item() > 0.99
     assert not np.allclose(held_out, other)
+
+
+@pytest.mark.parametrize("num_memories", [80, 50])
+def test_what_is_recalled_in_training_is_what_a_memory_without_the_footage_recalls(num_memories: int) -> None:
+    training, _ = planted()
+    training = replace(training, sources=training.sources // 2)  # two segments a footage
+    model = make(training, d_model=0, num_memories=num_memories, joint_dim=12)
+    recalled = fit_memory(model, training, also_weight=0.1, seed=0)
+    memory = model.video_tower.memory
+    assert memory is not None
+    points = memory.project(torch.from_numpy(training.means())).double()
+    targets = np.stack([training.sentences[training.owners == row].mean(axis=0) for row in range(len(training))])
+    targets -= targets.mean(axis=0)
+    held = [row for row in range(len(training)) if (points[row] - memory.keys).norm(dim=1).min() < 1e-6]
+    assert len(held) == num_memories
+    for row in (0, 7, 41):
+        known = [one for one in held if training.sources[one] != training.sources[row]]
+        kernel = memory.kernel(points[known], points[known]).numpy() + 0.3 * np.eye(len(known))
+        expected = memory.kernel(points[row : row + 1], points[known]).numpy() @ np.linalg.solve(kernel, targets[known])
+        np.testing.assert_allclose(recalled[row], expected[0], atol=1e-4)
+
+
+def test_the_bank_is_of_sentences_that_were_trained_on() -> None:
+    training, _ = planted()
+    model = make(training, num_bank=9)
+    fill_bank(model, training, seed=0)
+    assert model.bank is not None
+    found = {row.tobytes() for row in model.bank.sentences.numpy()}
+    assert len(found) == 9
+    assert found < {row.tobytes() for row in training.sentences}
 
 
 def test_the_memory_is_kernel_ridge_regression() -> None:

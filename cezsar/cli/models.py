@@ -24,7 +24,7 @@ def command(as_json: bool) -> None:
         "quality matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
     )
     for card in CARDS:
-        click.echo(click.style(card.name, bold=True))
+        click.echo(click.style(card.name, bold=True) + (f", version {card.version}" if card.version else ""))
         click.echo(f"  dimension  {card.dimension or 'of the checkpoint'}")
         click.echo(f"  licence    {card.licence}")
         click.echo(f"  weights    {card.weights}")

@@ -96,6 +96,7 @@ def command(
     nearest, and --format paths and --export give none, unless with --any. Times for --like are seconds or m:ss, as in
     --like trip.mp4@1:20-1:30.
     """
+    from cezsar import encoders
     from cezsar.query import Filters, Searcher
     from cezsar.settings import load
 
@@ -112,6 +113,8 @@ def command(
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
         searcher = stack.enter_context(Searcher(settings.index, device=settings.device))
+        if older := encoders.older(searcher.store.info.encoder):
+            notice(older)
         examples = [] if like is None else [_example(searcher, like, settings.limits)]
         decoder = stack.enter_context(_decoder(settings.limits)) if export else None
         texts = _lines() if text == "-" else [text]

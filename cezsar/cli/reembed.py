@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from cezsar.paths import path_fields, readable
 if TYPE_CHECKING:
     from cezsar.settings import Settings
 
+_NEEDED = "One of --model (or another sampling), --rollback and --drop-old is needed."
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -38,17 +40,20 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
     has been embedded. An interrupted run goes on where it was. The old vectors stay until --drop-old.
 
     \b
+    cezsar reembed                              an index of an older version of lite: bring it over
     cezsar reembed --model google/siglip2-base-patch16-224
     cezsar reembed --rollback
     cezsar reembed --drop-old
     """
-    from cezsar import maintenance
+    from cezsar import catalog, maintenance
     from cezsar.settings import load
 
     changes = [name for name in ("model", "streams", "fps", "window_s", "stride_s") if chosen[name] is not None]
-    if (bool(changes) + rollback + drop_old) != 1:
-        raise click.UsageError("One of --model (or another sampling), --rollback and --drop-old is needed.")
-    settings = load(**chosen)
+    settings, num_asked = load(**chosen), bool(changes) + rollback + drop_old
+    if num_asked > 1 or (num_asked == 0 and not catalog.exists(settings.index)):
+        raise click.UsageError(_NEEDED)
+    if num_asked == 0:
+        settings = _newest(settings)
     if rollback:
         info = maintenance.roll_back(settings.index, notice=notice)
         if as_json:
@@ -63,6 +68,17 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
             click.echo(f"freed {freed / 1e6:,.1f} MB")
     else:
         _reembed(settings, allow_missing, as_json)
+
+
+def _newest(settings: Settings) -> Settings:
+    """The settings that ask for the same encoder in its newest version, and the same streams."""
+    from cezsar import catalog, encoders
+
+    with catalog.open_to_read(settings.index) as store:
+        recorded = store.info.encoder
+    if encoders.older(recorded) is None:
+        raise click.UsageError(_NEEDED)
+    return replace(settings, model=recorded.name, streams=recorded.streams)
 
 
 def _reembed(settings: Settings, allow_missing: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cezsar.cli.console import clock, index_option, json_option, print_json
+from cezsar.cli.console import clock, index_option, json_option, notice, print_json
 from cezsar.paths import readable
 
 
@@ -16,13 +16,15 @@ from cezsar.paths import readable
 @json_option
 def command(index: Path | None, as_json: bool) -> None:
     """Say what the index holds and which encoder made it."""
-    from cezsar import catalog, maintenance
+    from cezsar import catalog, encoders, maintenance
     from cezsar.documents import stats_document
     from cezsar.settings import load
 
     directory = load(index=index).index
     with catalog.open_to_read(directory) as store:
         stats = maintenance.stats(store, directory)
+    if older := encoders.older(stats.encoder):
+        notice(older)
     if as_json:
         print_json(stats_document(stats))
         return

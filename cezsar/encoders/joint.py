@@ -17,9 +17,10 @@ from transformers.utils import logging as transformers_logging
 from cezsar.encoders import bank
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
-from cezsar.encoders.lean import NOT_OF_THE_SPACE, Frames, Sentences, check_fingerprint, frames, sentences
+from cezsar.encoders.lean import Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.errors import EncoderError
-from cezsar.model import OWN_FIELDS, CezsarConfig, CezsarModel, pad
+from cezsar.model import CezsarConfig, CezsarModel, pad
+from cezsar.model.fields import OWN_FIELDS, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 
@@ -37,8 +38,9 @@ class Joint:
         if streams is not None and (streams == "visual" or model.objects is not None):
             model.config.streams = streams  # where there is no object stream, its own stay, for the caller to see
         self._config: CezsarConfig = model.config
-        said = {key: getattr(self._config, key) for key in OWN_FIELDS if key not in NOT_OF_THE_SPACE}
-        parts = json.dumps(said, sort_keys=True) + fingerprint(model.state_dict())
+        parts = json.dumps(own({key: getattr(self._config, key) for key in OWN_FIELDS}), sort_keys=True) + fingerprint(
+            model.state_dict()
+        )
         self.identity = EncoderIdentity(
             name=name or source,
             weights_sha256=hashlib.sha256(parts.encode()).hexdigest(),

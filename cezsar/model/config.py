@@ -15,8 +15,11 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     segment, spread evenly.
 
     The video tower has a transformer path where d_model > 0 (paper: 1 layer, 2 heads) and a memory where
-    num_memories > 0 (docs/design.md). The object stream mixes the top_objects likeliest objects at
+    num_memories > 0 (docs/design.md). The memory's kernel is the mean of memory_blocks ones, each of its own block of
+    the features, all of one length, on memory_dim axes. The object stream mixes the top_objects likeliest objects at
     object_temperature; streams says what a segment's vector holds, and visual_weight is the paper's 0.8 (eq. 9).
+    Where num_bank > 0, a segment that is near to many of so many sentences is lowered for all, by bank_share of what
+    they say of it at bank_temperature (cezsar.model.towers.Bank).
     """
 
     model_type = "cezsar"
@@ -43,3 +46,7 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     object_temperature: float = 1.5
     streams: str = "visual_object"
     visual_weight: float = 0.8
+    memory_blocks: int = 1
+    num_bank: int = 0
+    bank_temperature: float = 0.05
+    bank_share: float = 0.25

@@ -15,7 +15,7 @@ from transformers import initialization as init
 
 from cezsar.model.config import CezsarConfig
 from cezsar.model.fields import KINDS, STREAMS, check
-from cezsar.model.towers import ObjectStream, TextTower, VideoTower
+from cezsar.model.towers import Bank, ObjectStream, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
 _MAX_SCALE = 100.0
@@ -44,9 +44,12 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
             raise ValueError("the video tower needs d_model or num_memories above 0")
         if config.d_model % config.num_heads:
             raise ValueError(f"d_model {config.d_model} is not a multiple of num_heads {config.num_heads}")
+        if config.feature_dim % config.memory_blocks:
+            raise ValueError(f"feature_dim {config.feature_dim} is not a multiple of {config.memory_blocks} blocks")
         self.video_tower = VideoTower(config)
         self.text_tower = TextTower(config)
         self.objects = ObjectStream(config) if config.num_objects else None
+        self.bank = Bank(config) if config.num_bank else None
         self.log_scale = nn.Parameter(torch.tensor(-math.log(_TEMPERATURE)))
         self.post_init()
 
@@ -97,7 +100,12 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         streams = streams or self.config.streams
         if streams not in STREAMS or (streams != "visual" and self.objects is None):
             raise ValueError(f"there is no stream {streams!r}")
-        features = features.masked_fill(~mask.unsqueeze(-1), 0)
+        rows = self._streams(features.masked_fill(~mask.unsqueeze(-1), 0), mask, recalled, streams)
+        if self.bank is None or self.training:  # training is by what the bank leaves as it is
+            return rows
+        return unit_rows(self.bank.lower(rows, unit_rows(self.text_tower(self.bank.sentences))))
+
+    def _streams(self, features: Tensor, mask: Tensor, recalled: Tensor | None, streams: str) -> Tensor:
         visual = unit_rows(self.video_tower(features, mask, recalled)) if streams != "object" else None
         if streams == "visual" or self.objects is None:
             assert visual is not None
@@ -110,7 +118,8 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
 
     def encode_sentences(self, sentences: Tensor) -> Tensor:
         """(N, S) embeddings -> (N, D) unit vectors."""
-        return unit_rows(self.text_tower(sentences))
+        rows = unit_rows(self.text_tower(sentences))
+        return rows if self.bank is None or self.training else unit_rows(self.bank.lift(rows))
 
 
 def unit_rows(rows: Tensor) -> Tensor:

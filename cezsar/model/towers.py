@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cezsar.model.config import CezsarConfig
+from cezsar.model.fields import ALONG
 
 
 class VideoTower(nn.Module):
@@ -69,8 +72,9 @@ class FramePath(nn.Module):
 class Memory(nn.Module):
     """Kernel ridge regression from a segment's mean feature to the mean sentence embedding of what it shows.
 
-    The segments that it was fitted on are remembered: recalled = sum_i exp(-|x - key_i|^2 / d) value_i, with x the
-    standardised mean feature on its d main axes. It has no trained weights:
+    The segments that it was fitted on are remembered: recalled = sum_i k(x, key_i) value_i, k being the mean over the
+    feature's blocks (one a backbone's network) of exp(-|x_b - key_ib|^2 / d), with x_b the standardised mean feature of
+    the block on its d main axes. It has no trained weights:
     cezsar.training.start.fit_memory fits it in closed form.
     """
 
@@ -82,10 +86,11 @@ class Memory(nn.Module):
 
     def __init__(self, config: CezsarConfig) -> None:
         super().__init__()
+        self.num_blocks = config.memory_blocks
         self.register_buffer("mean", torch.zeros(config.feature_dim))
         self.register_buffer("scale", torch.ones(config.feature_dim))
         self.register_buffer("axes", torch.zeros(config.feature_dim, config.memory_dim))
-        self.register_buffer("keys", torch.zeros(config.num_memories, config.memory_dim))
+        self.register_buffer("keys", torch.zeros(config.num_memories, config.memory_blocks * config.memory_dim))
         self.register_buffer("values", torch.zeros(config.num_memories, config.sentence_dim))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
@@ -93,14 +98,14 @@ class Memory(nn.Module):
         return self.kernel(self.project(masked_mean(features, mask)), self.keys) @ self.values
 
     def project(self, means: Tensor) -> Tensor:
-        """(N, F) mean features -> (N, d) on the main axes."""
-        return ((means - self.mean) * self.scale) @ self.axes
+        """(N, F) mean features -> (N, blocks x d) on the main axes of each block."""
+        rows = ((means - self.mean) * self.scale).chunk(self.num_blocks, dim=1)
+        return torch.cat([row @ axes for row, axes in zip(rows, self.axes.chunk(self.num_blocks), strict=True)], dim=1)
 
-    @staticmethod
-    def kernel(one: Tensor, other: Tensor) -> Tensor:
-        """(N, d), (M, d) -> (N, M), in (0, 1]."""
-        distances: Tensor = torch.cdist(one, other)
-        return (-distances.square() / one.shape[1]).exp()
+    def kernel(self, one: Tensor, other: Tensor) -> Tensor:
+        """(N, blocks x d), (M, blocks x d) -> (N, M), in (0, 1]."""
+        pairs = zip(one.chunk(self.num_blocks, dim=1), other.chunk(self.num_blocks, dim=1), strict=True)
+        return torch.stack([(-torch.cdist(a, b).square() / a.shape[1]).exp() for a, b in pairs]).mean(dim=0)
 
 
 class TextTower(nn.Module):
@@ -147,6 +152,34 @@ class ObjectStream(nn.Module):
         said = text_tower(self.sentences)
         mixed: Tensor = self.posterior(features, mask) @ (said - said.mean(dim=0))
         return mixed
+
+
+class Bank(nn.Module):
+    """Sentences of no segment in particular: what is near to many of them is a hub, and found by everything.
+
+    An inverted softmax (Smith et al., 2017), of which `share` is taken: a segment's score with any sentence is lowered
+    by share x temperature x log mean exp(its scores with the bank / temperature). The amount lies along the diagonal
+    of the space, which LayerNorm leaves free, so that cosines of unit vectors go on being what is compared: sentences
+    have ALONG there, segments less of it the nearer they are to the bank.
+    """
+
+    sentences: Tensor
+
+    def __init__(self, config: CezsarConfig) -> None:
+        super().__init__()
+        self.temperature, self.share = config.bank_temperature, config.bank_share
+        self.register_buffer("sentences", torch.zeros(config.num_bank, config.sentence_dim))
+
+    def lower(self, segments: Tensor, said: Tensor) -> Tensor:
+        """(B, D) unit vectors and the bank's own (num_bank, D) -> (B, D)."""
+        scores = segments @ said.T / self.temperature
+        heights = self.share * self.temperature * (scores.logsumexp(dim=1, keepdim=True) - math.log(len(said)))
+        return segments - heights / ALONG / math.sqrt(segments.shape[1])
+
+    @staticmethod
+    def lift(sentences: Tensor) -> Tensor:
+        """(N, D) unit vectors -> (N, D)."""
+        return sentences + ALONG / math.sqrt(sentences.shape[1])
 
 
 def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,23 +97,35 @@ def assemble(pairs: Sequence[Pair], features: list[Vectors], sentences: Vectors)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which sources are kept out: those whose sha256 of 'seed:source' falls below the share; by footage, for ever."""
+    """Which sources are kept out: those whose sha256 of 'seed:source' falls below the share; by footage, for ever.
+
+    Noisier rows are not split: all are trained on, but those of footage that is kept out because of another row.
+    """
 
     seed: int = 0
     share: float = 0.1
 
     def is_kept_out(self, source: str) -> bool:
-        """Whether the segments of this footage are for validation alone."""
+        """Whether the segments of this footage are for validation alone, where they are not noisier ones."""
         return kept_out(source, seed=self.seed, share=self.share)
 
+    def follow(self, pairs: Sequence[Pair], contents: Mapping[Path, str]) -> list[Pair]:
+        """The pairs, noisier ones of a file that has the content of a kept-out one under that one's source."""
+        kept = {
+            contents[pair.video]: pair.source for pair in pairs if not pair.is_noisy and self.is_kept_out(pair.source)
+        }
+        return [
+            replace(pair, source=kept.get(contents[pair.video], pair.source)) if pair.is_noisy else pair
+            for pair in pairs
+        ]
+
     def apply(self, examples: Examples) -> tuple[Examples, Examples]:
-        """(training, validation); a noisier row is never validated with, nor trained on where its footage is kept out.
+        """(training, validation); noisier rows are never validated with, nor trained on if their footage is kept out.
 
         Raises TrainingError where there is nothing to train on, or one video alone, or nothing to validate with.
         """
-        kept_out = np.array([self.is_kept_out(name) for name in examples.source_names], bool)[examples.sources]
-        training = examples.where(~kept_out)
-        validation = examples.where(kept_out & (examples.corpora == MAIN))
+        validation = examples.where(self._kept_out(examples))
+        training = examples.where(~np.isin(examples.sources, validation.sources))
         if len(np.unique(training.sources)) < 2:
             raise TrainingError(
                 "There must be at least two videos to train on: what one shows is learned by what others do not."
@@ -127,5 +139,9 @@ class Split:
 
     def sha256(self, examples: Examples) -> str:
         """Of the names of the sources that are kept out."""
-        names = sorted(name for name in examples.source_names if self.is_kept_out(name))
+        names = sorted({examples.source_names[source] for source in examples.sources[self._kept_out(examples)]})
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _kept_out(self, examples: Examples) -> NDArray[np.bool_]:
+        names = np.array([self.is_kept_out(name) for name in examples.source_names], bool)
+        return np.asarray(names[examples.sources] & (examples.corpora == MAIN), bool)

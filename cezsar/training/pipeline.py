@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
-from cezsar.encoders.devices import torch_device
+from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.images import Backbone, load_backbone
 from cezsar.encoders.joint import load_model
+from cezsar.encoders.lean import frames
 from cezsar.encoders.sentences import SentenceEncoder
+from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR
 from cezsar.errors import EncoderError, TrainingError
 from cezsar.features import FeatureCache, embed_sentences
 from cezsar.model import CezsarConfig, CezsarModel
@@ -26,7 +28,7 @@ from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.objective import Material
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
-from cezsar.training.start import fit_memory, object_positives, whiten_text
+from cezsar.training.start import fill_bank, fit_memory, object_positives, whiten_text
 from cezsar.types import Limits, Sampling
 
 
@@ -34,8 +36,9 @@ from cezsar.types import Limits, Sampling
 class Request:
     """What to train on and what to make of it; as data, so that a run can go on later.
 
-    pairs and also are files of captions, also's being the noisier ones; videos is their videos' folder, None for each
-    file's own. model overrides the preset's config; start_from names a saved model whose weights to begin with.
+    pairs and also are files of captions, also's being the noisier ones, which are not split; videos is their videos'
+    folder, None for each file's own. model overrides the preset's config; start_from names a saved model whose weights
+    to begin with.
     """
 
     pairs: tuple[str, ...]
@@ -106,7 +109,7 @@ def train(
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
     )
-    examples, num_rejected = gather(request, backbone, encoder, watcher, limits=limits)
+    examples, num_rejected = gather(request, backbone, encoder, watcher, device=device, limits=limits)
     training, validation = request.split.apply(examples)
     settings = {
         "request": asdict(request),
@@ -139,9 +142,18 @@ def resumed(folder: Path) -> Request:
 
 
 def gather(
-    request: Request, backbone: Backbone, encoder: SentenceEncoder, watcher: Watcher, *, limits: Limits | None = None
+    request: Request,
+    backbone: Backbone,
+    encoder: SentenceEncoder,
+    watcher: Watcher,
+    *,
+    device: str = "auto",
+    limits: Limits | None = None,
 ) -> tuple[Examples, int]:
-    """All segments that are asked for, and how many rows were rejected; the watcher hears of each."""
+    """All segments that are asked for, and how many rows were rejected; the watcher hears of each.
+
+    An embedded backbone sees the frames as it does in indexing: on a CPU through ONNX Runtime.
+    """
     captions = _read(request)
     for row in captions.rejected:
         watcher.rejected(row)
@@ -150,14 +162,20 @@ def gather(
     found = list(dict.fromkeys(pair.video for pair in captions.pairs))
     watcher.extracting(len(found))
     fps = Sampling(fps=request.model.get("fps", CezsarConfig().fps)).fps
-    cache = FeatureCache(Path(request.cache), backbone, fps=fps, limits=limits)
+    seer = (
+        frames(backbone.name, device)
+        if backbone.name in (EMBEDDED_IMAGES, EMBEDDED_PAIR) and not runs_on_gpu(device)
+        else backbone
+    )
+    cache = FeatureCache(Path(request.cache), seer, fps=fps, limits=limits)
     features, reasons = cache.extract(found, done=watcher.extracted)
     kept, rows, rejected = cut(captions.pairs, features, reasons)
     for row in rejected:
         watcher.rejected(row)
     if not kept:
         raise TrainingError("There are no pairs to train on.")
-    pairs = [captions.pairs[number] for number in kept]
+    contents = {video: found.content_sha256 for video, found in features.items()}
+    pairs = request.split.follow([captions.pairs[number] for number in kept], contents)
     sentences = embed_sentences(Path(request.cache), encoder, [said for pair in pairs for said in pair.sentences])
     examples = assemble(pairs, rows, sentences)
     return examples, len(captions.rejected) + len(rejected)
@@ -188,7 +206,9 @@ def prepare(
     if model.video_tower.memory is not None:
         recalled = fit_memory(model, training, also_weight=recipe.also_weight, seed=recipe.seed)
     if request.start_from is None:
-        whiten_text(model, training)
+        whiten_text(model, training, also_weight=recipe.also_weight)
+    if model.bank is not None:
+        fill_bank(model, training, seed=recipe.seed)
     if recipe.object_positives and model.objects is not None:
         objects = object_positives(
             model, training, backbone.objects(), count=2, top=5, windows=recipe.object_windows, seed=recipe.seed
@@ -212,7 +232,13 @@ def _model(
             "num_objects": 0 if head is None else len(head[0]),
             "streams": "visual" if head is None else preset.get("streams", CezsarConfig().streams),
             "num_memories": min(preset["num_memories"], len(training)),
-            "memory_dim": min(preset.get("memory_dim", CezsarConfig().memory_dim), backbone.feature_dim),
+            "num_bank": min(preset.get("num_bank", 0), len(training.owners)),
+            "object_temperature": backbone.num_blocks
+            * preset.get("object_temperature", CezsarConfig().object_temperature),
+            "memory_dim": min(
+                preset.get("memory_dim", CezsarConfig().memory_dim), backbone.feature_dim // backbone.num_blocks
+            ),
+            "memory_blocks": backbone.num_blocks,
         }
     )
     if not config.d_model and not config.num_memories:

@@ -5,37 +5,37 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cezsar.model import CezsarModel
 from cezsar.training.examples import ALSO, MAIN, Examples
 from cezsar.types import Ids, Vectors, unit
 
 _RIDGE = 0.3
-_FOLDS = 10
 _MIN_STD = 1e-3
 _WINDOW_S = 10.0
 
 
-def whiten_text(model: CezsarModel, examples: Examples) -> None:
+def whiten_text(model: CezsarModel, examples: Examples, *, also_weight: float = 0.0) -> None:
     """The text tower begins as within-class covariance normalisation (Hatch et al., 2006), a class being a segment.
 
-    Directions in which the sentences of one segment differ say little of what it shows, and are shrunk. Where no
-    segment has two sentences, or the tower's width is not the sentences', it stays as it was initialised.
+    Directions in which the sentences of one segment differ say little of what it shows, and are shrunk; those of a
+    noisier row count also_weight. Where no segment that counts has two sentences, or the tower's width is not the
+    sentences', it stays as it was initialised.
     """
-    rows = examples.corpora[examples.owners] == MAIN
-    sentences, owners = examples.sentences[rows].astype(np.float64), examples.owners[rows]
+    counts = np.where(examples.corpora == ALSO, also_weight, 1.0)[examples.owners]
+    sentences, owners, counts = examples.sentences[counts > 0], examples.owners[counts > 0], counts[counts > 0]
     linear = model.text_tower.linear
-    within = sentences - _by_owner(sentences, owners, len(examples))[owners]
+    within = sentences.astype(np.float64)
+    within = (within - _by_owner(within, owners, len(examples))[owners]) * np.sqrt(counts)[:, None]
     spare = len(sentences) - len(np.unique(owners))
     if spare == 0 or linear.out_features != linear.in_features:
         return
-    values, axes = np.linalg.eigh(within.T @ within / spare)
+    values, axes = np.linalg.eigh(within.T @ within / counts.sum())
     transform = axes @ np.diag((np.maximum(values, 0) + values.mean()) ** -0.5) @ axes.T
     transform *= np.sqrt(len(transform)) / np.linalg.norm(transform)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(transform))
-        linear.bias.copy_(torch.from_numpy(-transform @ sentences.mean(axis=0)))
+        linear.bias.copy_(torch.from_numpy(-transform @ np.average(sentences, axis=0, weights=counts)))
         recall = model.video_tower.recall
         if recall is not None:
             recall.weight.copy_(torch.from_numpy(transform))
@@ -47,15 +47,15 @@ def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, se
     The values solve (K + ridge W^-1) values = Y by kernel ridge regression, Y being the mean sentence of each
     segment less the mean of its corpus, and W 1 for a row, also_weight for a noisier one. Of more segments than
     the memory holds, a random part is remembered. What is recalled of a segment in training comes from a memory fitted
-    without its footage (one of ten folds), as it will be for unseen ones.
+    without its footage, as it will be for unseen ones.
     """
     memory = model.video_tower.memory
     assert memory is not None
-    generator = np.random.default_rng(seed)
     means = examples.means().astype(np.float64)
     counted = means[examples.corpora == MAIN]
     centre, spread = counted.mean(axis=0), counted.std(axis=0) + _MIN_STD
-    axes = _main_axes((means - centre) / spread, memory.axes.shape[1])
+    blocks = np.split((means - centre) / spread, memory.num_blocks, axis=1)
+    axes = np.concatenate([_main_axes(block, memory.axes.shape[1]) for block in blocks])
     with torch.no_grad():
         memory.mean.copy_(torch.from_numpy(centre))
         memory.scale.copy_(torch.from_numpy(1 / spread))
@@ -63,25 +63,30 @@ def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, se
     points = memory.project(torch.from_numpy(means).float()).double()
     targets = torch.from_numpy(_mean_sentences(examples))
     weights = torch.from_numpy(np.where(examples.corpora == ALSO, also_weight, 1.0))
-    held = np.sort(generator.permutation(len(examples))[: len(memory.keys)])
+    held = np.sort(np.random.default_rng(seed).permutation(len(examples))[: len(memory.keys)])
     kernel = memory.kernel(points, points[held])  # (N, held)
-    folds = generator.integers(_FOLDS, size=len(examples.source_names))[examples.sources]
-    recalled = np.zeros((len(examples), targets.shape[1]), np.float64)
-    for fold in range(_FOLDS):
-        forgotten = folds == fold
-        if forgotten.any():
-            known = held[folds[held] != fold]
-            values = _solve(kernel[known][:, folds[held] != fold], targets[known], weights[known])
-            recalled[forgotten] = (kernel[forgotten][:, folds[held] != fold] @ values).numpy()
+    factor = torch.linalg.cholesky(kernel[held] + torch.diag(_RIDGE / weights[held]))
+    inverse = torch.cholesky_inverse(factor)
+    values = inverse @ targets[held]
+    recalled = kernel @ values
+    for source in np.unique(examples.sources[held]):
+        rows = np.flatnonzero(examples.sources == source)
+        known = np.flatnonzero(examples.sources[held] == source)
+        # the values without these: block inversion, instead of another fit
+        forgotten = inverse[:, known] @ torch.linalg.solve(inverse[known][:, known], values[known])
+        recalled[rows] -= kernel[rows] @ forgotten
     with torch.no_grad():
         memory.keys.copy_(points[held])
-        memory.values.copy_(_solve(kernel[held], targets[held], weights[held]))
-    return np.asarray(recalled, np.float32)
+        memory.values.copy_(values)
+    return np.asarray(recalled.numpy(), np.float32)
 
 
-def _solve(kernel: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    values: Tensor = torch.linalg.solve(kernel + torch.diag(_RIDGE / weights), targets)
-    return values
+def fill_bank(model: CezsarModel, examples: Examples, *, seed: int) -> None:
+    """Give the model's bank random sentences of the examples."""
+    assert model.bank is not None
+    chosen = np.random.default_rng(seed).permutation(len(examples.owners))[: len(model.bank.sentences)]
+    with torch.no_grad():
+        model.bank.sentences.copy_(torch.from_numpy(examples.sentences[np.sort(chosen)]))
 
 
 def _main_axes(rows: NDArray[np.float64], dimension: int) -> NDArray[np.float64]:

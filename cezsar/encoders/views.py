@@ -1,0 +1,40 @@
+"""Which squares of a frame an image network looks at. A frame's short side is `side` pixels, or more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDE = 260  # what EfficientNet-Lite2 was made for
+
+
+def middle(frames: NDArray[Any], side: int) -> NDArray[Any]:
+    """(N, 3, H, W) -> (N, 3, side, side), a view."""
+    top, left = (round((length - side) / 2) for length in frames.shape[-2:])
+    return frames[..., top : top + side, left : left + side]
+
+
+def ends(frames: NDArray[Any], side: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(N, 3, H, W) -> the left and right squares of wide frames, the upper and lower ones of tall ones; views."""
+    height, width = frames.shape[-2:]
+    if width >= height:
+        rows = middle(frames[..., :side], side), middle(frames[..., width - side :], side)
+    else:
+        rows = middle(frames[..., :side, :], side), middle(frames[..., height - side :, :], side)
+    return rows
+
+
+def paired(
+    large: Callable[[NDArray[Any]], NDArray[np.float32]],
+    small: Callable[[NDArray[Any]], NDArray[np.float32]],
+    frames: NDArray[Any],
+) -> NDArray[np.float32]:
+    """(N, 3, H, W) -> (N, 2 F): the mean of one network over both ends, then another over the middle."""
+    left, right = ends(frames, _SIDE)
+    seen = large(left)
+    if frames.shape[-2] != frames.shape[-1]:  # or both ends are the same
+        seen = np.asarray((seen + large(right)) / 2, np.float32)
+    return np.concatenate([seen, small(middle(frames, _SIDE))], axis=1)
