@@ -98,7 +98,7 @@ def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None,
         notice = str(error)
     if notice is not None:
         notice = f"{notice}: it is not used. `cezsar calibrate` makes a new one."
-    shipped = encoders.calibration_file(encoder.name)
+    shipped = encoders.calibration_file(encoder.name, is_older=encoders.older(encoder) is not None)
     found = None if shipped is None else read(shipped)
     return (found if found is not None and found.fits(encoder) else None), notice
 

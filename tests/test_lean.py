@@ -148,8 +148,8 @@ def _saved(folder: Path, **options: Any) -> Path:
         {"num_objects": 0, "streams": "visual"},
         {"top_objects": 50},
         {"memory_blocks": 2},
-        {"num_bank": 9},
-        {"num_bank": 9, "streams": "object", "bank_share": 0.5},
+        {"querybank_size": 9},
+        {"querybank_size": 9, "streams": "object", "querybank_share": 0.5},
     ],
     ids=repr,
 )

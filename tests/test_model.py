@@ -467,18 +467,18 @@ def test_segments_are_padded_no_further_than_needed() -> None:
     assert pad(frames_of(14, 2, 3), 16)[0].shape == (2, 3, FEATURE_DIM)
 
 
-# the bank
+# the query bank
 
 
-def test_a_segment_near_to_the_bank_is_lowered_for_every_sentence() -> None:
-    model = make(num_bank=2, bank_temperature=0.5, bank_share=0.25)
-    assert model.bank is not None
-    model.bank.sentences.copy_(sentences_of(3, 2))
+def test_a_segment_near_to_the_query_bank_is_lowered_for_every_sentence() -> None:
+    model = make(querybank_size=2, querybank_temperature=0.5, querybank_share=0.25)
+    assert model.querybank is not None
+    model.querybank.sentences.copy_(sentences_of(3, 2))
     (features, mask), sentences = tensors_of(16, 2, 4, 1), sentences_of(17, 5)
-    bank, model.bank = model.bank, None
+    bank, model.querybank = model.querybank, None
     plain, said = (rows.detach().numpy().astype(float) for rows in model(features, mask, sentences))
     hubs = model.encode_sentences(bank.sentences).detach().numpy().astype(float)
-    model.bank = bank
+    model.querybank = bank
     lowered, lifted = (rows.detach().numpy().astype(float) for rows in model(features, mask, sentences))
 
     for rows in (lowered, lifted):

@@ -22,7 +22,7 @@ from cezsar.errors import TrainingError
 from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
-from cezsar.training.start import fill_bank, fit_memory, object_positives, whiten_text
+from cezsar.training.start import fill_querybank, fit_memory, object_positives, whiten_text
 from cezsar.training.validation import encode, sentence_ranks, validate
 from cezsar.types import unit
 
@@ -164,12 +164,12 @@ def test_what_is_recalled_in_training_is_what_a_memory_without_the_footage_recal
         np.testing.assert_allclose(recalled[row], expected[0], atol=1e-4)
 
 
-def test_the_bank_is_of_sentences_that_were_trained_on() -> None:
+def test_the_query_bank_is_of_sentences_that_were_trained_on() -> None:
     training, _ = planted()
-    model = make(training, num_bank=9)
-    fill_bank(model, training, seed=0)
-    assert model.bank is not None
-    found = {row.tobytes() for row in model.bank.sentences.numpy()}
+    model = make(training, querybank_size=9)
+    fill_querybank(model, training, seed=0)
+    assert model.querybank is not None
+    found = {row.tobytes() for row in model.querybank.sentences.numpy()}
     assert len(found) == 9
     assert found < {row.tobytes() for row in training.sentences}
 

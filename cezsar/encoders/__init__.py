@@ -186,9 +186,10 @@ def canonical(name: str) -> str:
     )
 
 
-def calibration_file(name: str) -> Path | None:
-    """Where the calibration of an encoder that comes with CEZSAR is, if it has one."""
-    return Path(__file__).with_name("lite") / "calibration.json" if name == "lite" else None
+def calibration_file(name: str, *, is_older: bool = False) -> Path | None:
+    """Where the calibration of an encoder that comes with CEZSAR, or of its version before, is, if it has one."""
+    folder = "lite-1" if is_older else "lite"
+    return Path(__file__).with_name(folder) / "calibration.json" if name == "lite" else None
 
 
 def settings_files(name: str) -> dict[str, Path]:

@@ -105,18 +105,18 @@ class Lean:
             return np.empty((0, self.identity.dimension), np.float32)
         means = np.stack([_spread(rows, self._config["num_frames"]).mean(axis=0) for rows in segments])
         rows = self._streams(means)
-        if not self._config["num_bank"]:
+        if not self._config["querybank_size"]:
             return rows
-        temperature = self._config["bank_temperature"]
-        scores = rows @ self._bank.T / temperature
+        temperature = self._config["querybank_temperature"]
+        scores = rows @ self._querybank.T / temperature
         highest = scores.max(axis=1, keepdims=True)
         heights = highest + np.log(np.exp(scores - highest).mean(axis=1, keepdims=True))
-        return unit(rows - self._config["bank_share"] * temperature * heights / ALONG / np.sqrt(rows.shape[1]))
+        return unit(rows - self._config["querybank_share"] * temperature * heights / ALONG / np.sqrt(rows.shape[1]))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
         rows = unit(self._said(self._sentences.encode(texts)))
-        return unit(rows + ALONG / np.sqrt(rows.shape[1])) if self._config["num_bank"] else rows
+        return unit(rows + ALONG / np.sqrt(rows.shape[1])) if self._config["querybank_size"] else rows
 
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
@@ -153,8 +153,8 @@ class Lean:
         return objects if visual is None else unit(weight * visual + (1 - weight) * objects)
 
     @cached_property
-    def _bank(self) -> Vectors:
-        return unit(self._said(self._tensors["bank.sentences"]))
+    def _querybank(self) -> Vectors:
+        return unit(self._said(self._tensors["querybank.sentences"]))
 
     def _visual(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, F) -> (N, D): what the memory recalls (cezsar.model.towers.Memory), in the joint space."""
@@ -261,8 +261,8 @@ def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if objects:
         shapes |= {"objects.weight": (objects, features), "objects.bias": (objects,)}
         shapes["objects.sentences"] = (objects, said)
-    if config["num_bank"]:
-        shapes["bank.sentences"] = (config["num_bank"], said)
+    if config["querybank_size"]:
+        shapes["querybank.sentences"] = (config["querybank_size"], said)
     return shapes
 
 

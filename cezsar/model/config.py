@@ -18,8 +18,8 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     num_memories > 0 (docs/design.md). The memory's kernel is the mean of memory_blocks ones, each of its own block of
     the features, all of one length, on memory_dim axes. The object stream mixes the top_objects likeliest objects at
     object_temperature; streams says what a segment's vector holds, and visual_weight is the paper's 0.8 (eq. 9).
-    Where num_bank > 0, a segment that is near to many of so many sentences is lowered for all, by bank_share of what
-    they say of it at bank_temperature (cezsar.model.towers.Bank).
+    Where querybank_size > 0, a segment that is near to many of so many sentences is lowered for all, by querybank_share
+    of what they say of it at querybank_temperature (cezsar.model.towers.QueryBank).
     """
 
     model_type = "cezsar"
@@ -47,6 +47,6 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     streams: str = "visual_object"
     visual_weight: float = 0.8
     memory_blocks: int = 1
-    num_bank: int = 0
-    bank_temperature: float = 0.05
-    bank_share: float = 0.25
+    querybank_size: int = 0
+    querybank_temperature: float = 0.05
+    querybank_share: float = 0.25

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ALONG = 0.5  # of a sentence's vector along the diagonal, where there is a bank
+ALONG = 0.5  # of a sentence's vector along the diagonal, where there is a query bank
 STREAMS = ("visual", "object", "visual_object")
 KINDS: dict[str, type] = {  # what is ours; transformers adds its own, other ones in each version
     "backbone": str, "backbone_sha256": str, "sentence_encoder": str, "sentence_encoder_sha256": str,
     "feature_dim": int, "sentence_dim": int, "image_size": int, "fps": float, "num_frames": int, "joint_dim": int,
     "d_model": int, "num_heads": int, "feedforward_dim": int, "dropout": float, "text_dropout": float,
     "num_memories": int, "memory_dim": int, "num_objects": int, "top_objects": int, "object_temperature": float,
-    "streams": str, "visual_weight": float, "memory_blocks": int, "num_bank": int,
-    "bank_temperature": float, "bank_share": float,
+    "streams": str, "visual_weight": float, "memory_blocks": int, "querybank_size": int,
+    "querybank_temperature": float, "querybank_share": float,
 }  # fmt: skip
 OWN_FIELDS = tuple(KINDS)
 LATER: dict[str, int | float] = {
     "memory_blocks": 1,
-    "num_bank": 0,
-    "bank_temperature": 0.05,
-    "bank_share": 0.25,
+    "querybank_size": 0,
+    "querybank_temperature": 0.05,
+    "querybank_share": 0.25,
 }  # with what a config that was written before holds in effect
 _NOT_OF_THE_SPACE = ("backbone", "sentence_encoder", "fps")  # their weights have fingerprints
 _MOST = 1e9

@@ -15,7 +15,7 @@ from transformers import initialization as init
 
 from cezsar.model.config import CezsarConfig
 from cezsar.model.fields import KINDS, STREAMS, check
-from cezsar.model.towers import Bank, ObjectStream, TextTower, VideoTower
+from cezsar.model.towers import ObjectStream, QueryBank, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
 _MAX_SCALE = 100.0
@@ -49,7 +49,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         self.video_tower = VideoTower(config)
         self.text_tower = TextTower(config)
         self.objects = ObjectStream(config) if config.num_objects else None
-        self.bank = Bank(config) if config.num_bank else None
+        self.querybank = QueryBank(config) if config.querybank_size else None
         self.log_scale = nn.Parameter(torch.tensor(-math.log(_TEMPERATURE)))
         self.post_init()
 
@@ -101,9 +101,9 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         if streams not in STREAMS or (streams != "visual" and self.objects is None):
             raise ValueError(f"there is no stream {streams!r}")
         rows = self._streams(features.masked_fill(~mask.unsqueeze(-1), 0), mask, recalled, streams)
-        if self.bank is None or self.training:  # training is by what the bank leaves as it is
+        if self.querybank is None or self.training:  # training is by what the query bank leaves as it is
             return rows
-        return unit_rows(self.bank.lower(rows, unit_rows(self.text_tower(self.bank.sentences))))
+        return unit_rows(self.querybank.lower(rows, unit_rows(self.text_tower(self.querybank.sentences))))
 
     def _streams(self, features: Tensor, mask: Tensor, recalled: Tensor | None, streams: str) -> Tensor:
         visual = unit_rows(self.video_tower(features, mask, recalled)) if streams != "object" else None
@@ -119,7 +119,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
     def encode_sentences(self, sentences: Tensor) -> Tensor:
         """(N, S) embeddings -> (N, D) unit vectors."""
         rows = unit_rows(self.text_tower(sentences))
-        return rows if self.bank is None or self.training else unit_rows(self.bank.lift(rows))
+        return rows if self.querybank is None or self.training else unit_rows(self.querybank.lift(rows))
 
 
 def unit_rows(rows: Tensor) -> Tensor:

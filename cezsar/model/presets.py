@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_memories": 16384,
         "top_objects": 50,
         "object_temperature": 1.5,
-        "num_bank": 1024,
+        "querybank_size": 1024,
         "visual_weight": 0.75,
     },
     # arXiv 2605.01165's: a 152-layer ResNet of ImageNet-21k with its 21,843 objects; its weights are on the hub

@@ -154,24 +154,25 @@ class ObjectStream(nn.Module):
         return mixed
 
 
-class Bank(nn.Module):
+class QueryBank(nn.Module):
     """Sentences of no segment in particular: what is near to many of them is a hub, and found by everything.
 
-    An inverted softmax (Smith et al., 2017), of which `share` is taken: a segment's score with any sentence is lowered
-    by share x temperature x log mean exp(its scores with the bank / temperature). The amount lies along the diagonal
-    of the space, which LayerNorm leaves free, so that cosines of unit vectors go on being what is compared: sentences
-    have ALONG there, segments less of it the nearer they are to the bank.
+    Query-bank normalisation (Bogolin et al., 2022) by an inverted softmax (Smith et al., 2017), of which `share` is
+    taken: a segment's score with any sentence is lowered by share x temperature x log mean exp(its scores with the
+    bank / temperature). The amount lies along the diagonal of the space, which LayerNorm leaves free, so that cosines
+    of unit vectors go on being what is compared: sentences have ALONG there, segments less of it the nearer they are
+    to the bank.
     """
 
     sentences: Tensor
 
     def __init__(self, config: CezsarConfig) -> None:
         super().__init__()
-        self.temperature, self.share = config.bank_temperature, config.bank_share
-        self.register_buffer("sentences", torch.zeros(config.num_bank, config.sentence_dim))
+        self.temperature, self.share = config.querybank_temperature, config.querybank_share
+        self.register_buffer("sentences", torch.zeros(config.querybank_size, config.sentence_dim))
 
     def lower(self, segments: Tensor, said: Tensor) -> Tensor:
-        """(B, D) unit vectors and the bank's own (num_bank, D) -> (B, D)."""
+        """(B, D) unit vectors and the bank's own (querybank_size, D) -> (B, D)."""
         scores = segments @ said.T / self.temperature
         heights = self.share * self.temperature * (scores.logsumexp(dim=1, keepdim=True) - math.log(len(said)))
         return segments - heights / ALONG / math.sqrt(segments.shape[1])

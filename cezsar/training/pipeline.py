@@ -28,7 +28,7 @@ from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.objective import Material
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
-from cezsar.training.start import fill_bank, fit_memory, object_positives, whiten_text
+from cezsar.training.start import fill_querybank, fit_memory, object_positives, whiten_text
 from cezsar.types import Limits, Sampling
 
 
@@ -207,8 +207,8 @@ def prepare(
         recalled = fit_memory(model, training, also_weight=recipe.also_weight, seed=recipe.seed)
     if request.start_from is None:
         whiten_text(model, training, also_weight=recipe.also_weight)
-    if model.bank is not None:
-        fill_bank(model, training, seed=recipe.seed)
+    if model.querybank is not None:
+        fill_querybank(model, training, seed=recipe.seed)
     if recipe.object_positives and model.objects is not None:
         objects = object_positives(
             model, training, backbone.objects(), count=2, top=5, windows=recipe.object_windows, seed=recipe.seed
@@ -232,7 +232,7 @@ def _model(
             "num_objects": 0 if head is None else len(head[0]),
             "streams": "visual" if head is None else preset.get("streams", CezsarConfig().streams),
             "num_memories": min(preset["num_memories"], len(training)),
-            "num_bank": min(preset.get("num_bank", 0), len(training.owners)),
+            "querybank_size": min(preset.get("querybank_size", 0), len(training.owners)),
             "object_temperature": backbone.num_blocks
             * preset.get("object_temperature", CezsarConfig().object_temperature),
             "memory_dim": min(

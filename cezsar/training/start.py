@@ -81,12 +81,12 @@ def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, se
     return np.asarray(recalled.numpy(), np.float32)
 
 
-def fill_bank(model: CezsarModel, examples: Examples, *, seed: int) -> None:
-    """Give the model's bank random sentences of the examples."""
-    assert model.bank is not None
-    chosen = np.random.default_rng(seed).permutation(len(examples.owners))[: len(model.bank.sentences)]
+def fill_querybank(model: CezsarModel, examples: Examples, *, seed: int) -> None:
+    """Give the model's query bank random sentences of the examples."""
+    assert model.querybank is not None
+    chosen = np.random.default_rng(seed).permutation(len(examples.owners))[: len(model.querybank.sentences)]
     with torch.no_grad():
-        model.bank.sentences.copy_(torch.from_numpy(examples.sentences[np.sort(chosen)]))
+        model.querybank.sentences.copy_(torch.from_numpy(examples.sentences[np.sort(chosen)]))
 
 
 def _main_axes(rows: NDArray[np.float64], dimension: int) -> NDArray[np.float64]:
