@@ -173,6 +173,23 @@ def test_a_new_index_looks_at_as_many_frames_as_its_model_was_trained_on(tmp_pat
     assert encoders.own_sampling(encoders.load("toy")).fps == 2.0
 
 
+@pytest.mark.parametrize("d_model", [0, 8])
+def test_what_a_recorded_model_stands_on_is_not_fetched_either(
+    d_model: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("cezsar.encoders.hub.ask", asked.append)
+    parts = {"backbone": "timm:resnet10t.c3_in1k", "sentence_encoder": "cezsar-tests/no-such-model"}
+    identity = encoders.load(str(_saved(tmp_path / "model", d_model=d_model, **parts)), device="cpu").identity
+
+    recorded = encoders.load_recorded(identity, device="cpu")
+    with pytest.raises(EncoderError, match="resnet10t"):
+        recorded.encode_frames(_frames(260, 260))
+    with pytest.raises(EncoderError, match="no-such-model"):
+        recorded.encode_texts(["a dog"])
+    assert asked == []
+
+
 def test_a_stream_that_a_model_lacks_is_refused_without_torch_too(tmp_path: Path) -> None:
     folder = _saved(tmp_path / "model", num_objects=0, streams="visual")
 

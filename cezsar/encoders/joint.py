@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Joint:
         self, source: str, device: torch.device, *, name: str | None = None, streams: str | None = None
     ) -> None:
         self._device, self._folder = device, Path(source)
+        self._context = copy_context()  # what is loaded later may be fetched only if this may
         model = load_model(source)
         if streams is not None and (streams == "visual" or model.objects is not None):
             model.config.streams = streams  # where there is no object stream, its own stay, for the caller to see
@@ -82,13 +84,13 @@ class Joint:
 
     @cached_property
     def _backbone(self) -> Frames:  # a query needs only the words, indexing only the frames: each loads when asked
-        found = frames(self._config.backbone, self._device.type)
+        found = self._context.copy().run(frames, self._config.backbone, self._device.type)
         check_fingerprint(self, found.fingerprint, self._config.backbone_sha256, f"image backbone {found.name!r}")
         return found
 
     @cached_property
     def _sentences(self) -> Sentences:
-        found = sentences(self._config.sentence_encoder, self._device.type)
+        found = self._context.copy().run(sentences, self._config.sentence_encoder, self._device.type)
         check_fingerprint(self, found.fingerprint, self._config.sentence_encoder_sha256, f"encoder {found.name!r}")
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,6 +93,7 @@ class Lean:
         folder: Path,
     ) -> None:
         self._config, self._tensors, self._device, self._folder = config, tensors, device, folder
+        self._context = copy_context()  # what is loaded later may be fetched only if this may
         self.short_side, self.fps = config["image_size"], config["fps"]
         self.identity = EncoderIdentity(name, _sha256(config, tensors), config["joint_dim"], config["streams"])
 
@@ -132,13 +134,13 @@ class Lean:
 
     @cached_property
     def _frames(self) -> Frames:
-        found = frames(self._config["backbone"], self._device)
+        found = self._context.copy().run(frames, self._config["backbone"], self._device)
         check_fingerprint(self, found.fingerprint, self._config["backbone_sha256"], f"image backbone {found.name!r}")
         return found
 
     @cached_property
     def _sentences(self) -> Sentences:
-        found = sentences(self._config["sentence_encoder"], self._device)
+        found = self._context.copy().run(sentences, self._config["sentence_encoder"], self._device)
         check_fingerprint(self, found.fingerprint, self._config["sentence_encoder_sha256"], f"encoder {found.name!r}")
         return found
 
