@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from cezsar import encoders
 from cezsar.encoders import Encoder
-from cezsar.encoders.devices import torch_device
-from cezsar.encoders.images import EMBEDDED_IMAGES, load_backbone
+from cezsar.encoders.lean import frames
+from cezsar.encoders.weights import EMBEDDED_PAIR
 from cezsar.features import FeatureCache, VideoFeatures
 from cezsar.indexer.segments import plan
 from cezsar.metrics import auroc, bootstrap, expected_calibration_error, reliability
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--no-others", action="store_true", help="without msrvtt_trainval's videos")
     asked_for = parser.parse_args()
     encoder = encoders.load(asked_for.model, device="cpu")
-    cache = FeatureCache(asked_for.cache, load_backbone(EMBEDDED_IMAGES, torch_device("cpu")), fps=_SAMPLING.fps)
+    cache = FeatureCache(asked_for.cache, frames(EMBEDDED_PAIR, "cpu"), fps=_SAMPLING.fps)
     sparse = asked_for.data / "msrvtt_sparse/captions.jsonl"
     kept, seen = (footage(sparse, cache, kept_out=one) for one in (True, False))
     bank = calibrating.bank(np.concatenate(seen.vectors(encoder)))

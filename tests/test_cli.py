@@ -864,7 +864,8 @@ def test_an_index_of_an_older_lite_works_says_so_and_is_brought_over(videos: Pat
     first = EncoderIdentity(
         "lite", "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742", 384, "visual_object"
     )
-    catalog.create(tmp_path / "i", first, Sampling()).close()
+    with catalog.create(tmp_path / "i", first, Sampling()):
+        pass
     said = "cezsar: the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
     for command in (["index", videos / "red.mp4", "--quiet"], ["query", "a red screen"], ["stats"]):
         done = run(*command, "--index", tmp_path / "i")

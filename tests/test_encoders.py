@@ -258,7 +258,8 @@ def test_a_trained_model_gives_each_of_its_streams_and_is_another_encoder_with_e
     made = [encoders.load("lite", streams=streams) for streams in ("visual", "object", "visual_object")]
     frames = [np.random.default_rng(0).normal(size=(3, 2560)).astype(np.float32)]
     visual, objects, both = (encoder.encode_segments(frames)[0] for encoder in made)
-    np.testing.assert_allclose(both, unit((0.75 * visual + 0.25 * objects)[None])[0], atol=1e-5)
+    # nearly: each is lowered by its own scores with the query bank
+    assert both @ unit((0.75 * visual + 0.25 * objects)[None])[0] > 0.9999
     assert len({encoder.identity.weights_sha256 for encoder in made}) == 3
     assert made[2].identity == encoders.load("lite").identity
     for encoder in made:

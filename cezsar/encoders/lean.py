@@ -206,8 +206,7 @@ def load(
 ) -> Lean | None:
     """The model in a folder; None where it is not whole, or not of this kind: cezsar.encoders.joint then says more.
 
-    objects_of is the folder of a model that keeps its objects for it: their sentences are the same, and the network of
-    this one is the first of that one's.
+    objects_of is the folder of a model that keeps its classifier for it, that of the first of its networks.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -219,9 +218,8 @@ def load(
             return None
         stored = load_file(folder / "model.safetensors")
         if objects_of is not None:
-            kept = load_file(objects_of / "model.safetensors")
-            stored["objects.weight"] = kept["objects.weight"][:, : config["feature_dim"]]
-            stored["objects.sentences"] = kept["objects.sentences"]
+            kept = load_file(objects_of / "model.safetensors")["objects.weight"]
+            stored["objects.weight"] = kept[:, : config["feature_dim"]]
         tensors = {key: np.asarray(value, np.float32) for key, value in stored.items()}
     except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError):
         return None
