@@ -145,7 +145,8 @@ def plant(bug: str) -> None:
         """Segments go, and no cache hears of it."""
         from sqlalchemy import delete
 
-        session.execute(delete(writing.SegmentRow).where(writing.SegmentRow.video_id.in_(video_ids)))
+        for rows in (writing.SegmentRow, writing.OutlineRow):
+            session.execute(delete(rows).where(rows.video_id.in_(video_ids)))
 
     assert maintenance  # so that what it imports is there before
     if bug == "lost-delete":

@@ -249,7 +249,7 @@ def test_the_captions_band_serves_its_objects_where_that_is_asked_for() -> None:
 
 
 def test_a_stream_that_the_backbone_cannot_have_is_not_trained() -> None:
-    backbone = SimpleNamespace(head=lambda: None, fingerprint="a", feature_dim=16, short_side=32)
+    backbone = SimpleNamespace(head=lambda: None, fingerprint="a", feature_dim=16, short_side=32, num_blocks=1)
     encoder = SimpleNamespace(fingerprint="b", dimension=12)
     training, validation = planted()
     recipe = replace(BIT, train_streams="visual_object", distances="unit")

@@ -530,7 +530,7 @@ def inputs(work: Path) -> Outcome:
 
 _STAND_IN = """
 import json, sys
-frame = b'{"shape": [1, 3, 1, 1]}\\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little")
+frame = b'{"shape": [1, 3, 1, 1]}\\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little") + bytes(2 * 8 + 8 * 8 * 4)
 for line in sys.stdin.buffer:
     sys.stdout.buffer.write(frame + b'{"done": {"duration_s": 0.5, "shortfall": null, "stream_number": 0}}\\n')
     sys.stdout.buffer.flush()

@@ -31,6 +31,8 @@ _LEAST = {  # of the whole numbers; the others may be 0
 
 def check(values: Mapping[str, object]) -> None:
     """Raise ValueError on a field of ours that has another type than it should, or is too small."""
+    if not isinstance(values, Mapping):
+        raise ValueError("it is no object of JSON")
     for name, kind in KINDS.items():
         value = values.get(name, LATER.get(name))
         is_kind = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
