@@ -241,7 +241,7 @@ def test_filters_narrow_and_the_back_button_undoes(page: Page) -> None:
     page.fill("input[name=path]", "old.avi")
     page.keyboard.press("Enter")
     expect(page.locator("#cards li")).to_have_count(1)
-    expect(page.locator("#state")).to_have_text("1 moment, best first.")
+    expect(page.locator("#state")).to_contain_text("1 moment, best first.")
     page.go_back()
     expect(page.locator("#cards li")).to_have_count(every)
     expect(page.locator("input[name=path]")).to_have_value("")
@@ -303,18 +303,18 @@ def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
 
 
 def test_a_timeline_says_and_plays_what_each_part_shows(page: Page, address: str) -> None:
-    page.goto(f"{address}?text=blue&path=old.avi&labels=a+blue+screen,a+black+screen")
+    page.goto(f"{address}?text=blue&path=old.avi&labels=the+sea,a+tv+screen")
     blocks = page.locator(".timeline button")
     expect(blocks).to_have_count(2)
     expect(page.locator(".now")).to_have_text("0:00.0 to 0:30.0")
     blocks.first.focus()
-    expect(page.locator(".now")).to_contain_text("a blue screen, 0:00.0 to ")
+    expect(page.locator(".now")).to_contain_text("the sea, 0:00.0 to ")
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".now")).to_contain_text("a black screen, ")
+    expect(page.locator(".now")).to_contain_text("a tv screen, ")
     expect(page.locator(".now")).to_contain_text("to 0:30.0")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#cards video')?.currentTime > 0.2")
-    assert "start_s=2" in page.evaluate("document.querySelector('#cards video').src")
+    assert "start_s=16" in page.evaluate("document.querySelector('#cards video').src")
     page.keyboard.press("Escape")
     expect(blocks.nth(1)).to_be_focused()
 
