@@ -480,7 +480,7 @@ def test_a_video_that_crashes_the_decoder_costs_its_own_export_alone(
         shutil.copy(colours / f"{source}.mp4", videos / f"{name}.mp4")
     assert run("index", videos, "--index", tmp_path / "i", "--model", "toy").exit_code == 0
     request.getfixturevalue("deadly")
-    result = run("query", "red", "--index", tmp_path / "i", "--export", tmp_path / "cut")
+    result = run("query", "red", "--index", tmp_path / "i", "--all-copies", "--export", tmp_path / "cut")
     assert result.exit_code == 0, result.output
     assert "it crashed the decoder (SIGSEGV)" in result.stderr
     assert f"exported 2 files to {tmp_path / 'cut'}" in result.stderr
@@ -644,7 +644,7 @@ def test_classify_timeline_follows_the_video(colours: Path, made: Path) -> None:
     words = ("classify", colours / "warm", "--labels", "red,blue", "--index", made, "--segments")
     (video,) = document(run(*words, "--json"))["videos"]
     assert [part["predictions"][0]["label"] for part in video["segments"]] == ["red", "red", "blue", "blue"]
-    assert [part["start_s"] for part in video["segments"]] == [0.0, 4.0, 8.0, 12.0]
+    assert [part["start_s"] for part in video["segments"]] == [0.0, 4.0, 10.0, 12.0]  # blue begins at 10 s
     table = run(*words).stdout
     assert "0:12.0-0:20.0" in table
     rows = list(csv.DictReader(io.StringIO(run(*words, "--format", "csv").stdout)))

@@ -572,6 +572,7 @@ def test_no_address_leads_to_another_site(browser: Browser, own_index: Path) -> 
                     page.fill("#token", "correct horse")
                     page.keyboard.press("Enter")
                     expect(page.locator("#token")).to_have_count(0)
+                    page.wait_for_load_state("networkidle")
                 assert page.url.startswith(f"{here}/")
             context.clear_cookies()
         assert len(asked) > 2 * len(detours)

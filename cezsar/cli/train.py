@@ -44,7 +44,7 @@ _MODEL = (
 @click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: 1]")
 @click.option("--joint-dim", type=_COUNT, help="Width of the joint space.  [lite: 384, bit: 128]")
 @click.option("--d-model", type=_WHOLE, help="Width of the transformer path; 0 for none.  [lite: 0, bit: 1024]")
-@click.option("--num-memories", type=_WHOLE, help="Segments in the memory; 0 for none.  [lite: 4096, bit: 0]")
+@click.option("--num-memories", type=_WHOLE, help="Segments in the memory; 0 for none.  [lite: 16384, bit: 0]")
 @click.option("--dropout", type=_SHARE, help="In the transformer path.  [default: 0.2]")
 @click.option("--layer-dropout", type=_SHARE, help="In its transformer layer.  [lite: as --dropout, bit: 0.1]")
 @click.option("--text-dropout", type=_SHARE, help="Of sentences, and of what is recalled.  [lite: 0.1, bit: 0.2]")
@@ -52,7 +52,7 @@ _MODEL = (
 @click.option(
     "--visual-weight",
     type=click.FloatRange(0, 1),
-    help="The visual stream's share, the objects' the rest.  [lite: 0.67, bit: 0.8]",
+    help="The visual stream's share, the objects' the rest.  [lite: 0.75, bit: 0.8]",
 )
 @click.option(
     "--loss",
