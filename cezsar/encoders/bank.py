@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,21 @@ from cezsar.files import appearing
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 NAME = "bank.safetensors"
+
+
+class BesideWeights:
+    """A model of a folder that may hold a bank; a model of the hub has none."""
+
+    identity: EncoderIdentity
+    _folder: Path
+
+    def bank(self) -> Vectors | None:
+        """As Banked.bank."""
+        return self._bank
+
+    @cached_property
+    def _bank(self) -> Vectors | None:
+        return read(self._folder, self.identity)
 
 
 def read(folder: Path, identity: EncoderIdentity) -> Vectors | None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils import logging as transformers_logging
 
-from cezsar.encoders import bank
+from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.encoders.lean import Frames, Sentences, check_fingerprint, frames, sentences
@@ -25,7 +25,7 @@ from cezsar.model.fields import OWN_FIELDS, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 
-class Joint:
+class Joint(BesideWeights):
     """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
 
     Raises EncoderError where the checkpoint is damaged, or stands on other weights than those that are there now.
@@ -73,14 +73,6 @@ class Joint:
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
         return self._sentences.beginning(text)
-
-    def bank(self) -> Vectors | None:
-        """As Banked.bank; a model of the hub has none."""
-        return self._bank
-
-    @cached_property
-    def _bank(self) -> Vectors | None:
-        return bank.read(self._folder, self.identity)
 
     @cached_property
     def _backbone(self) -> Frames:  # a query needs only the words, indexing only the frames: each loads when asked

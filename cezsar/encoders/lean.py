@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from cezsar.encoders import bank
+from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR, EMBEDDED_SENTENCES
 from cezsar.errors import EncoderError
@@ -77,7 +77,7 @@ def sentences(name: str, device: str) -> Sentences:
     return SentenceEncoder(torch_device(device), name)
 
 
-class Lean:
+class Lean(BesideWeights):
     """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
 
     folder is where its bank of generic videos is, if it has one.
@@ -123,14 +123,6 @@ class Lean:
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
         return self._sentences.beginning(text)
-
-    def bank(self) -> Vectors | None:
-        """As Banked.bank."""
-        return self._bank
-
-    @cached_property
-    def _bank(self) -> Vectors | None:
-        return bank.read(self._folder, self.identity)
 
     @cached_property
     def _frames(self) -> Frames:
