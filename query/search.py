@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -237,17 +238,16 @@ class Searcher:
         hits = _hits(session, seek, direction, filters, reach_s=reach_s, without=seen.plain)
         if len(hits) == filters.top_k:
             return hits, seek.size
-        size = seek.size
         counts = Counter(hit.video_id for hit in hits)
         full = [video for video, count in counts.items() if count == filters.per_video]
         runs = catalog.runs(session, [hit.segment_id for hit in hits])
         given = [catalog.segments_of_runs(session, runs.values()), catalog.segment_ids(session, full)]
-        seek = _Seek(session, seen, self.store.info.encoder.dimension, filters, exact=exact, only=seen.plain)
-        for hit in _hits(session, seek, direction, filters, reach_s=reach_s, without=np.concatenate(given)):
+        plain = seek.among(seen.plain)
+        for hit in _hits(session, plain, direction, filters, reach_s=reach_s, without=np.concatenate(given)):
             if len(hits) < filters.top_k and not 0 < filters.per_video <= counts[hit.video_id]:
                 counts[hit.video_id] += 1
                 hits.append(replace(hit, rank=len(hits) + 1))
-        return hits, size
+        return hits, seek.size
 
     def _judged(self, hits: list[Hit], direction: Vectors, size: int) -> Hits:
         """The hits with their confidences: those of a direction (D,) among so many segments."""
@@ -316,16 +316,21 @@ class _Seek:
         filters: Filters,
         *,
         exact: bool,
-        only: Ids | None = None,
     ) -> None:
         self._session, self._seen, self._dimension = session, seen, dimension
         self._cache = seen.cache if seen.cache and (seen.cache.stamp.lists == 1 or not exact) else None
         self._compared: tuple[Ids, NDArray[np.float32]] | None = None  # ids, and how near they are
-        self._allowed = only
+        self._allowed: Ids | None = None
         if filters.path is not None:
             chosen = [v.id for v in catalog.videos(session) if matches(v.file.absolute, v.file.root, filters.path)]
-            named = catalog.segment_ids(session, chosen)
-            self._allowed = named if only is None else named[np.isin(named, only)]
+            self._allowed = catalog.segment_ids(session, chosen)
+
+    def among(self, ids: Ids) -> _Seek:
+        """The same question, of those of these segments that it allows."""
+        fewer = copy(self)
+        fewer._compared = None
+        fewer._allowed = ids if self._allowed is None else self._allowed[np.isin(self._allowed, ids)]
+        return fewer
 
     @property
     def size(self) -> int:
