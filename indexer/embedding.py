@@ -236,8 +236,7 @@ def _read(
 
     decoder = idle.get()
     try:
-        path = Path(os.fsdecode(file.absolute))
-        with closing(decoder.sample(path, fps=fps, short_side=short_side, batch_size=batch_size)) as batches:
+        with closing(decoder.sample(file.full_path, fps=fps, short_side=short_side, batch_size=batch_size)) as batches:
             for batch in batches:
                 put(batch)
                 if stopped.is_set():

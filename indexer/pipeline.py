@@ -182,7 +182,7 @@ def embed_and_commit(
         )  # fmt: skip
         stack.enter_context(closing(results))  # an interruption ends its threads
         for (file, row), result in zip(plan.embed, results, strict=True):
-            path = Path(os.fsdecode(file.absolute))
+            path = file.full_path
             if isinstance(result, VideoError):
                 done.skipped.append(Skipped(path, str(result)))
                 if progress:

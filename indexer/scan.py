@@ -204,15 +204,15 @@ def _compare(
 ) -> None:
     is_same = video is not None and untouched(file, video.file)
     if failure is not None and not is_same and untouched(file, failure):
-        path = Path(os.fsdecode(file.absolute))
-        found.skipped.append(Skipped(path, f"{failure.reason}; not tried again (--retry does)", was_known=True))
+        reason = f"{failure.reason}; not tried again (--retry does)"
+        found.skipped.append(Skipped(file.full_path, reason, was_known=True))
         return
     if video is None:
         unknown.append(file)
         return
     if check_content or not is_same:
         if comparing and file.size == video.file.size:
-            comparing(Path(os.fsdecode(file.absolute)), file.size)
+            comparing(file.full_path, file.size)
         if not _holds(file, video):
             found.embed.append((file, video))
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +43,7 @@ def classify(
         shown = {video.file.absolute: video for video in catalog.videos(session) if not video.hidden}
         chosen = {one for path in paths for one in under(path, shown)}
         for absolute, video in shown.items():
-            path = Path(os.fsdecode(absolute))
+            path = video.file.full_path
             if absolute not in chosen or path in results:
                 continue
             results[path] = classes.told(session, video, timeline=timeline)
@@ -95,7 +94,7 @@ class _Classes:
         told = zip(parts, best[1:], fits[1:], strict=False)
         by_segment = [SegmentPredictions(part, predictions, fits=fit) for part, predictions, fit in told]
         return VideoPredictions(
-            Path(os.fsdecode(video.file.absolute)),
+            video.file.full_path,
             best[0],
             self._by_shots(session, video.id, by_segment, rows),
             fits=fits[0],

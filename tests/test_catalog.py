@@ -461,9 +461,13 @@ def test_video_comes_back_as_it_was_added(index: Path) -> None:
         with store.read() as session:
             assert catalog.videos(session) == [catalog.Video(1, file, HASH, 2.0, hidden=False)]
             segments, vectors = catalog.segments(session, 1, dimension=8)
-    assert file.absolute == b"/videos/warm/red.mp4"
+    assert (file.absolute, file.full_path) == (b"/videos/warm/red.mp4", Path("/videos/warm/red.mp4"))
     assert segments == (Segment(0.0, 1.0), Segment(1.0, 2.0))
     np.testing.assert_array_equal(vectors, whole.vectors)
+
+
+def test_the_full_path_of_a_file_keeps_bytes_that_are_no_text() -> None:
+    assert os.fsencode(File(b"/videos", b"caf\xe9.mp4", 1, 1).full_path) == b"/videos/caf\xe9.mp4"
 
 
 def test_vectors_are_kept_bit_by_bit(index: Path) -> None:

@@ -107,7 +107,7 @@ def _segments(index: Path) -> dict[Path, list[tuple[int, bytes]]]:
             if not video.hidden:
                 ids = catalog.segment_ids(session, [video.id])
                 _, vectors = catalog.segments(session, video.id, dimension=8)
-                path = Path(os.fsdecode(video.file.absolute))
+                path = video.file.full_path
                 found[path] = [(int(i), row.tobytes()) for i, row in zip(ids, vectors, strict=True)]
     return found
 
@@ -147,7 +147,7 @@ def test_the_catalog_holds_what_embedding_gives(folder: Path, toy: Settings) -> 
     with catalog.open_to_read(toy.index) as store, store.read() as session:
         assert (store.info.encoder, store.info.sampling) == (Toy.identity, sampling)
         for video in catalog.videos(session):
-            expected = indexer.embed(Path(os.fsdecode(video.file.absolute)), Toy(), sampling)
+            expected = indexer.embed(video.file.full_path, Toy(), sampling)
             segments, vectors = catalog.segments(session, video.id, dimension=8)
             places = catalog.places(session, catalog.segment_ids(session, [video.id]).tolist())
             runs = tuple(places[segment_id].run for segment_id in sorted(places))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -79,9 +78,7 @@ def test_sparse_slide_shows_have_the_duration_that_their_captions_give(real_data
     with catalog.open_to_read(toy.index) as store, store.read() as session:
         dimension = store.info.encoder.dimension
         ends_s = {
-            Path(os.fsdecode(video.file.absolute)).name: catalog.segments(session, video.id, dimension=dimension)[0][
-                -1
-            ].end_s
+            video.file.full_path.name: catalog.segments(session, video.id, dimension=dimension)[0][-1].end_s
             for video in catalog.videos(session)
         }
     for row in rows:

@@ -41,11 +41,11 @@ def _plan(
 
 
 def _new(plan: scan.Plan) -> list[Path]:
-    return [Path(os.fsdecode(file.absolute)) for file, row in plan.embed if row is None]
+    return [file.full_path for file, row in plan.embed if row is None]
 
 
 def _placed(plan: scan.Plan) -> dict[int, Path]:
-    return {video.id: Path(os.fsdecode(file.absolute)) for file, video in plan.place}
+    return {video.id: file.full_path for file, video in plan.place}
 
 
 def _hidden(plan: scan.Plan) -> list[int]:

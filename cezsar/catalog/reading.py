@@ -83,6 +83,11 @@ class File(NamedTuple):
         """The whole path."""
         return _joined(self.root, self.path)
 
+    @property
+    def full_path(self) -> Path:
+        """The whole path as a Path; bytes that are no text stay as they are."""
+        return Path(os.fsdecode(self.absolute))
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

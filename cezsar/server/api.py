@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path as FilePath
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
@@ -223,7 +221,7 @@ async def stream(
     found = await _video_of(request, video_id)
     media: Media = request.app.state.media
     probes: Queue = request.app.state.probes
-    path = _path_of(found)
+    path = found.file.full_path
     if start_s is None and end_s is None:
         whole = await probes.run(lambda: media.whole(found))
         if whole is not None:
@@ -351,9 +349,5 @@ def _segment(found: catalog.Part) -> dict[str, Any]:
     return {"segment_id": found.id, "start_s": found.start_s, "end_s": found.end_s}
 
 
-def _path_of(video: catalog.Video) -> FilePath:
-    return FilePath(os.fsdecode(video.file.absolute))
-
-
 def _video(video: catalog.Video) -> dict[str, Any]:
-    return {"video_id": video.id, **path_fields(_path_of(video)), "duration_s": video.duration_s}
+    return {"video_id": video.id, **path_fields(video.file.full_path), "duration_s": video.duration_s}

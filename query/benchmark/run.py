@@ -286,9 +286,7 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
 def _indexed(searcher: Searcher) -> dict[Path, int]:
     """The ids of the visible videos, by path."""
     with searcher.store.read() as session:
-        return {
-            Path(os.fsdecode(video.file.absolute)): video.id for video in catalog.videos(session) if not video.hidden
-        }
+        return {video.file.full_path: video.id for video in catalog.videos(session) if not video.hidden}
 
 
 def _video_id(moment: Moment, indexed: dict[Path, int]) -> int:
