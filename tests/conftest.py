@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
+import nursery
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))
@@ -36,6 +38,17 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have settings of their own."""
     for name in [name for name in os.environ if name.startswith("CEZSAR_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nursery() -> Iterator[None]:
+    """Hundreds of decoders are started: a fork takes a fifth of the time. test_decoder.py starts them as users do."""
+    if not hasattr(socket, "send_fds"):  # Windows
+        yield
+        return
+    with nursery.opened() as start, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cezsar.video.decoder._START", start)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder, Video, cut
 from cezsar.video.cut import cut_into
+from cezsar.video.decoder import _START
 
 ASKED = {"fps": 5.0, "short_side": 16, "batch_size": 2}
 # what a child says of one grey frame of 1 x 1
@@ -26,6 +27,12 @@ FRAME = b'{"shape": [1, 3, 1, 1]}\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "li
 def standing_in(code: str) -> list[str]:
     """A child that hears a request and then runs code."""
     return [sys.executable, "-c", f"import os, sys, time; sys.stdin.readline(); out = sys.stdout.buffer\n{code}"]
+
+
+@pytest.fixture(autouse=True)
+def _own_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each decoder is a process of its own from the start, as users have it."""
+    monkeypatch.setattr("cezsar.video.decoder._START", _START)
 
 
 @pytest.fixture(scope="module")
