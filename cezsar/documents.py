@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cezsar.paths import path_fields
 
 if TYPE_CHECKING:
-    from cezsar.types import Hits, IndexReport, IndexStats, Prediction, SegmentPredictions, VideoPredictions
+    from cezsar.answers import (
+        BestLabel,
+        ClassifyAnswer,
+        Copies,
+        HitAnswer,
+        IndexAnswer,
+        LabelsAnswer,
+        PredictionAnswer,
+        QueryAnswer,
+        SegmentPredictionsAnswer,
+        StatsAnswer,
+        Timeline,
+        UnreadableVideo,
+        VideoPredictionsAnswer,
+    )
+    from cezsar.types import Hit, Hits, IndexReport, IndexStats, Prediction, SegmentPredictions, VideoPredictions
 
 
-def index_document(report: IndexReport) -> dict[str, Any]:
+def index_document(report: IndexReport) -> IndexAnswer:
     """What `index --json` prints."""
     return {
         "index": os.fspath(report.index),
@@ -33,7 +48,7 @@ def index_document(report: IndexReport) -> dict[str, Any]:
     }
 
 
-def query_document(text: str | None, model: str, hits: Hits) -> dict[str, Any]:
+def query_document(text: str | None, model: str, hits: Hits) -> QueryAnswer:
     """What `query --json` prints; the query is null where only --like was given.
 
     Confidences and threshold are null where there is no calibration, or something was asked for by an example.
@@ -41,19 +56,7 @@ def query_document(text: str | None, model: str, hits: Hits) -> dict[str, Any]:
     return {
         "query": text,
         "model": model,
-        "hits": [
-            {
-                "rank": hit.rank,
-                "score": hit.score,
-                **path_fields(hit.path),
-                "start_s": hit.start_s,
-                "end_s": hit.end_s,
-                "segment_id": hit.segment_id,
-                "confidence": hit.confidence,
-                **({"copies": [path_fields(path)["path"] for path in hit.copies]} if hit.copies else {}),
-            }
-            for hit in hits
-        ],
+        "hits": [_hit(hit) for hit in hits],
         "nothing_like_it": hits.nothing_like_it,
         "threshold": hits.threshold,
     }
@@ -61,27 +64,54 @@ def query_document(text: str | None, model: str, hits: Hits) -> dict[str, Any]:
 
 def classify_document(
     model: str,
-    labels: Sequence[str],
+    words: Mapping[str, Sequence[str]],
     videos: Sequence[VideoPredictions],
     *,
     timeline: bool,
-    words: Mapping[str, Sequence[str]] | None = None,
     none_of_these: bool = False,
-) -> dict[str, Any]:
-    """What `classify --json` prints; "segments" only with a timeline, "words", what stood for each label, if given.
+) -> ClassifyAnswer:
+    """What `classify --json` prints; words are the labels with what was encoded for each.
 
-    With none_of_these every video, and segment, has a "label" too: its first one, or null where none is believed.
+    "segments" are given with a timeline only, and "label" with none_of_these, for a video and its segments: the first
+    one, or null where none is believed.
     """
-    said = {} if words is None else {"words": {label: list(sentences) for label, sentences in words.items()}}
+
+    def entry(video: VideoPredictions) -> VideoPredictionsAnswer | UnreadableVideo:
+        if video.error is not None:
+            return {**path_fields(video.path), "error": video.error}
+        return predictions_document(video, timeline=timeline, none_of_these=none_of_these)
+
+    return {**labels_document(model, words), "videos": [entry(video) for video in videos]}
+
+
+def labels_document(model: str, words: Mapping[str, Sequence[str]]) -> LabelsAnswer:
+    """The labels, and what was encoded for each."""
     return {
         "model": model,
-        "labels": list(labels),
-        **said,
-        "videos": [_video_document(video, timeline=timeline, none_of_these=none_of_these) for video in videos],
+        "labels": list(words),
+        "words": {label: list(texts) for label, texts in words.items()},
     }
 
 
-def stats_document(stats: IndexStats) -> dict[str, Any]:
+def predictions_document(
+    video: VideoPredictions, *, timeline: bool, none_of_these: bool = False
+) -> VideoPredictionsAnswer:
+    """The predictions for a video that could be read; the options are those of classify_document."""
+
+    def segments() -> Timeline:
+        if not timeline:
+            return {}
+        return {"segments": [_segment(part, none_of_these=none_of_these) for part in video.segments]}
+
+    return {
+        **path_fields(video.path),
+        **_label(video, none_of_these=none_of_these),
+        "predictions": _predictions(video.predictions),
+        **segments(),
+    }
+
+
+def stats_document(stats: IndexStats) -> StatsAnswer:
     """What `stats --json` prints."""
     encoder, sampling = stats.encoder, stats.sampling
     return {
@@ -106,21 +136,35 @@ def stats_document(stats: IndexStats) -> dict[str, Any]:
     }
 
 
-def _video_document(video: VideoPredictions, *, timeline: bool, none_of_these: bool) -> dict[str, Any]:
-    if video.error is not None:
-        return {**path_fields(video.path), "error": video.error}
+def _hit(hit: Hit) -> HitAnswer:
+    copies: Copies = {"copies": [path_fields(path)["path"] for path in hit.copies]} if hit.copies else {}
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        **path_fields(hit.path),
+        "start_s": hit.start_s,
+        "end_s": hit.end_s,
+        "segment_id": hit.segment_id,
+        "video_id": hit.video_id,
+        "confidence": hit.confidence,
+        **copies,
+    }
 
-    def told(one: VideoPredictions | SegmentPredictions) -> dict[str, Any]:
-        label = {"label": one.predictions[0].label if one.fits else None} if none_of_these else {}
-        return {**label, "predictions": _predictions(one.predictions)}
 
-    document: dict[str, Any] = {**path_fields(video.path), **told(video)}
-    if timeline:
-        document["segments"] = [
-            {"start_s": part.segment.start_s, "end_s": part.segment.end_s, **told(part)} for part in video.segments
-        ]
-    return document
+def _segment(part: SegmentPredictions, *, none_of_these: bool) -> SegmentPredictionsAnswer:
+    return {
+        "start_s": part.segment.start_s,
+        "end_s": part.segment.end_s,
+        **_label(part, none_of_these=none_of_these),
+        "predictions": _predictions(part.predictions),
+    }
 
 
-def _predictions(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def _label(one: VideoPredictions | SegmentPredictions, *, none_of_these: bool) -> BestLabel:
+    if not none_of_these:
+        return {}
+    return {"label": one.predictions[0].label if one.fits else None}
+
+
+def _predictions(predictions: Sequence[Prediction]) -> list[PredictionAnswer]:
     return [{"label": one.label, "score": one.score, "confidence": one.confidence} for one in predictions]

@@ -12,6 +12,10 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cezsar.answers import PathFields
 
 _VIDEO = """
 .264 .265 .266 .3g2 .3gp .3gp2 .3gpp .3gpp2 .amv .anm .apv .asf .av1 .avc .avi .avs .avs2 .avs3 .axv .bik .bk2 .bmv
@@ -197,7 +201,7 @@ def readable(path: Path | str) -> str:
     return "".join(_readable(character) for character in str(path))
 
 
-def path_fields(path: Path) -> dict[str, str]:
+def path_fields(path: Path) -> PathFields:
     """{"path": ...}, and "path_bytes" in base64 where the path is not UTF-8 and "path" can only show it."""
     raw = os.fsencode(path)
     try:

@@ -302,7 +302,8 @@ def test_query_prints_the_contracts_document(colours: Path, made: Path) -> None:
     found = document(run("query", "something red", "--index", made, "--json"))
     assert list(found) == ["query", "model", "hits", "nothing_like_it", "threshold"]
     assert (found["query"], found["model"]) == ("something red", "toy")
-    assert list(found["hits"][0]) == ["rank", "score", "path", "start_s", "end_s", "segment_id", "confidence"]
+    fields = ["rank", "score", "path", "start_s", "end_s", "segment_id", "video_id", "confidence"]
+    assert list(found["hits"][0]) == fields
     assert (found["hits"][0]["confidence"], found["nothing_like_it"], found["threshold"]) == (None, False, None)
     first, second = found["hits"][:2]
     assert {first["path"], second["path"]} == {str(colours / "red.mp4"), str(colours / "warm" / "red-then-blue.mp4")}

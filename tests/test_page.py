@@ -651,4 +651,6 @@ def test_the_api_is_described(page: Page, address: str) -> None:
     page.goto(f"{address}api")
     expect(page.locator("h2").first).to_be_visible()
     assert "GET /api/v1/search" in page.locator("h2").all_inner_texts()
+    search = page.locator("section", has=page.get_by_text("GET /api/v1/search", exact=True))
+    assert "hits[].confidence\tanswer\tnumber\tmay be null\t" in search.locator("tr").all_inner_texts()
     picture(page, "api")

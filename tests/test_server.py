@@ -111,7 +111,7 @@ def test_a_search_answers_what_the_library_answers(folder: Path, client: httpx.C
     answer = client.get("/api/v1/search", params=asked).json()
     assert (answer["query"], answer["model"]) == ("green", "toy")
     assert [tuple(hit.values()) for hit in answer["hits"]] == [
-        (hit.rank, hit.score, str(hit.path), hit.start_s, hit.end_s, hit.segment_id, None, hit.video_id) for hit in hits
+        (hit.rank, hit.score, str(hit.path), hit.start_s, hit.end_s, hit.segment_id, hit.video_id, None) for hit in hits
     ]
 
 
@@ -468,8 +468,54 @@ def test_health_metrics_and_the_description(client: httpx.Client) -> None:
     assert set(described["paths"]) >= {"/api/v1/search", "/api/v1/classify", "/api/v1/videos/{video_id}/stream"}
 
 
+def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dict[str, int]) -> None:
+    described = client.get("/api/v1/openapi.json").json()
+
+    def names(answer: object, schema: dict[str, Any]) -> Iterator[tuple[str, set[str], set[str], set[str]]]:
+        """Of each object: whose it is, and the fields it has, may have and must have."""
+        if isinstance(answer, list):
+            for one in answer:
+                yield from names(one, schema["items"])
+        elif isinstance(answer, dict) and "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            known = described["components"]["schemas"][name]
+            yield name, set(answer), set(known["properties"]), set(known["required"])
+            for field, inner in answer.items():
+                yield from names(inner, known["properties"].get(field, {}))
+
+    video, wanted = ids["red.mp4"], {"labels": ["red", "blue"], "video_ids": list(ids.values()), "timeline": True}
+    segment = client.get(f"/api/v1/videos/{video}/segments").json()["segments"][0]["segment_id"]
+    answers = {
+        ("get", "/api/v1/search"): client.get("/api/v1/search", params={"text": "red"}),
+        ("post", "/api/v1/classify"): client.post("/api/v1/classify", json=wanted),
+        ("get", "/api/v1/videos"): client.get("/api/v1/videos"),
+        ("get", "/api/v1/videos/{video_id}"): client.get(f"/api/v1/videos/{video}"),
+        ("get", "/api/v1/videos/{video_id}/segments"): client.get(f"/api/v1/videos/{video}/segments"),
+        ("get", "/api/v1/segments/{segment_id}"): client.get(f"/api/v1/segments/{segment}"),
+        ("get", "/api/v1/stats"): client.get("/api/v1/stats"),
+        ("get", "/api/v1/health"): client.get("/api/v1/health"),
+    }
+    schemas = {
+        (method, path): operation["responses"]["200"]["content"]["application/json"]["schema"]
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+        if "application/json" in operation["responses"]["200"].get("content", {})
+    }
+    assert set(answers) == set(schemas)
+    seen = [one for place, answer in answers.items() for one in names(answer.json(), schemas[place])]
+    assert {name for name, *_ in seen} == {
+        "QueryAnswer", "HitAnswer", "ClassifyIndexedAnswer", "IndexedVideoPredictionsAnswer", "PredictionAnswer",
+        "SegmentPredictionsAnswer", "VideosAnswer", "VideoAnswer", "PlayableVideoAnswer", "SegmentsAnswer",
+        "SegmentAnswer", "SegmentOfVideoAnswer", "StatsAnswer", "PathFields", "HealthAnswer",
+    }  # fmt: skip
+    assert all(required <= found <= possible for _, found, possible, required in seen)
+
+
 def test_requests_made_from_the_description_find_no_fault_inside(tmp_path: Path, address: str) -> None:
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
+    checks = (
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+        "response_schema_conformance"
+    )
     command = [
         shutil.which("st", path=os.path.dirname(sys.executable)) or "st", "run", f"{address}api/v1/openapi.json",
         "--checks", checks, "--max-examples", "10", "--seed", "1",

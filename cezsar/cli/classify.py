@@ -105,10 +105,7 @@ def command(
     if form == "json":
         from cezsar.documents import classify_document
 
-        document = classify_document(
-            report.model, list(wanted), videos, timeline=timeline, words=texts, none_of_these=none_of_these
-        )
-        print_json(document)
+        print_json(classify_document(report.model, texts, videos, timeline=timeline, none_of_these=none_of_these))
     elif form == "csv":
         _print_csv(videos, none_of_these=none_of_these)
     else:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cezsar import __version__, catalog, maintenance
-from cezsar.documents import classify_document, query_document, stats_document
+from cezsar import __version__, answers, catalog, maintenance
+from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 from cezsar.query import Filters, Searcher, classify_videos, encoded
@@ -78,7 +78,7 @@ class Question(BaseModel):
     raw: Annotated[bool, Field(description="Labels as they are: the nearest sentence, and no correction.")] = False
 
 
-@router.get("/search", summary="The moments that show a text, best first")
+@router.get("/search", summary="The moments that show a text, best first", response_model=answers.QueryAnswer)
 async def search(
     request: Request,
     text: Annotated[str | None, Query(max_length=_LONGEST, description="What should be seen.")] = None,
@@ -97,7 +97,7 @@ async def search(
     exact: Annotated[bool, Query(description="Compare every vector.")] = False,
     all_copies: Annotated[bool, Query(description="Copies are hits of their own.")] = False,
 ) -> Response:
-    """As `cezsar query --json` answers; each hit also has its video_id.
+    """As `cezsar query --json` answers.
 
     `confidence`, in [0, 1], says how likely a person would say that a hit shows it; if the best is below `threshold`,
     `nothing_like_it` is true. They are null, and it is false, if the encoder has no calibration, and with `like`.
@@ -112,15 +112,12 @@ async def search(
                 raise _no_segment(like)
             examples = [vector]
         hits = searcher.search(text, without=without, like=examples, filters=filters, exact=exact)
-        document = query_document(text, searcher.store.info.encoder.name, hits)
-        for entry, hit in zip(document["hits"], hits, strict=True):
-            entry["video_id"] = hit.video_id
-        return JSONResponse(document)
+        return JSONResponse(query_document(text, searcher.store.info.encoder.name, hits))
 
     return await _searched(request, work)
 
 
-@router.post("/classify", summary="The nearest labels of videos")
+@router.post("/classify", summary="The nearest labels of videos", response_model=answers.ClassifyIndexedAnswer)
 async def classified(request: Request, question: Question) -> Response:
     """As `cezsar classify --json` answers, for videos of the index, in the order asked; each also has its video_id."""
     asked = question.labels
@@ -144,35 +141,40 @@ async def classified(request: Request, question: Question) -> Response:
             num_predictions += len(video.predictions) * (1 + len(video.segments))
             if num_predictions > _MOST_PREDICTIONS:
                 raise QueryError("That is too much for one answer: ask for fewer videos, or for a smaller k.")
-        name = searcher.store.info.encoder.name
-        document = classify_document(
-            name,
-            list(labels),
-            list(told.values()),
-            timeline=question.timeline,
-            words=encoded(labels, raw=question.raw),
-            none_of_these=question.none_of_these,
-        )
-        for entry, number in zip(document["videos"], told, strict=True):
-            entry["video_id"] = number
-        return JSONResponse(document)
+        videos: list[answers.IndexedVideoPredictionsAnswer] = [
+            {
+                **predictions_document(one, timeline=question.timeline, none_of_these=question.none_of_these),
+                "video_id": number,
+            }
+            for number, one in told.items()
+        ]
+        answer: answers.ClassifyIndexedAnswer = {
+            **labels_document(searcher.store.info.encoder.name, encoded(labels, raw=question.raw)),
+            "videos": videos,
+        }
+        return JSONResponse(answer)
 
     return await _searched(request, work)
 
 
-@router.get("/videos", summary="The videos of the index")
+@router.get("/videos", summary="The videos of the index", response_model=answers.VideosAnswer)
 async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Response:
     """By id; the next page is after the last id of this one."""
 
     def work(searcher: Searcher) -> Response:
         with searcher.store.read() as snapshot:
             found = catalog.videos_shown(snapshot, after=after, limit=limit)
-        return JSONResponse({"videos": [_video(video) for video in found]})
+        answer: answers.VideosAnswer = {"videos": [_video(video) for video in found]}
+        return JSONResponse(answer)
 
     return await _searched(request, work)
 
 
-@router.get("/videos/{video_id}", summary="A video, and whether a browser plays its file as it is")
+@router.get(
+    "/videos/{video_id}",
+    summary="A video, and whether a browser plays its file as it is",
+    response_model=answers.PlayableVideoAnswer,
+)
 async def video(request: Request, video_id: Id) -> Response:
     """`media_type` is null where only parts can be played, which are made when asked for: /stream with `start_s` and
     `end_s`.
@@ -180,10 +182,14 @@ async def video(request: Request, video_id: Id) -> Response:
     found = await _video_of(request, video_id)
     media: Media = request.app.state.media
     probes: Queue = request.app.state.probes
-    return JSONResponse({**_video(found), "media_type": await probes.run(lambda: media.media_type(found))})
+    answer: answers.PlayableVideoAnswer = {
+        **_video(found),
+        "media_type": await probes.run(lambda: media.media_type(found)),
+    }
+    return JSONResponse(answer)
 
 
-@router.get("/videos/{video_id}/segments", summary="The segments of a video")
+@router.get("/videos/{video_id}/segments", summary="The segments of a video", response_model=answers.SegmentsAnswer)
 async def segments(request: Request, video_id: Id, after: After = 0, limit: Limit = 100) -> Response:
     """By id; the next page is after the last id of this one."""
 
@@ -191,7 +197,8 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
         with searcher.store.read() as snapshot:
             _shown(snapshot, video_id)
             found = catalog.parts(snapshot, video_id, after=after, limit=limit)
-        return JSONResponse({"segments": [_segment(one) for one in found]})
+        answer: answers.SegmentsAnswer = {"segments": [_segment(one) for one in found]}
+        return JSONResponse(answer)
 
     return await _searched(request, work)
 
@@ -232,11 +239,12 @@ async def stream(
     return sent(request, await _made(request, found, wanted), download=readable(name) if download else None)
 
 
-@router.get("/segments/{segment_id}", summary="A segment, and its video")
+@router.get("/segments/{segment_id}", summary="A segment, and its video", response_model=answers.SegmentOfVideoAnswer)
 async def segment(request: Request, segment_id: Id) -> Response:
     """Its range, in seconds, and the video's path."""
     found, shown = await _segment_of(request, segment_id)
-    return JSONResponse({**_video(shown), **_segment(found)})
+    answer: answers.SegmentOfVideoAnswer = {**_video(shown), **_segment(found)}
+    return JSONResponse(answer)
 
 
 @router.get(
@@ -254,7 +262,7 @@ async def thumbnail(request: Request, segment_id: Id) -> Response:
     return sent(request, await _made(request, shown, Still(time_s)))
 
 
-@router.get("/stats", summary="What the index holds and which encoder made it")
+@router.get("/stats", summary="What the index holds and which encoder made it", response_model=answers.StatsAnswer)
 async def stats(request: Request) -> Response:
     """As `cezsar stats --json` answers."""
 
@@ -265,14 +273,16 @@ async def stats(request: Request) -> Response:
     return await _searched(request, work)
 
 
-@router.get("/health", summary="Whether the index can be searched")
+@router.get("/health", summary="Whether the index can be searched", response_model=answers.HealthAnswer)
 async def health(request: Request) -> Response:
     """Asks for no token, and says nothing of what the index holds."""
 
     def work(searcher: Searcher) -> Response:
         with searcher.store.read() as snapshot:
             catalog.generation(snapshot)
-        return JSONResponse({"status": "ok", "version": __version__, "model": searcher.store.info.encoder.name})
+        name = searcher.store.info.encoder.name
+        answer: answers.HealthAnswer = {"status": "ok", "version": __version__, "model": name}
+        return JSONResponse(answer)
 
     return await _searched(request, work, request.app.state.health)
 
@@ -345,9 +355,9 @@ def _no_segment(segment_id: int) -> HTTPException:
     return HTTPException(404, f"There is no segment {segment_id}.")
 
 
-def _segment(found: catalog.Part) -> dict[str, Any]:
+def _segment(found: catalog.Part) -> answers.SegmentAnswer:
     return {"segment_id": found.id, "start_s": found.start_s, "end_s": found.end_s}
 
 
-def _video(video: catalog.Video) -> dict[str, Any]:
+def _video(video: catalog.Video) -> answers.VideoAnswer:
     return {"video_id": video.id, **path_fields(video.file.full_path), "duration_s": video.duration_s}

@@ -10,6 +10,7 @@ function prose(text) {
 
 function kind(schema) {
   if (!schema) return "";
+  if (schema.$ref) return "object";
   if (schema.anyOf) return schema.anyOf.map(kind).filter((one) => one !== "null").join(" or ");
   const { type, minimum, maximum, maxLength } = schema;
   if (type === "array") return `list of ${kind(schema.items)}`;
@@ -19,23 +20,44 @@ function kind(schema) {
   return type + range + (maxLength ? `, at most ${maxLength} characters` : "");
 }
 
+function note({ where, schema, required }) {
+  const mayBeNull = schema.anyOf?.some((one) => one.type === "null");
+  if (where === "answer") return [!required && "not always", mayBeNull && "may be null"].filter(Boolean).join(", ");
+  return required ? "required" : schema.default === undefined ? "" : `default ${JSON.stringify(schema.default)}`;
+}
+
 function row({ name, where, schema, required, description }) {
   const made = document.createElement("tr");
-  const fallback = required ? "required" : schema.default === undefined ? "" : `default ${JSON.stringify(schema.default)}`;
   const head = element("th");
   head.scope = "row";
   head.append(element("code", name));
-  made.append(head, ...[where, kind(schema), fallback, description ?? schema.description].map((text) => element("td", text)));
+  made.append(head, ...[where, kind(schema), note({ where, schema, required }), description ?? schema.description].map((text) => element("td", text)));
   return made;
+}
+
+function named(schema, schemas) {
+  return schemas[schema?.$ref?.split("/").pop()];
+}
+
+// Every field of an answer, those of objects inside as "hits[].score".
+function answered(schema, schemas, above = "") {
+  const { properties = {}, required = [] } = named(schema, schemas) ?? {};
+  return Object.entries(properties).flatMap(([name, field]) => {
+    const inner = field.items ?? field;
+    const path = above + name;
+    const own = { name: path, where: "answer", schema: field, required: required.includes(name), description: named(inner, schemas)?.description };
+    return [own, ...answered(inner, schemas, field.items ? `${path}[].` : `${path}.`)];
+  });
 }
 
 function rows(operation, schemas) {
   const parameters = (operation.parameters ?? []).map((one) => ({ ...one, where: one.in }));
-  const body = operation.requestBody?.content["application/json"].schema.$ref?.split("/").pop();
-  const { properties = {}, required = [] } = schemas[body] ?? {};
+  const body = operation.requestBody?.content["application/json"].schema;
+  const { properties = {}, required = [] } = named(body, schemas) ?? {};
   const fields = Object.entries(properties).map(([name, schema]) =>
     ({ name, where: "body", schema, required: required.includes(name) }));
-  return [...parameters, ...fields].map(row);
+  const answer = operation.responses["200"].content?.["application/json"]?.schema;
+  return [...parameters, ...fields, ...answered(answer, schemas)].map(row);
 }
 
 async function show() {

@@ -1,0 +1,212 @@
+"""The types of the JSON that the command line prints and the server answers with.
+
+The server makes its OpenAPI description of them; the command line only needs them to be checked, and does not import
+this module when it runs.
+"""
+
+from typing_extensions import NotRequired, TypedDict  # pydantic takes no others before Python 3.12
+
+
+class PathFields(TypedDict):
+    """A path as text; path_bytes is base64, where the path is not UTF-8 and path can only show it."""
+
+    path: str
+    path_bytes: NotRequired[str]
+
+
+class SkippedFile(PathFields):
+    """A file that could not be indexed, and why."""
+
+    reason: str
+
+
+class LeftOut(TypedDict):
+    """How many files were left out: count suffixes by what their names end in, and texts that have a video's name."""
+
+    count: int
+    suffixes: dict[str, int]
+    texts: int
+
+
+class IndexAnswer(TypedDict):
+    """What an indexing run did; seconds is its wall time."""
+
+    index: str
+    model: str
+    added: int
+    updated: int
+    moved: int
+    unchanged: int
+    removed: int
+    segments: int
+    seconds: float
+    skipped: list[SkippedFile]
+    left_out: LeftOut
+
+
+class Copies(TypedDict):
+    """The other files in which the same was found, best first, if there are some."""
+
+    copies: NotRequired[list[str]]
+
+
+class HitAnswer(PathFields, Copies):
+    """A hit: score is in [-1, 1], confidence in [0, 1], or null if there is none."""
+
+    rank: int
+    score: float
+    start_s: float
+    end_s: float
+    segment_id: int
+    video_id: int
+    confidence: float | None
+
+
+class QueryAnswer(TypedDict):
+    """Hits, best first. query is null if only an example was given, threshold if there is no calibration."""
+
+    query: str | None
+    model: str
+    hits: list[HitAnswer]
+    nothing_like_it: bool
+    threshold: float | None
+
+
+class PredictionAnswer(TypedDict):
+    """A label: score is in [-1, 1], confidence in [0, 1], or null if there is no calibration."""
+
+    label: str
+    score: float
+    confidence: float | None
+
+
+class BestLabel(TypedDict):
+    """The first label, or null if none fits: only if that was asked for."""
+
+    label: NotRequired[str | None]
+
+
+class SegmentPredictionsAnswer(BestLabel):
+    """The predictions for one stretch of a video, best first."""
+
+    start_s: float
+    end_s: float
+    predictions: list[PredictionAnswer]
+
+
+class Timeline(TypedDict):
+    """The predictions for each segment of a video: only if they were asked for."""
+
+    segments: NotRequired[list[SegmentPredictionsAnswer]]
+
+
+class VideoPredictionsAnswer(PathFields, BestLabel, Timeline):
+    """The predictions for one video, best first."""
+
+    predictions: list[PredictionAnswer]
+
+
+class IndexedVideoPredictionsAnswer(VideoPredictionsAnswer):
+    """The predictions for one video of the index."""
+
+    video_id: int
+
+
+class UnreadableVideo(PathFields):
+    """A video for which there are no predictions, and why."""
+
+    error: str
+
+
+class LabelsAnswer(TypedDict):
+    """The labels, and all texts that were encoded for each."""
+
+    model: str
+    labels: list[str]
+    words: dict[str, list[str]]
+
+
+class ClassifyAnswer(LabelsAnswer):
+    """The predictions for each video of some folders."""
+
+    videos: list[VideoPredictionsAnswer | UnreadableVideo]
+
+
+class ClassifyIndexedAnswer(LabelsAnswer):
+    """The predictions for videos of the index, in the order in which they were asked for."""
+
+    videos: list[IndexedVideoPredictionsAnswer]
+
+
+class StreamAnswer(PathFields):
+    """A video of which another video stream than the first was taken, with its number, from 0."""
+
+    stream: int
+
+
+class StatsAnswer(TypedDict):
+    """What an index holds and which encoder made it."""
+
+    index: str
+    model: str
+    dimension: int
+    streams: str
+    weights_sha256: str
+    fps: float
+    window_s: float
+    stride_s: float
+    videos: int
+    hidden_videos: int
+    segments: int
+    plain_segments: int
+    duration_s: float
+    bytes: int
+    schema: str
+    cache: str
+    roots: list[PathFields]
+    other_streams: list[StreamAnswer]
+
+
+class VideoAnswer(PathFields):
+    """A video of the index."""
+
+    video_id: int
+    duration_s: float
+
+
+class PlayableVideoAnswer(VideoAnswer):
+    """A video; media_type is null if browsers cannot play its file as it is."""
+
+    media_type: str | None
+
+
+class VideosAnswer(TypedDict):
+    """A page of videos, by id."""
+
+    videos: list[VideoAnswer]
+
+
+class SegmentAnswer(TypedDict):
+    """A segment of a video."""
+
+    segment_id: int
+    start_s: float
+    end_s: float
+
+
+class SegmentsAnswer(TypedDict):
+    """A page of a video's segments, by id."""
+
+    segments: list[SegmentAnswer]
+
+
+class SegmentOfVideoAnswer(VideoAnswer, SegmentAnswer):
+    """A segment, and its video."""
+
+
+class HealthAnswer(TypedDict):
+    """That the index can be searched, and by which model."""
+
+    status: str
+    version: str
+    model: str
