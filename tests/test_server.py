@@ -1112,10 +1112,9 @@ def test_texts_that_wait_together_are_encoded_together() -> None:
 def test_what_would_wait_too_long_is_sent_away(own: Path) -> None:
     with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
         gate, began = threading.Event(), threading.Semaphore(0)
-        app = create_app(engine, media, Access("127.0.0.1", None), most_waiting=2)
         slow = type("Slow", (), {"using": lambda _: _held(engine, began, gate)})()
+        app = create_app(slow, media, Access("127.0.0.1", None), most_waiting=2)
         with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
-            app.state.engine = slow
             waiting = [pool.submit(client.get, "/api/v1/videos") for _ in range(2)]
             for _ in waiting:
                 assert began.acquire(timeout=30)

@@ -15,11 +15,11 @@ from cezsar.documents import labels_document, predictions_document, query_docume
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 from cezsar.query import Filters, Searcher, classify_videos, encoded
-from cezsar.server.engine import Engine
 from cezsar.server.files import sent
-from cezsar.server.media import Content, Media, Still, Wanted, part
+from cezsar.server.media import Content, Still, Wanted, part
 from cezsar.server.problems import MEDIA_TYPE
 from cezsar.server.queues import Queue
+from cezsar.server.services import services
 
 MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
@@ -180,12 +180,9 @@ async def video(request: Request, video_id: Id) -> Response:
     `end_s`.
     """
     found = await _video_of(request, video_id)
-    media: Media = request.app.state.media
-    probes: Queue = request.app.state.probes
-    answer: answers.PlayableVideoAnswer = {
-        **_video(found),
-        "media_type": await probes.run(lambda: media.media_type(found)),
-    }
+    own = services(request)
+    media_type = await own.probes.run(lambda: own.media.media_type(found))
+    answer: answers.PlayableVideoAnswer = {**_video(found), "media_type": media_type}
     return JSONResponse(answer)
 
 
@@ -226,11 +223,10 @@ async def stream(
     then with a short side of at most 720 pixels, unless it is downloaded.
     """
     found = await _video_of(request, video_id)
-    media: Media = request.app.state.media
-    probes: Queue = request.app.state.probes
+    own = services(request)
     path = found.file.full_path
     if start_s is None and end_s is None:
-        whole = await probes.run(lambda: media.whole(found))
+        whole = await own.probes.run(lambda: own.media.whole(found))
         if whole is not None:
             return sent(request, whole, download=readable(path.name) if download else None)
     wanted = part(found, start_s, end_s, at_full_size=download)
@@ -267,8 +263,8 @@ async def stats(request: Request) -> Response:
     """As `cezsar stats --json` answers."""
 
     def work(searcher: Searcher) -> Response:
-        engine: Engine = request.app.state.engine
-        return JSONResponse(stats_document(maintenance.stats(searcher.store, engine.directory)))
+        directory = services(request).engine.directory
+        return JSONResponse(stats_document(maintenance.stats(searcher.store, directory)))
 
     return await _searched(request, work)
 
@@ -284,37 +280,33 @@ async def health(request: Request) -> Response:
         answer: answers.HealthAnswer = {"status": "ok", "version": __version__, "model": name}
         return JSONResponse(answer)
 
-    return await _searched(request, work, request.app.state.health)
+    return await _searched(request, work, services(request).health)
 
 
 async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queue | None = None) -> T:
     """Work on the searcher that is current when its turn comes."""
-    engine: Engine = request.app.state.engine
+    own = services(request)
 
     def with_searcher() -> T:
-        with engine.using() as searcher:
+        with own.engine.using() as searcher:
             return work(searcher)
 
-    turns: Queue = queue or request.app.state.searches
-    return await turns.run(with_searcher)
+    return await (queue or own.searches).run(with_searcher)
 
 
 async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> Content:
     """What is wanted of a video; made where it has not been kept."""
-    engine: Engine = request.app.state.engine
-    media: Media = request.app.state.media
-    decodings: Queue = request.app.state.decodings
-    files: Queue = request.app.state.files
+    own = services(request)
 
     def is_there() -> bool:
-        with engine.using() as searcher, searcher.store.read() as snapshot:
+        with own.engine.using() as searcher, searcher.store.read() as snapshot:
             now = catalog.video(snapshot, video.id)
         return now is not None and now.content_sha256 == video.content_sha256
 
-    kept = await files.run(lambda: media.kept(video, wanted))
+    kept = await own.files.run(lambda: own.media.kept(video, wanted))
     if kept is None:
-        await decodings.once((video, wanted), lambda: media.make(video, wanted, is_there), request)
-        kept = await files.run(lambda: media.kept(video, wanted))
+        await own.decodings.once((video, wanted), lambda: own.media.make(video, wanted, is_there), request)
+        kept = await own.files.run(lambda: own.media.kept(video, wanted))
     if kept is None:
         raise HTTPException(503, "What was made has been deleted already: ask again.", {"retry-after": "1"})
     return kept

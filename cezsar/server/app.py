@@ -21,11 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cezsar import __version__
 from cezsar.errors import CezsarError
 from cezsar.server import api, problems
-from cezsar.server.engine import THREADS, Engine
+from cezsar.server.engine import Engine
 from cezsar.server.guard import HEADERS, Access, Guard
-from cezsar.server.media import THREADS as DECODERS
 from cezsar.server.media import Media
-from cezsar.server.queues import Busy, Queue
+from cezsar.server.queues import Busy
+from cezsar.server.services import offered
 
 _PAGE = Path(__file__).with_name("page")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -37,24 +37,8 @@ def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: in
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.engine, app.state.media = engine, media
-        # a slow drive keeps no search waiting, a transcoding no play button, a search no question whether it lives
-        queues = {
-            name: Queue(threads, most_waiting, name)
-            for name, threads in (
-                ("searches", THREADS),
-                ("files", THREADS),
-                ("decodings", DECODERS),
-                ("probes", 1),
-                ("health", 1),
-            )
-        }
-        for name, queue in queues.items():
-            setattr(app.state, name, queue)
-        yield
-        media.interrupt()
-        for queue in queues.values():
-            queue.close()
+        with offered(app, engine, media, most_waiting=most_waiting):
+            yield
 
     app = FastAPI(
         title="CEZSAR",
