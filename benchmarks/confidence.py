@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cezsar import encoders
 from cezsar.encoders import Encoder
-from cezsar.encoders.lean import frames
+from cezsar.encoders.frozen import frames
 from cezsar.encoders.weights import EMBEDDED_PAIR
 from cezsar.features import FeatureCache, VideoFeatures
 from cezsar.indexer.segments import plan

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from cezsar.digest import sha256
-from cezsar.encoders.lean import Frames
+from cezsar.encoders.frozen import Frames
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError, VideoError
 from cezsar.files import appearing

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cezsar.catalog import Embedding, File, Outline, outline
 from cezsar.digest import sha256
-from cezsar.encoders import Encoder, OfColours
+from cezsar.encoders import Encoder, OfColours, sound
 from cezsar.errors import VideoError, VideoLost
 from cezsar.indexer import segments
 from cezsar.indexer.fingerprints import Seconds
@@ -162,7 +162,7 @@ class _Features:
         """The vectors of the shots that have ended; their features are of no use any more."""
         ended = self._ended[self._num_coded :]
         if ended:
-            self._shot_vectors.append(self._encoder.encode_segments([shot.features for shot in ended]))
+            self._shot_vectors.append(self._encoded([shot.features for shot in ended]))
             self._ended[self._num_coded :] = [replace(shot, features=shot.features[:0]) for shot in ended]
             self._num_coded = len(self._ended)
 
@@ -202,8 +202,12 @@ class _Features:
 
     def _encode_waiting(self) -> None:
         if self._waiting:
-            self._vectors.append(self._encoder.encode_segments(self._waiting))
+            self._vectors.append(self._encoded(self._waiting))
             self._waiting = []
+
+    def _encoded(self, segments_features: list[NDArray[Any]]) -> Vectors:
+        vectors = self._encoder.encode_segments(segments_features)
+        return sound(vectors, len(segments_features), self._encoder.identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from cezsar import catalog, encoders, maintenance
 from cezsar.catalog import Catalog, File
+from cezsar.encoders import Encoder
 from cezsar.errors import IndexMismatch, VideoError, VideoLost
 from cezsar.indexer import scan
 from cezsar.indexer.embedding import Embedded, embed_all
@@ -57,6 +58,7 @@ def index(
     paths: Sequence[Path],
     settings: Settings,
     *,
+    encoder: Encoder | None = None,
     prune: bool | None = None,
     exclude: Sequence[str] = (),
     retry: bool = False,
@@ -67,15 +69,18 @@ def index(
 
     One transaction a video: an interruption keeps what was committed. prune and check_content are as in scan.plan. A
     video that cannot be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is
-    tried again when it has changed, or with retry. Raises IndexMismatch where the settings ask for another encoder or
-    sampling than the index's; EncoderError; BadIndex, of which IndexLocked where another process writes and there is
+    tried again when it has changed, or with retry. An encoder that is given takes the place of the settings' model,
+    streams and device. Raises IndexMismatch where another encoder or sampling is asked for than the index's;
+    EncoderError; BadIndex, of which IndexLocked where another process writes and there is
     something to write.
     """
     began = time.monotonic()
+    if encoder:
+        settings = replace(settings, model=None, streams=None)
     wanted = encoders.canonical(settings.model) if settings.model else None
 
     def look() -> tuple[_Known, scan.Plan]:
-        known = _known(settings, wanted)
+        known = _known(settings, wanted, encoder)
         failures = {} if retry else known.failures
         return known, scan.plan(
             paths, videos=known.videos, roots=known.roots, failures=failures, prune=prune, exclude=exclude,
@@ -101,8 +106,8 @@ def index(
             _tell_of_skipped(plan, paths, progress)
         if store and (plan.place or plan.note or plan.hide or plan.forget):
             _tidy(store, plan)
-        model = known.info.encoder.name if known.info else wanted or DEFAULT_MODEL
-        done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else _Done()
+        model = known.info.encoder.name if known.info else encoder.identity.name if encoder else wanted or DEFAULT_MODEL
+        done = embed_and_commit(plan, encoder or model, store, settings, progress) if plan.embed else _Done()
     return IndexReport(
         index=settings.index,
         model=model,
@@ -163,14 +168,19 @@ def _tidy(store: Catalog, plan: scan.Plan) -> None:
 
 
 def embed_and_commit(
-    plan: scan.Plan, model: str, store: Catalog | None, settings: Settings, progress: Progress | None
+    plan: scan.Plan, model: str | Encoder, store: Catalog | None, settings: Settings, progress: Progress | None
 ) -> _Done:
-    """Embed the plan's files and commit each; a new index is made with the first video that could be read."""
-    if store:
-        encoder, sampling = encoders.load_recorded(store.info.encoder, device=settings.device), store.info.sampling
+    """Embed the plan's files and commit each; a new index is made with the first video that could be read.
+
+    model is a new index's encoder, or its name; an encoder, and no name, is also taken for an index that is there.
+    """
+    if not isinstance(model, str):
+        encoder = model
+    elif store:
+        encoder = encoders.load_recorded(store.info.encoder, device=settings.device)
     else:
         encoder = encoders.load(model, device=settings.device, streams=settings.streams)
-        sampling = settings.sampling_over(encoders.own_sampling(encoder))
+    sampling = store.info.sampling if store else settings.sampling_over(encoders.own_sampling(encoder))
     done, unchecked, failed = _Done(), 0, list[catalog.Failure]()
     files = [file for file, _ in plan.embed]
     if progress:
@@ -228,12 +238,14 @@ def _commit(store: Catalog, file: File, row: catalog.Video | None, result: Embed
 # Before the run
 
 
-def _known(settings: Settings, wanted: str | None) -> _Known:
+def _known(settings: Settings, wanted: str | None, encoder: Encoder | None) -> _Known:
     """The catalog's state, once the settings have been found to agree with it."""
     if not catalog.exists(settings.index):
         return _Known(None, 0, (), (), {})
     with catalog.open_to_read(settings.index) as store, store.read() as session:
         info = store.info
+        if encoder:
+            encoders.check_recorded(encoder, info.encoder)
         if wanted not in (None, info.encoder.name):
             raise IndexMismatch(
                 f"The index in {settings.index} holds {info.encoder.name!r}; --model {wanted} needs one of its own: "

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar import catalog, encoders, maintenance, vectors
-from cezsar.encoders import Encoder, Limited
+from cezsar.encoders import Encoder, Limited, sound
 from cezsar.errors import CacheUnusable, IndexDamaged, QueryError, SettingsError
 from cezsar.paths import called, matches
 from cezsar.query import calibration
@@ -68,16 +68,20 @@ class Nothing:
 class Searcher:
     """An index opened for questions, of several threads at once. Use as a context manager.
 
-    The encoder loads with the first text, unless the index's own is set before.
+    The encoder loads with the first text, unless encoder is given, which must be the one that made the index.
     notice says why the FAISS cache is not used, where it is not; answers are the same without it, only slower.
     calibration_notice says why the index's own calibration is not used, where it cannot be.
-    Raises IndexMissing, IndexOutdated, IndexDamaged.
+    Raises IndexMissing, IndexOutdated, IndexDamaged; IndexMismatch where the given encoder did not make the index.
     """
 
-    def __init__(self, directory: Path, *, device: str = "auto") -> None:
+    def __init__(self, directory: Path, *, device: str = "auto", encoder: Encoder | None = None) -> None:
         self._device = device
-        self._open = ExitStack()
-        self.store = self._open.enter_context(catalog.open_to_read(directory))
+        with ExitStack() as opened:
+            self.store = opened.enter_context(catalog.open_to_read(directory))
+            if encoder is not None:
+                encoders.check_recorded(encoder, self.store.info.encoder)
+                self.encoder = encoder
+            self._open = opened.pop_all()
         self.notice: str | None = None
         self._seen: _Seen | None = None
 
@@ -143,7 +147,7 @@ class Searcher:
 
         Each is read as prompts.visible gives it; bytes that were not UTF-8 in an argument read as '?'.
         """
-        return self.encoder.encode_texts([visible(text) for text in texts])
+        return sound(self.encoder.encode_texts([visible(text) for text in texts]), len(texts), self.encoder.identity)
 
     def unread(self, text: str) -> str | None:
         """A line that says where a text was cut, since the encoder reads no more of it; None if all of it was read."""

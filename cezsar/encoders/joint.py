@@ -17,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.digests import fingerprint
+from cezsar.encoders.frozen import Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
-from cezsar.encoders.lean import Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.errors import EncoderError
 from cezsar.model import CezsarConfig, CezsarModel, pad
 from cezsar.model.fields import OWN_FIELDS, own

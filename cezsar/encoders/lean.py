@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,65 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from cezsar.encoders.bank import BesideWeights
-from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR, EMBEDDED_SENTENCES
-from cezsar.errors import EncoderError
+from cezsar.encoders.frozen import Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.model.fields import ALONG, LATER, STREAMS, check, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _EPSILON = 1e-5  # of torch's LayerNorm
-
-
-class Frames(Protocol):
-    """A frozen image network: (N, 3, H, W) uint8 -> (N, F) features. fingerprint is of its weights."""
-
-    name: str
-    short_side: int
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256, in hex."""
-
-    def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
-        """(N, 3, H, W) uint8 -> (N, F) float32."""
-
-
-class Sentences(Protocol):
-    """A frozen sentence encoder: sentences -> (N, S) unit float32."""
-
-    name: str
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256, in hex."""
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Sentences -> (N, S) unit float32."""
-
-    def beginning(self, text: str) -> str:
-        """As cezsar.encoders.Limited.beginning."""
-
-
-def frames(name: str, device: str) -> Frames:
-    """The image network of this name: an embedded one through ONNX Runtime on the CPU, any other through torch."""
-    if name in (EMBEDDED_IMAGES, EMBEDDED_PAIR) and not runs_on_gpu(device):
-        from cezsar.encoders.embedded import EfficientNet, Pair
-
-        return EfficientNet() if name == EMBEDDED_IMAGES else Pair()
-    from cezsar.encoders.images import load_backbone
-
-    return load_backbone(name, torch_device(device))
-
-
-def sentences(name: str, device: str) -> Sentences:
-    """The sentence encoder of this name: the embedded one through ONNX Runtime, unless 'cuda' is asked for."""
-    if name == EMBEDDED_SENTENCES and device != "cuda":
-        from cezsar.encoders.embedded import MiniLM
-
-        return MiniLM()
-    from cezsar.encoders.sentences import SentenceEncoder
-
-    return SentenceEncoder(torch_device(device), name)
 
 
 class Lean(BesideWeights):
@@ -222,12 +168,6 @@ def load(
     if streams is not None and (streams == "visual" or config["num_objects"]):
         config["streams"] = streams  # where there is no object stream, its own stay, for the caller to see
     return Lean(config, tensors, name=name, device=device, folder=folder)
-
-
-def check_fingerprint(encoder: Any, found: str, recorded: str, what: str) -> None:
-    """Raise EncoderError where a trained model would stand on other frozen weights than its own."""
-    if found != recorded:
-        raise EncoderError(f"{encoder.identity.name!r} was trained on other weights of its {what} than there are here.")
 
 
 _MEMORY = ("mean", "scale", "axes", "keys", "values")

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from cezsar.digest import sha256
 from cezsar.encoders.devices import runs_on_gpu, torch_device
-from cezsar.encoders.lean import Sentences, sentences
+from cezsar.encoders.frozen import Sentences, sentences
 from cezsar.encoders.weights import EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS
 from cezsar.types import EncoderIdentity, Vectors, unit
 

