@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.errors import SettingsError
-from cezsar.types import Limits, Sampling
+from cezsar.sampling import Limits, Sampling
 
 DEFAULT_MODEL = "lite"
 DEVICES = ("auto", "cpu", "cuda")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +138,8 @@ def test_a_value_out_of_its_range_is_refused_wherever_it_comes_from(arguments: d
 
 def test_a_bad_variable_does_not_matter_where_an_argument_is_given() -> None:
     assert load(environ={"CEZSAR_WORKERS": "two"}, workers=1).workers == 1
+
+
+def test_settings_need_no_numpy() -> None:
+    code = "import sys, cezsar; cezsar.load_settings(index='x'); sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
