@@ -8,12 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cezsar.choices import DEVICES, STREAMS, not_one_of
 from cezsar.errors import SettingsError
 from cezsar.sampling import Limits, Sampling
 
 DEFAULT_MODEL = "lite"
-DEVICES = ("auto", "cpu", "cuda")
-STREAMS = ("visual", "object", "visual_object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
-            raise SettingsError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}.")
+            raise SettingsError(f"{not_one_of('device', self.device, DEVICES)}.")
         if self.streams is not None and self.streams not in STREAMS:
-            raise SettingsError(f"streams must be one of {', '.join(STREAMS)}, not {self.streams!r}.")
+            raise SettingsError(f"{not_one_of('streams', self.streams, STREAMS)}.")
         if self.workers < 1:
             raise SettingsError(f"workers must be 1 or more, not {self.workers}.")
         if self.batch_size < 1:

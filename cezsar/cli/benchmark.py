@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cezsar import choices
 from cezsar.cli.console import (
     PathType,
     counted,
@@ -34,27 +35,27 @@ if TYPE_CHECKING:
     from cezsar.types import EncoderIdentity, Limits, Sampling
 
 _FEW = 10  # clips of a class: its accuracy says little
-_DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
 
 
 @click.command(name="benchmark")
-@click.argument("dataset", metavar="[DATASET]", required=False, type=click.Choice(_DATASETS))
+@click.argument("dataset", metavar="[DATASET]", required=False, type=click.Choice(choices.DATASETS))
 @click.option("--root", metavar="DIR", type=PathType(path_type=Path, exists=True, file_okay=False), help="The dataset.")
 @click.option("--protocol", metavar="P", help="full, half, random:K, split1, truze ... (above).  [default: full]")
 @click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Draws of random:K and half.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these draws.")
 @click.option("--model", metavar="NAME", help="The encoder, as for cezsar index.  [default: lite]")
+@click.option("--streams", type=click.Choice(choices.STREAMS), help="Of a trained model, which to use.")
 @click.option(
-    "--streams", type=click.Choice(["visual", "object", "visual_object"]), help="Of a trained model, which to use."
-)
-@click.option("--sentences", metavar="names|ours|FILE", default="names", show_default=True, help="What a class is.")
+    "--sentences", metavar="|".join((*choices.SENTENCES, "FILE")), default=choices.SENTENCES[0], show_default=True,
+    help="What a class is.",
+)  # fmt: skip
 @click.option("--raw", is_flag=True, help="Labels as cezsar classify --raw takes them.")
 @click.option(
-    "--prototypes", type=click.Choice(["nearest", "mean"]), default="nearest", show_default=True,
+    "--prototypes", type=click.Choice(choices.PROTOTYPES), default=choices.PROTOTYPES[0], show_default=True,
     help="With --raw: of several sentences of a class, the nearest, or their mean.",
 )  # fmt: skip
 @click.option(
-    "--correction", type=click.Choice(["none", "csls", "inverted-softmax", "refine"]), default="none",
+    "--correction", type=click.Choice(choices.CORRECTIONS), default=choices.CORRECTIONS[0],
     show_default=True, help="One that sees all test clips, unlabelled.",
 )  # fmt: skip
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cezsar.choices import CLASSIFY_FORMATS
 from cezsar.cli.console import (
     NOT_CALIBRATED,
     clock,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     "-k", "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to give a video."
 )
 @click.option("--segments", "timeline", is_flag=True, help="A timeline: the classes of each segment too.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(CLASSIFY_FORMATS), default="table", show_default=True)
 @click.option("--raw", is_flag=True, help="Encode labels as they are: the nearest sentence, and no correction.")
 @json_option
 @click.option("--none-of-these", is_flag=True, help="Say so where no label fits a video, by the encoder's calibration.")

@@ -14,6 +14,7 @@ from unicodedata import category
 
 import click
 
+from cezsar.choices import DEVICES
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def json_option(function: _F) -> _F:
 
 def device_option(function: _F) -> _F:
     """--device auto|cpu|cuda."""
-    return click.option(
-        "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the encoder runs.  [default: auto]"
-    )(function)
+    return click.option("--device", type=click.Choice(DEVICES), help="Where the encoder runs.  [default: auto]")(
+        function
+    )
 
 
 def path_arguments(function: _F) -> _F:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cezsar.choices import QUERY_FORMATS
 from cezsar.cli.console import (
     PathType,
     clock,
@@ -61,9 +62,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @click.option("--all-copies", is_flag=True, help="Near-identical hits of different files are hits of their own.")
 @click.option("--exact", is_flag=True, help="Compare every vector; a very large index else may miss a few hits.")
 @click.option("--any", "anything", is_flag=True, help="What is nearest, also where nothing is like it.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv", "paths"]), default="table", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(QUERY_FORMATS), default="table", show_default=True)
 @json_option
 @click.option(
     "--export",

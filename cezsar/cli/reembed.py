@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cezsar.choices import STREAMS
 from cezsar.cli.console import counted, device_option, index_option, json_option, notice, print_json
 from cezsar.paths import path_fields, readable
 
@@ -22,7 +23,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command(name="reembed")
 @index_option
 @click.option("--model", metavar="NAME|HUB_ID|DIR", help="The encoder to change to.")
-@click.option("--streams", type=click.Choice(["visual", "object", "visual_object"]), help="Of a trained model, which.")
+@click.option("--streams", type=click.Choice(STREAMS), help="Of a trained model, which.")
 @click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: the index's]")
 @click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment.  [default: the index's]")
 @click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: the index's]")

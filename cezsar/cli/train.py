@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cezsar import choices
 from cezsar.cli.console import PathType, counted, device_option, json_option, notice, print_json, pulse, short
 from cezsar.paths import readable
 
@@ -23,7 +24,7 @@ _COUNT = click.IntRange(min=1)
 _WHOLE = click.IntRange(min=0)
 _LEAST_0 = click.FloatRange(min=0)
 _SHARE = click.FloatRange(0, 1, max_open=True)
-_STREAMS = click.Choice(["visual", "object", "visual_object"])
+_STREAMS = click.Choice(choices.STREAMS)
 _MODEL = (
     "backbone", "sentence_encoder", "fps", "joint_dim", "d_model", "num_memories", "dropout", "text_dropout", "streams",
     "visual_weight",
@@ -38,7 +39,7 @@ _MODEL = (
 @click.option("--out", metavar="DIR", type=_FOLDER, help="The run's folder, a new one.  [default: ./cezsar-run]")
 @click.option("--resume", metavar="DIR", type=_FOLDER, help="Go on with the run of this folder, as it was started.")
 @click.option("--start-from", metavar="DIR|HUB_ID", help="Begin with the weights of a saved model of the same sizes.")
-@click.option("--preset", type=click.Choice(["lite", "bit"]), default="lite", show_default=True, help="The model.")
+@click.option("--preset", type=click.Choice(choices.PRESETS), default="lite", show_default=True, help="The model.")
 @click.option("--backbone", metavar="NAME", help="Image backbone: timm:NAME, or DIR or HUB_ID of CLIP or SigLIP.")
 @click.option("--sentence-encoder", metavar="NAME", help="DIR or HUB_ID of a sentence-transformers model.")
 @click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: 1]")
@@ -56,19 +57,19 @@ _MODEL = (
 )
 @click.option(
     "--loss",
-    type=click.Choice(["infonce", "triplet", "both"]),
+    type=click.Choice(choices.LOSSES),
     help="What is minimised.  [lite: infonce, bit: triplet]",
 )
 @click.option("--train-streams", type=_STREAMS, help="What the loss is taken of.  [lite: as --streams, bit: visual]")
 @click.option("--margin", type=_POSITIVE, help="The triplet loss's margin.  [default: 1]")
 @click.option(
     "--distances",
-    type=click.Choice(["unit", "layernorm"]),
+    type=click.Choice(choices.DISTANCES),
     help="The triplet loss's: of unit vectors, or of LayerNormed ones.  [lite: unit, bit: layernorm]",
 )
 @click.option(
     "--negatives",
-    type=click.Choice(["batch", "band", "semi-hard"]),
+    type=click.Choice(choices.NEGATIVES),
     help="Whence the wrong sentences come.  [lite: batch, bit: band]",
 )
 @click.option("--band", metavar="LOW HIGH", nargs=2, type=float, help="Cosine distances of a band.  [default: 0 0.8]")
@@ -88,7 +89,7 @@ _MODEL = (
 )
 @click.option(
     "--object-negatives",
-    type=click.Choice(["caption", "own"]),
+    type=click.Choice(choices.OBJECT_NEGATIVES),
     help="An object's: those of its caption, or of its own band.  [lite: caption, bit: own]",
 )
 @click.option("--epochs", type=_COUNT, help="At most so many.  [lite: 60, bit: 200]")
@@ -97,14 +98,14 @@ _MODEL = (
 @click.option("--lr", "learning_rate", type=_POSITIVE, help="AdamW's learning rate.  [lite: 0.001, bit: 0.0001]")
 @click.option(
     "--schedule",
-    type=click.Choice(["cosine", "constant"]),
+    type=click.Choice(choices.SCHEDULES),
     help="How the rate goes on after its warm-up.  [lite: cosine, bit: constant]",
 )
 @click.option("--warmup", type=_SHARE, help="Share of the steps in which the rate rises.  [lite: 0.05, bit: 0]")
 @click.option("--clip-norm", type=_LEAST_0, help="Gradients are cut to this length; 0 for never.  [lite: 1, bit: 0]")
 @click.option("--anchor", type=_LEAST_0, help="Pull towards the closed-form start.  [lite: 0.1, bit: 0]")
 @click.option("--frame-dropout", type=_SHARE, help="Share of frames hidden in training.  [default: 0]")
-@click.option("--precision", type=click.Choice(["no", "fp16", "bf16"]), help="Mixed precision.  [default: no]")
+@click.option("--precision", type=click.Choice(choices.PRECISIONS), help="Mixed precision.  [default: no]")
 @click.option(
     "--validation", "share", type=_SHARE, default=0.1, show_default=True,
     help="Share of the videos that is kept out; 0 for none.",

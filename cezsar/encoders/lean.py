@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from cezsar.choices import STREAMS
 from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.frozen import Frames, Sentences, check_fingerprint, frames, sentences
-from cezsar.model.fields import ALONG, LATER, STREAMS, check, own
+from cezsar.model.fields import ALONG, LATER, check, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _EPSILON = 1e-5  # of torch's LayerNorm

@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cezsar.choices import STREAMS
+
 if TYPE_CHECKING:
     from cezsar.model.config import CezsarConfig
-    from cezsar.model.fields import OWN_FIELDS, STREAMS
+    from cezsar.model.fields import OWN_FIELDS
     from cezsar.model.joint import CezsarModel, pad
 
 __all__ = ["OWN_FIELDS", "STREAMS", "CezsarConfig", "CezsarModel", "pad"]
 
-_ROOMS = {"OWN_FIELDS": "fields", "STREAMS": "fields", "CezsarConfig": "config", "CezsarModel": "joint", "pad": "joint"}
+_ROOMS = {"OWN_FIELDS": "fields", "CezsarConfig": "config", "CezsarModel": "joint", "pad": "joint"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ALONG = 0.5  # of a sentence's vector along the diagonal, where there is a query bank
-STREAMS = ("visual", "object", "visual_object")
 KINDS: dict[str, type] = {  # what is ours; transformers adds its own, other ones in each version
     "backbone": str, "backbone_sha256": str, "sentence_encoder": str, "sentence_encoder_sha256": str,
     "feature_dim": int, "sentence_dim": int, "image_size": int, "fps": float, "num_frames": int, "joint_dim": int,

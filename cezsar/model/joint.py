@@ -13,8 +13,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
+from cezsar.choices import STREAMS, not_one_of
 from cezsar.model.config import CezsarConfig
-from cezsar.model.fields import KINDS, STREAMS, check
+from cezsar.model.fields import KINDS, check
 from cezsar.model.towers import ObjectStream, QueryBank, TextTower, VideoTower
 
 _TEMPERATURE = 0.07  # to begin with (CLIP)
@@ -37,7 +38,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         check({name: getattr(config, name) for name in KINDS})
         if config.streams not in STREAMS:
-            raise ValueError(f"streams must be one of {', '.join(STREAMS)}, not {config.streams!r}")
+            raise ValueError(not_one_of("streams", config.streams, STREAMS))
         if config.streams != "visual" and not config.num_objects:
             raise ValueError(f"streams {config.streams!r} needs num_objects above 0")
         if not config.d_model and not config.num_memories:

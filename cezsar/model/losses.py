@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOSSES = ("infonce", "triplet", "both")
-
 
 def triplet(anchors: Tensor, positives: Tensor, negatives: Tensor, *, margin: float) -> Tensor:
     """Triplet margin loss over Euclidean distances (arXiv 2605.01165: margin 1, anchor = video).

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cezsar.choices import (
+    DISTANCES,
+    LOSSES,
+    NEGATIVES,
+    OBJECT_NEGATIVES,
+    PRECISIONS,
+    SCHEDULES,
+    STREAMS,
+    not_one_of,
+)
 from cezsar.errors import TrainingError
-from cezsar.model import STREAMS
-from cezsar.model.losses import LOSSES
-
-NEGATIVES = ("batch", "band", "semi-hard")
-OBJECT_NEGATIVES = ("caption", "own")
-DISTANCES = ("unit", "layernorm")
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("no", "fp16", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+                raise TrainingError(f"{not_one_of(name, getattr(self, name), choices)}.")
         if self.train_streams not in (None, *STREAMS):
-            raise TrainingError(f"train_streams must be one of {', '.join(STREAMS)}, not {self.train_streams!r}.")
+            raise TrainingError(f"{not_one_of('train_streams', self.train_streams, STREAMS)}.")
         if self.distances == "layernorm" and self.train_streams != "visual":
             raise TrainingError(
                 "Only the visual stream has LayerNormed vectors: --train-streams visual, or --distances unit."

@@ -12,8 +12,6 @@ from typing import Any
 
 from cezsar.errors import BenchmarkError
 
-CLASSIFICATION = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "folder")
-RETRIEVAL = ("activitynet", "pairs")
 NO_LIST = "no official list of clips is known here: every clip found is judged"
 _SPLITS = {"dev", "eval", "evaluation", "holdout", "test", "testing", "train", "training", "trainval", "val", "valid"}
 _SPLITS |= {"validate", "validation"}

@@ -12,9 +12,9 @@ import numpy as np
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.datasets import Clip, Dataset, lists, matched, ucf101_names
 
-NAMES = "full, half, random:K, split1, split2, split3, truze, truze2, hard-cases, semantic-gap, zsar"
-_OF_UCF101 = ("split1", "split2", "split3", "truze", "truze2", "hard-cases", "semantic-gap")
 _GROUPS = {"split1": (1, 7), "split2": (8, 14), "split3": (15, 21)}
+_OF_UCF101 = (*_GROUPS, "truze", "truze2", "hard-cases", "semantic-gap")
+NAMES = ", ".join(("full", "half", "random:K", *_OF_UCF101, "zsar"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cezsar.choices import SENTENCES
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.run import FORMAT, Request, without_places
 from cezsar.query.prompts import Labels
@@ -75,7 +76,7 @@ def _added(number: int) -> list[tuple[str, str]]:
 def labels_of(receipt: Mapping[str, Any]) -> Labels | None:
     """A receipt's own sentences, where they came from a file; None where there are none, or CEZSAR has them."""
     said = receipt["sentences"] if has_contents(receipt) else {}
-    if said.get("source") in (None, "names", "ours") or not isinstance(said["texts"], dict):
+    if said.get("source") in (None, *SENTENCES) or not isinstance(said["texts"], dict):
         return None
     return {label: tuple(texts) for label, texts in said["texts"].items()}
 

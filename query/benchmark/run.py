@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from cezsar import __version__, catalog, encoders
+from cezsar.choices import CLASSIFICATION, CORRECTIONS, DATASETS, PROTOTYPES, SENTENCES, not_one_of
 from cezsar.digest import sha256
 from cezsar.errors import BenchmarkError
 from cezsar.metrics import predictions
 from cezsar.query import glosses, prototypes
-from cezsar.query.benchmark.datasets import CLASSIFICATION, Clip, distinct, read
+from cezsar.query.benchmark.datasets import Clip, distinct, read
 from cezsar.query.benchmark.protocols import Task, plan
 from cezsar.query.benchmark.retrieval import Moment, read_moments
-from cezsar.query.benchmark.scoring import CORRECTIONS, PROTOTYPES, both_ways, class_scores, corrected, figures
+from cezsar.query.benchmark.scoring import both_ways, class_scores, corrected, figures
 from cezsar.query.benchmark.sentences import class_sentences
 from cezsar.query.prompts import Labels
 from cezsar.query.search import Searcher
@@ -68,9 +69,9 @@ class Request:
             for name in names:
                 if type(getattr(self, name)) not in kind:
                     raise BenchmarkError(f"{name} cannot be {getattr(self, name)!r}.")
-        for name, choices in (("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
+        for name, choices in (("dataset", DATASETS), ("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
             if getattr(self, name) not in choices:
-                raise BenchmarkError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+                raise BenchmarkError(f"{not_one_of(name, getattr(self, name), choices)}.")
         if self.prototypes != PROTOTYPES[0] and not self.raw:
             raise BenchmarkError(
                 f"--prototypes {self.prototypes} goes with --raw: otherwise a class has one prototype."
@@ -403,7 +404,7 @@ def _method(searcher: Searcher, labels: Labels, request: Request) -> dict[str, A
 
 def _named(source: str) -> str:
     """What a receipt says of where sentences come from: names, ours, or a file's name."""
-    return source if source in ("names", "ours") else Path(source).name
+    return source if source in SENTENCES else Path(source).name
 
 
 def _summary(tasks: Sequence[dict[str, Any]], *, ddof: int) -> dict[str, Any]:

@@ -9,8 +9,6 @@ import numpy as np
 from cezsar import metrics
 from cezsar.types import Ids, Scores, Vectors, unit
 
-PROTOTYPES = ("nearest", "mean")
-CORRECTIONS = ("none", "csls", "inverted-softmax", "refine")
 _NEIGHBOURS = 10
 _TEMPERATURE = 0.1
 _REFINEMENTS = 10

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from cezsar.choices import SENTENCES
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.datasets import key
 from cezsar.query.prompts import Labels, read_labels, words
@@ -36,7 +37,9 @@ def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels
         where, advice = "This project has", f"give your own with --sentences FILE, or --sentences names ({dataset})"
     else:
         if Path(source).suffix.lower() != ".json":
-            raise BenchmarkError(f"--sentences is names, ours, or a .json file {{class: [sentences]}}, not {source!r}.")
+            raise BenchmarkError(
+                f"--sentences is {', '.join(SENTENCES)}, or a .json file {{class: [sentences]}}, not {source!r}."
+            )
         known = {key(label): said for label, said in read_labels(source).items()}
         where, advice = f"{source} has", "add them"
     if lacking := [label for label in classes if key(label) not in known]:

@@ -1,0 +1,34 @@
+"""The names that can be chosen from: each list stands here alone, for options, settings, receipts and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+DEVICES = ("auto", "cpu", "cuda")
+STREAMS = ("visual", "object", "visual_object")
+
+# how a model is trained
+PRESETS = ("lite", "bit")
+LOSSES = ("infonce", "triplet", "both")
+NEGATIVES = ("batch", "band", "semi-hard")
+OBJECT_NEGATIVES = ("caption", "own")
+DISTANCES = ("unit", "layernorm")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("no", "fp16", "bf16")
+
+# what a benchmark asks
+DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
+RETRIEVAL = ("activitynet", "pairs")
+CLASSIFICATION = tuple(name for name in DATASETS if name not in RETRIEVAL)
+SENTENCES = ("names", "ours")  # or a file of them
+PROTOTYPES = ("nearest", "mean")
+CORRECTIONS = ("none", "csls", "inverted-softmax", "refine")
+
+# how answers are printed
+CLASSIFY_FORMATS = ("table", "json", "csv")
+QUERY_FORMATS = (*CLASSIFY_FORMATS, "paths")
+
+
+def not_one_of(name: str, value: object, choices: Sequence[str]) -> str:
+    """What to say, without a full stop, of a value that is none of the choices."""
+    return f"{name} must be one of {', '.join(choices)}, not {value!r}"
