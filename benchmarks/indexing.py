@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cezsar.encoders.embedded import EfficientNet
 from cezsar.paths import VIDEO_SUFFIXES
 from cezsar.types import Sampling
-from cezsar.video import Video
+from cezsar.video.frames import Video
 
 _ROUNDS = 3
 _BATCH = 8

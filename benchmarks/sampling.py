@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from cezsar.video import Video
+from cezsar.video.frames import Video
 
 _FPS = 2.0
 _SHORT_SIDE = 260

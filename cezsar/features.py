@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError, VideoError
 from cezsar.files import appearing
 from cezsar.types import Limits, Vectors
-from cezsar.video import Decoder
+from cezsar.video import Decoder, FrameBatch, Pool, Reading
 
 _KNOWN = "known.jsonl"
 
@@ -43,15 +43,27 @@ class VideoFeatures:
         return self.frames[first : max(stop, first + 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Where a video's features belong, and those that are there; if none are, it was decoded, and has a duration."""
+
+    path: Path
+    found: VideoFeatures | None
+    duration_s: float
+
+
 class FeatureCache:
     """A folder of one safetensors file a video, by its content; one sub-folder a backbone and sampling.
 
-    A file is written whole or not at all, so that extraction can be killed and goes on where it was. Videos are decoded
-    in a process of their own, within the limits, None for the defaults.
+    A file is written whole or not at all, so that extraction can be killed and goes on where it was. workers videos are
+    decoded at once, each in a process of its own, within the limits, None for the defaults.
     """
 
-    def __init__(self, folder: Path, backbone: Frames, *, fps: float, limits: Limits | None = None) -> None:
-        self._backbone, self._fps, self._limits = backbone, fps, limits
+    def __init__(
+        self, folder: Path, backbone: Frames, *, fps: float, limits: Limits | None = None, workers: int = 1
+    ) -> None:
+        self._backbone, self._fps = backbone, fps
+        self._pool = Pool(limits, workers=workers)
         label = re.sub(r"[^\w.-]+", "-", backbone.name).strip("-")[-40:]
         self._folder = folder / f"{label}-{backbone.fingerprint[:12]}-{fps:g}fps"
         self._known_file = folder / _KNOWN
@@ -65,20 +77,36 @@ class FeatureCache:
         Raises TrainingError where the cache cannot be written.
         """
         features, reasons = {}, {}
-        with Decoder(self._limits or Limits()) as decoder:
-            for video in videos:
-                new = False
+
+        def read(video: Path, decoder: Decoder) -> Generator[FrameBatch, None, _Read]:
+            path = self._path(video)
+            if (found := self._load(path)) is None:
+                short_side = self._backbone.short_side
+                yield from decoder.sample(video, fps=self._fps, short_side=short_side, batch_size=batch_size)
+            return _Read(path, found, decoder.duration_s)
+
+        with self._pool as pool, closing(pool.each(videos, read)) as readings:
+            for video, reading in zip(videos, readings, strict=True):
+                is_new = False
                 try:
-                    path = self._path(video)
-                    found = self._load(path)
-                    if found is None:
-                        found, new = self._compute(video, decoder, batch_size), True
-                        self._save(path, found)
-                    features[video] = replace(found, content_sha256=path.stem)
+                    features[video], is_new = self._features(reading)
                 except VideoError as error:
                     reasons[video] = str(error)
-                done(video, new)
+                done(video, is_new)
         return features, reasons
+
+    def _features(self, reading: Reading[_Read]) -> tuple[VideoFeatures, bool]:
+        """A video's features, made of its frames and saved where none were found; and whether they are new."""
+        rows = [
+            np.repeat(self._backbone.features(batch.frames_uint8).astype(np.float16), batch.repeats, axis=0)
+            for batch in reading
+        ]
+        read = reading.result()
+        found = read.found
+        if found is None:
+            found = VideoFeatures(np.concatenate(rows).astype(np.float32), self._fps, read.duration_s)
+            self._save(read.path, found)
+        return replace(found, content_sha256=read.path.stem), read.found is None
 
     def _path(self, video: Path) -> Path:
         """Where a video's features belong: by its content, which is read once as long as the file stays what it is."""
@@ -95,15 +123,6 @@ class FeatureCache:
         except OSError as error:
             raise VideoError(f"it cannot be read ({error.strerror})") from None
         return self._folder / f"{self._known[key]}.safetensors"
-
-    def _compute(self, video: Path, decoder: Decoder, batch_size: int) -> VideoFeatures:
-        rows = []
-        sampled = decoder.sample(video, fps=self._fps, short_side=self._backbone.short_side, batch_size=batch_size)
-        with closing(sampled) as batches:
-            for batch in batches:
-                frames = self._backbone.features(batch.frames_uint8).astype(np.float16)
-                rows.append(np.repeat(frames, batch.repeats, axis=0))
-        return VideoFeatures(np.concatenate(rows).astype(np.float32), self._fps, decoder.duration_s)
 
     def _load(self, path: Path) -> VideoFeatures | None:
         """What is there; None where nothing is, or where it is damaged and must be made again."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import queue
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +23,10 @@ from cezsar.indexer.plain import Plain
 from cezsar.indexer.scan import untouched
 from cezsar.indexer.shots import Shot, Shots, fewest
 from cezsar.types import Limits, Sampling, Segment, Vectors
-from cezsar.video import Decoder, FrameBatch
+from cezsar.video import Decoder, FrameBatch, Pool
 
 _SEGMENTS_AT_ONCE = 32  # encoded together
 _FRAMES_AT_ONCE = 512  # of theirs
-_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ def embed(
     It is decoded in a process of its own, within the limits, None for the defaults. Raises VideoError.
     """
     features = _Features(encoder, sampling)
-    with Decoder(limits or Limits()) as decoder:
+    with Pool(limits) as pool, pool.decoder() as decoder:
         for batch in decoder.sample(path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size):
             features.add(batch)
         return features.finish(decoder.duration_s, stream=decoder.stream_number)
@@ -61,42 +56,24 @@ def embed_all(
     files: Iterable[File], encoder: Encoder, sampling: Sampling, *, workers: int, batch_size: int, limits: Limits
 ) -> Generator[Embedded | VideoError, None, None]:
     """Each file's result, in order; workers videos are decoded at once, a few batches ahead of the encoder."""
-    stopped = threading.Event()
-    idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
-    waiting: deque[tuple[queue.Queue[FrameBatch | None], Future[_Read]]] = deque()
-    todo = iter(files)
-    with ExitStack() as stack, ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        decoders = [stack.enter_context(Decoder(limits)) for _ in range(workers)]
-        for decoder in decoders:
-            idle.put(decoder)
 
-        def begin(file: File) -> None:
-            out: queue.Queue[FrameBatch | None] = queue.Queue(_BATCHES_AHEAD)
-            future = pool.submit(_read, file, idle, out, stopped, sampling.fps, encoder.short_side, batch_size)
-            waiting.append((out, future))
+    def read(file: File, decoder: Decoder) -> Generator[FrameBatch, None, _Read]:
+        yield from decoder.sample(
+            file.full_path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size
+        )
+        return _Read(decoder.duration_s, _content(file), decoder.shortfall, decoder.stream_number)
 
-        try:
-            for file in itertools.islice(todo, workers):
-                begin(file)
-            while waiting:
-                out, future = waiting.popleft()
-                features = _Features(encoder, sampling)
-                while (batch := out.get()) is not None:
-                    features.add(batch)
-                for following in itertools.islice(todo, 1):
-                    begin(following)
-                try:
-                    read = future.result()
-                except VideoError as error:
-                    yield error
-                    continue
-                yield Embedded(
-                    read.content_sha256, features.finish(read.duration_s, stream=read.stream), read.shortfall
-                )
-        finally:
-            stopped.set()
-            for decoder in decoders:
-                decoder.interrupt()
+    with Pool(limits, workers=workers) as pool, closing(pool.each(files, read)) as readings:
+        for reading in readings:
+            features = _Features(encoder, sampling)
+            for batch in reading:
+                features.add(batch)
+            try:
+                told = reading.result()
+            except VideoError as error:
+                yield error
+                continue
+            yield Embedded(told.content_sha256, features.finish(told.duration_s, stream=told.stream), told.shortfall)
 
 
 class _Features:
@@ -220,39 +197,13 @@ class _Read:
     stream: int
 
 
-def _read(
-    file: File,
-    idle: queue.SimpleQueue[Decoder],
-    out: queue.Queue[FrameBatch | None],
-    stopped: threading.Event,
-    fps: float,
-    short_side: int,
-    batch_size: int,
-) -> _Read:
-    """Decode a file into a queue, ending with None; then fingerprint it. Raises VideoError."""
-
-    def put(item: FrameBatch | None) -> None:
-        waiting = True
-        while waiting and not stopped.is_set():
-            with suppress(queue.Full):
-                out.put(item, timeout=0.1)
-                waiting = False
-
-    decoder = idle.get()
+def _content(file: File) -> bytes:
+    """The fingerprint of a file that was just decoded. Raises VideoLost where it is not the one that was scanned."""
     try:
-        with closing(decoder.sample(file.full_path, fps=fps, short_side=short_side, batch_size=batch_size)) as batches:
-            for batch in batches:
-                put(batch)
-                if stopped.is_set():
-                    raise VideoLost("nobody waits for it any more")
-        try:
-            content = sha256(file.absolute)
-            status = os.stat(file.absolute)
-        except OSError as error:
-            raise VideoLost(f"it could not be read to its end ({error.strerror})") from None
-        if not untouched(File.of(file.root, file.path, status), file):
-            raise VideoLost("it changed while it was being read")
-        return _Read(decoder.duration_s, content, decoder.shortfall, decoder.stream_number)
-    finally:
-        idle.put(decoder)
-        put(None)
+        content = sha256(file.absolute)
+        status = os.stat(file.absolute)
+    except OSError as error:
+        raise VideoLost(f"it could not be read to its end ({error.strerror})") from None
+    if not untouched(File.of(file.root, file.path, status), file):
+        raise VideoLost("it changed while it was being read")
+    return content

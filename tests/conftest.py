@@ -23,7 +23,7 @@ from make_videos import COLOURS, write_video
 from cezsar import indexer
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
-from cezsar.video import Video
+from cezsar.video.frames import Video
 
 # a machine may be busy: how long an example takes says nothing
 # and CI repeats the same examples, so that a red run is about the change

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cezsar.errors import VideoError
 from cezsar.types import Segment
-from cezsar.video import cut
+from cezsar.video.cut import cut
 
 _FOUR = [("red", 3.0), ("green", 3.0), ("blue", 3.0), ("white", 3.0)]
 _KEYS = {"g": "10"}  # a key frame every second

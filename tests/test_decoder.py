@@ -15,9 +15,10 @@ from make_videos import write_video
 
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
-from cezsar.video import Decoder, Video, cut
-from cezsar.video.cut import cut_into
+from cezsar.video import Decoder
+from cezsar.video.cut import cut, cut_into
 from cezsar.video.decoder import _START
+from cezsar.video.frames import Video
 
 ASKED = {"fps": 5.0, "short_side": 16, "batch_size": 2}
 # what a child says of one grey frame of 1 x 1
@@ -184,6 +185,16 @@ def test_memory_is_limited(tmp_path: Path) -> None:
         list(decoder.sample(large, **ASKED))
     with Decoder(Limits()) as decoder:
         assert list(decoder.sample(large, **ASKED))
+
+
+def test_an_interrupted_decoder_begins_nothing_until_it_is_entered_again(video: Path) -> None:
+    with Decoder(Limits()) as decoder:
+        decoder.interrupt()  # before there is a process
+        with pytest.raises(VideoLost, match="nobody waits for it any more"):
+            list(decoder.sample(video, **ASKED))
+        assert decoder._process is None
+    with decoder:
+        assert len(list(decoder.sample(video, **ASKED))) == 5
 
 
 def test_closing_early_ends_the_process(video: Path) -> None:

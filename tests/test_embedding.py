@@ -26,7 +26,7 @@ from cezsar.encoders.toy import Toy
 from cezsar.errors import VideoError
 from cezsar.indexer import embedding
 from cezsar.types import Limits, Sampling, Segment, Vectors
-from cezsar.video import Video
+from cezsar.video.frames import Video
 
 _RED, _BLUE = np.eye(8, dtype=np.float32)[[list(COLOURS).index(name) for name in ("red", "blue")]]
 _MIXED: list[tuple[str, float]] = [(random.Random(n).choice(list(COLOURS)), 0.1) for n in range(33)]

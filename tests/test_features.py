@@ -24,7 +24,8 @@ from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.errors import TrainingError
 from cezsar.features import FeatureCache, VideoFeatures, embed_sentences
 from cezsar.types import Limits, Vectors, unit
-from cezsar.video import Decoder, Video
+from cezsar.video import Decoder
+from cezsar.video.frames import Video
 
 TWO = [("red", 1.0), ("blue", 1.0)]
 
@@ -377,6 +378,26 @@ def test_a_video_that_crashes_its_decoder_costs_itself_alone(folder: Path, video
     other = write_video(video.with_name("other.mp4"), [("red", 1.0)])
     found, reasons = _cache(folder).extract([crashing, other])
     assert (list(found), reasons) == ([other], {crashing: "it crashed the decoder (SIGSEGV)"})
+
+
+def test_several_videos_decoded_at_once_have_the_features_of_one_after_another(
+    folder: Path, video: Path, deadly: None
+) -> None:
+    videos = [video, *(_noise(video.with_name(f"{seed}.mkv"), seed) for seed in range(4))]
+    videos.insert(2, Path(shutil.copy(video, video.with_name("deadly.mp4"))))
+    for name, colour in (("deadly", "white"), ("known", "green")):
+        write_video(video.with_name(f"{name}.mp4"), [(colour, 1.0)])
+    known = video.with_name("known.mp4")
+    _extract(_cache(folder), known)
+    alone, _ = _cache(folder.with_name("alone")).extract([*videos, known])
+    done: list[tuple[Path, bool]] = []
+    cache = FeatureCache(folder, MeanColour(), fps=2.0, workers=3)
+    found, reasons = cache.extract([*videos, known], done=lambda *call: done.append(call))
+
+    assert done == [(path, path.stem not in ("deadly", "known")) for path in (*videos, known)]
+    assert reasons == {videos[2]: "it crashed the decoder (SIGSEGV)"}
+    assert list(found) == list(alone) == [*videos[:2], *videos[3:], known]
+    assert all(np.array_equal(found[path].frames, alone[path].frames) for path in found)
 
 
 # A cache that cannot be written

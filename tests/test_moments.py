@@ -22,7 +22,8 @@ from cezsar.query import Searcher, classify
 from cezsar.query.moments import refined
 from cezsar.settings import Settings
 from cezsar.types import IndexReport, Limits, Sampling, Segment
-from cezsar.video import Decoder, Video
+from cezsar.video import Decoder
+from cezsar.video.frames import Video
 
 CUT = [("red", 3.3), ("blue", 5.4), ("green", 4.5)]
 VECTORS = Toy().encode_texts(list(COLOURS))

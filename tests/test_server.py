@@ -39,12 +39,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import catalog, indexer
 from cezsar.encoders.toy import Toy
-from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoLost
+from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoError, VideoLost
 from cezsar.query import Filters, Searcher
 from cezsar.server import Access, create_app, tokens
 from cezsar.server.engine import Engine, _Together
 from cezsar.server.guard import Guard
-from cezsar.server.media import Media, Still, Wanted, opened, part
+from cezsar.server.media import Media, Part, Still, Wanted, opened, part
 from cezsar.server.queues import Busy, Queue
 from cezsar.settings import load
 from cezsar.types import Limits, Segment
@@ -333,7 +333,7 @@ def test_what_browsers_do_not_play_is_made_to_be_played(
         assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
         (tmp_path / "part.mp4").write_bytes(answer.content)
         with Media(tmp_path):
-            from cezsar.video import media_type
+            from cezsar.video.browser import media_type
 
             assert media_type(tmp_path / "part.mp4") == "video/mp4"
 
@@ -1201,6 +1201,20 @@ def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> 
             making.result(60)
         assert not list(folder.glob(".drafts-*/*"))
     assert [path.name for path in folder.iterdir()] == ["CACHEDIR.TAG"]
+
+
+@pytest.mark.parametrize("wanted", [Still(0.0), Part(Segment(0.0, 1.0), at_full_size=False)])
+def test_a_video_that_crashes_the_decoder_has_no_picture_and_others_have(
+    own: Path, wanted: Wanted, deadly: None
+) -> None:
+    video = red(own)
+    shutil.copy(own / "videos" / "red.mp4", own / "videos" / "deadly.mp4")
+    crashing = video._replace(file=video.file._replace(path=b"deadly.mp4"))
+    with Media(own / "index") as media:
+        for _ in range(3):  # there are two decoders
+            with pytest.raises(VideoError, match=r"it crashed the decoder \(SIGSEGV\)"):
+                made(media, crashing, wanted)
+        assert made(media, video, wanted)
 
 
 def test_who_deletes_what_is_being_made_is_told_to_ask_again(own: Path) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from make_videos import rewrite, write_pictures
 from numpy.typing import NDArray
 
-from cezsar.video import FrameBatch, Video
+from cezsar.video import FrameBatch
+from cezsar.video.frames import Video
 
 _GRIDS = [0.5, 1.0, 2.0, 7.3, 60.0]
 _SIZE = (48, 32)

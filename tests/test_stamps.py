@@ -14,7 +14,9 @@ from make_videos import COLOURS, rewrite, shifted, solid, write_pictures, write_
 from numpy.typing import NDArray
 
 from cezsar.types import Segment
-from cezsar.video import Video, cut, still
+from cezsar.video.browser import still
+from cezsar.video.cut import cut
+from cezsar.video.frames import Video
 
 _INDEXED = [".mp4", ".mov", ".mkv", ".webm", ".flv"]
 _BROADCAST = [".ts", ".mpg", ".vob"]

@@ -18,7 +18,10 @@ from cezsar.documents import stats_document
 from cezsar.errors import VideoError
 from cezsar.settings import load
 from cezsar.types import Limits, Segment
-from cezsar.video import Decoder, Video, cut, still
+from cezsar.video import Decoder
+from cezsar.video.browser import still
+from cezsar.video.cut import cut
+from cezsar.video.frames import Video
 
 _NONE, _DEFAULT, _COVER = Disposition(0), Disposition.default, Disposition.attached_pic
 _PROGRAMME_PID = 0x100  # of the first stream of what FFmpeg writes

@@ -24,6 +24,8 @@ from cezsar.encoders.toy import COLOURS
 from cezsar.model import CezsarConfig
 from cezsar.model.presets import PRESETS
 from cezsar.training import RECIPES, Recipe, Split
+from cezsar.types import Limits
+from cezsar.video import Pool
 
 pytestmark = pytest.mark.slow
 
@@ -409,6 +411,33 @@ def test_every_row_that_is_left_out_is_named_and_counted(colours: Path, cache: P
         assert reason in line
     assert result.stdout.splitlines()[0].endswith("; 5 rows left out")
     assert "training on 6 segments, 2 kept out" in result.stderr  # row 12 is of a segment that has sentences already
+
+
+def test_a_video_that_crashes_its_decoder_costs_its_own_row_alone(
+    colours: Path, tmp_path: Path, deadly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[int] = []
+
+    class Counted(Pool):
+        def __init__(self, limits: Limits | None, *, workers: int) -> None:
+            pools.append(workers)
+            super().__init__(limits, workers=workers)
+
+    monkeypatch.setattr("cezsar.features.Pool", Counted)
+    crashing = write_video(tmp_path / "deadly.mp4", [("red", 1.0)])
+    file = _write(tmp_path / "captions.jsonl", [{"video": str(crashing), "sentence": "a red screen"}, *CAPTIONS])
+    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", tmp_path / "cache")
+    result = run(*words, "--out", tmp_path / "run", "--workers", "3")
+    assert result.exit_code == 0, result.output
+    told = "cezsar: left out captions.jsonl:1: deadly.mp4: it crashed the decoder (SIGSEGV)"
+    assert [line for line in result.stderr.splitlines() if "left out" in line] == [told]
+    assert result.stdout.splitlines()[0].endswith("; 1 row left out")
+
+    found = document(run("train", "--resume", tmp_path / "run", "--workers", "1", "--json"))
+    assert (found["training"], found["validation"], found["rejected"]) == (6, 2, 1)
+    monkeypatch.setenv("CEZSAR_WORKERS", "4")
+    assert run("train", "--resume", tmp_path / "run", "--quiet").exit_code == 0
+    assert pools == [3, 1, 4]
 
 
 def test_noisier_pairs_are_trained_on_and_never_validated_with(colours: Path, cache: Path, tmp_path: Path) -> None:

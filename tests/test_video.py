@@ -26,7 +26,8 @@ from make_videos import COLOURS, rewrite, solid, write_pictures, write_sound, wr
 from numpy.typing import NDArray
 
 from cezsar.errors import VideoError
-from cezsar.video import FrameBatch, Video
+from cezsar.video import FrameBatch
+from cezsar.video.frames import Video
 
 _TWO = [("red", 1.0), ("blue", 1.0)]
 

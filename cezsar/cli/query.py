@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cezsar.query import Filters, Searcher
     from cezsar.query.search import Nothing
     from cezsar.types import Hit, Hits, Limits, Segment, Vectors
-    from cezsar.video import Decoder
+    from cezsar.video import Pool
 
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
 _COLUMNS = (
@@ -115,7 +115,7 @@ def command(
         if older := encoders.older(searcher.store.info.encoder):
             notice(older)
         examples = [] if like is None else [_example(searcher, like, settings.limits)]
-        decoder = stack.enter_context(_decoder(settings.limits)) if export else None
+        pool = stack.enter_context(_pool(settings.limits)) if export else None
         texts = _lines() if text == "-" else [text]
         if form == "csv":
             click.echo(_csv_line(_COLUMNS))
@@ -133,8 +133,8 @@ def command(
                 notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, filters))
             if hits.nothing_like_it and not anything and (form == "paths" or export):
                 notice("nothing like it" + ("" if line is None else f": {line!r}") + "; --any gives the nearest")
-            elif export and decoder:
-                _export(hits, export, decoder, prefix=f"{number:03d}-" if text == "-" else "")
+            elif export and pool:
+                _export(hits, export, pool, prefix=f"{number:03d}-" if text == "-" else "")
 
 
 def _lines() -> Iterator[str]:
@@ -261,13 +261,13 @@ def _seconds(text: str) -> float:
     return total
 
 
-def _decoder(limits: Limits) -> Decoder:
-    from cezsar.video import Decoder
+def _pool(limits: Limits) -> Pool:
+    from cezsar.video import Pool
 
-    return Decoder(limits)
+    return Pool(limits)
 
 
-def _export(hits: Sequence[Hit], folder: Path, decoder: Decoder, *, prefix: str) -> None:
+def _export(hits: Sequence[Hit], folder: Path, pool: Pool, *, prefix: str) -> None:
     """Cut each hit to a file of its own; a hit whose video cannot be cut is named, and fatal only if all are."""
     from cezsar.types import Segment
 
@@ -280,7 +280,8 @@ def _export(hits: Sequence[Hit], folder: Path, decoder: Decoder, *, prefix: str)
         stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem)).encode()[:120].decode(errors="ignore")
         target = folder / f"{prefix}{hit.rank:03d}_{stem}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
         try:
-            decoder.cut(hit.path, Segment(hit.start_s, hit.end_s), target)
+            with pool.decoder() as decoder:
+                decoder.cut(hit.path, Segment(hit.start_s, hit.end_s), target)
         except VideoError as error:
             notice(f"not exported {short(hit.path)}: {error}")
         else:

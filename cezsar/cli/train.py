@@ -115,6 +115,7 @@ _MODEL = (
 @click.option("--half", is_flag=True, help="Store best/ in float16, half as large.")
 @click.option("--cache", metavar="DIR", type=_FOLDER, help="Where frame features are kept.  [default: the user cache]")
 @device_option
+@click.option("--workers", type=_COUNT, help="Videos decoded at once.  [default: 2]")
 @click.option("--quiet", is_flag=True, help="No progress; rejected rows are still named.")
 @json_option
 def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -136,14 +137,15 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
     cezsar train --resume run                                   go on, with the same result
     cezsar index ~/Movies --model run/best --index new          use it
 
-    Frames are encoded once, into a cache. The run's folder then holds run.json, metrics.jsonl, curves.png and the
+    Frames are encoded once, into a cache. Videos are decoded in processes of their own: one that crashes, hangs or
+    takes too much costs its own rows alone. The run's folder then holds run.json, metrics.jsonl, curves.png and the
     checkpoints best/ and last/. A share of the videos is kept out to measure recall on: sentences looking for their
     segments among all that are kept out.
     """
     from cezsar import training
     from cezsar.settings import load
 
-    limits = load().limits
+    settings = load(workers=chosen.pop("workers"))
     device, quiet = chosen.pop("device") or "auto", chosen.pop("quiet") or as_json
     if resume is not None:
         _refuse_others()
@@ -154,7 +156,10 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
         folder, request = out or Path("cezsar-run"), _request(pairs, chosen)
     with ExitStack() as stack:
         watcher = stack.enter_context(_Watcher(shown=not quiet))
-        done = training.train(request, folder, watcher, device=device, resume=resume is not None, limits=limits)
+        done = training.train(
+            request, folder, watcher,
+            device=device, resume=resume is not None, limits=settings.limits, workers=settings.workers,
+        )  # fmt: skip
     if as_json:
         print_json(_document(done))
     elif not quiet:
@@ -167,9 +172,9 @@ def _refuse_others() -> None:
     context = click.get_current_context()
     for name in context.params:
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and name not in ("resume", "device", "quiet", "as_json"):
+        if given and name not in ("resume", "device", "workers", "quiet", "as_json"):
             raise click.UsageError(
-                "--resume goes on as the run was started: only --device, --quiet, --json go with it."
+                "--resume goes on as the run was started: only --device, --workers, --quiet, --json go with it."
             )
 
 

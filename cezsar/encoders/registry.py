@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cezsar.choices import STREAMS
 from cezsar.encoders.encoder import Encoder
 from cezsar.errors import CezsarError, EncoderError
-from cezsar.model.fields import STREAMS
 from cezsar.types import EncoderIdentity
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import queue
 import stat
 import tempfile
 import threading
@@ -21,7 +20,7 @@ from cezsar.errors import BadIndex, QueryError, VideoError, VideoLost
 from cezsar.folders import Folder
 from cezsar.paths import is_under
 from cezsar.types import Limits, Segment
-from cezsar.video import Decoder
+from cezsar.video import Decoder, Pool
 
 THREADS = 2  # that make pictures and parts at once, each with a process of its own; one more looks at types
 LONGEST_PART_S = 120.0
@@ -104,9 +103,7 @@ class Media:
     def __init__(self, directory: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         self._directory, self._most_bytes = directory, most_bytes
         self._open = ExitStack()
-        self._decoders: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
-        self._probers: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
-        self._every: list[Decoder] = []
+        self._making, self._probing = Pool(_MAKING, workers=THREADS), Pool(_PROBING)
         self._is_over = False
         self._type_of = lru_cache(10_000)(self._find_type)
 
@@ -119,10 +116,8 @@ class Media:
             self._directory = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="cezsar-")))
             self._rooms = self._prepared()
         self._open.callback(self._tidy)
-        for idle, limits in [(self._decoders, _MAKING)] * THREADS + [(self._probers, _PROBING)]:
-            decoder = self._open.enter_context(Decoder(limits))
-            self._every.append(decoder)
-            idle.put(decoder)
+        for pool in (self._making, self._probing):
+            self._open.enter_context(pool)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,8 +126,8 @@ class Media:
     def interrupt(self) -> None:
         """End what is being made, from any thread; nothing is made any more."""
         self._is_over = True
-        for decoder in self._every:
-            decoder.interrupt()
+        for pool in (self._making, self._probing):
+            pool.interrupt()
 
     def media_type(self, video: Video) -> str | None:
         """As video.media_type: what a browser plays of the file as it is. Raises VideoError."""
@@ -175,7 +170,7 @@ class Media:
         try:
             with (
                 pictures.opened(self._directory, make=True) as folder,
-                _one_of(self._decoders) as decoder,
+                self._making.decoder() as decoder,
                 pictures.room(folder, self._rooms) as room,
             ):
                 if self._is_over:
@@ -214,7 +209,7 @@ class Media:
         return self._type_of(Path(file.name), _identity(status), status.st_size, status.st_mtime_ns)
 
     def _find_type(self, source: Path, identity: tuple[int, int], size: int, mtime_ns: int) -> str | None:
-        with _one_of(self._probers) as decoder:
+        with self._probing.decoder() as decoder:
             return decoder.media_type(source, identity=identity)
 
     def _make_room(self, folder: Folder, num_bytes: int) -> None:
@@ -263,16 +258,6 @@ def _alone(folder: Folder) -> Iterator[None]:
             with suppress(OSError):
                 flock(folder.descriptor, LOCK_EX)  # until the folder is closed
         yield
-
-
-@contextmanager
-def _one_of(idle: queue.SimpleQueue[Decoder]) -> Iterator[Decoder]:
-    """A decoder that nobody else has meanwhile."""
-    decoder = idle.get()
-    try:
-        yield decoder
-    finally:
-        idle.put(decoder)
 
 
 def opened(video: Video) -> BinaryIO:

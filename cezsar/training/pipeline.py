@@ -94,12 +94,13 @@ def train(
     device: str = "auto",
     resume: bool = False,
     limits: Limits | None = None,
+    workers: int = 1,
 ) -> Trained:
     """Train a model into a run folder; with resume, go on with the one that is there.
 
-    limits are those of decoding a video, None the defaults. Raises TrainingError where there are no pairs, one video
-    alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or, on resuming, other
-    captions than before.
+    workers videos are decoded at once; limits are those of one, None the defaults. Raises TrainingError where there are
+    no pairs, one video alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or,
+    on resuming, other captions than before.
     """
     run, accelerator = Run(folder), make_accelerator(request.recipe, device)
     if not resume and accelerator.is_main_process:
@@ -109,7 +110,7 @@ def train(
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
     )
-    examples, num_rejected = gather(request, backbone, encoder, watcher, device=device, limits=limits)
+    examples, num_rejected = gather(request, backbone, encoder, watcher, device=device, limits=limits, workers=workers)
     training, validation = request.split.apply(examples)
     settings = {
         "request": asdict(request),
@@ -149,6 +150,7 @@ def gather(
     *,
     device: str = "auto",
     limits: Limits | None = None,
+    workers: int = 1,
 ) -> tuple[Examples, int]:
     """All segments that are asked for, and how many rows were rejected; the watcher hears of each.
 
@@ -167,7 +169,7 @@ def gather(
         if backbone.name in (EMBEDDED_IMAGES, EMBEDDED_PAIR) and not runs_on_gpu(device)
         else backbone
     )
-    cache = FeatureCache(Path(request.cache), seer, fps=fps, limits=limits)
+    cache = FeatureCache(Path(request.cache), seer, fps=fps, limits=limits, workers=workers)
     features, reasons = cache.extract(found, done=watcher.extracted)
     kept, rows, rejected = cut(captions.pairs, features, reasons)
     for row in rejected:

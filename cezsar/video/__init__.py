@@ -1,8 +1,11 @@
-"""Videos: frames in order at chosen times, and cutting; the only door to FFmpeg (through PyAV)."""
+"""Videos: frames in order at chosen times, and cutting; the only door to FFmpeg (through PyAV).
 
-from cezsar.video.browser import browser_part, media_type, still
-from cezsar.video.cut import cut
+What opens a video in the process that calls it is for the modules of this room, whose decoders are processes of their
+own; everybody else has a Pool of them.
+"""
+
 from cezsar.video.decoder import Decoder
-from cezsar.video.frames import DECODER, FrameBatch, Video, can_decode
+from cezsar.video.frames import DECODER, FrameBatch, can_decode
+from cezsar.video.pool import Pool, Reading
 
-__all__ = ["DECODER", "Decoder", "FrameBatch", "Video", "browser_part", "can_decode", "cut", "media_type", "still"]
+__all__ = ["DECODER", "Decoder", "FrameBatch", "Pool", "Reading", "can_decode"]

@@ -1,4 +1,4 @@
-"""What a browser can show of a video: whether it plays the file as it is, a part that it plays, and a still picture."""
+"""What a browser can show of a video: whether it plays the file as it is, what a part may keep, and a still picture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import av
 
-from cezsar.types import Segment
-from cezsar.video.cut import Codecs, cut, made
+from cezsar.video.cut import Codecs, failing
 from cezsar.video.frames import Video, upright
 from cezsar.video.opening import opened
 
@@ -17,7 +16,8 @@ _PLAYED = {  # container: media type, picture, sound
     "mov": ("video/mp4", ("h264", "av1", "vp9"), ("aac", "mp3", "opus", "flac")),
     "matroska": ("video/webm", ("vp8", "vp9", "av1"), ("opus", "vorbis")),
 }
-_COPIED = Codecs(picture=("h264", "av1", "vp9"), sound=("aac", "mp3"), pixels=_PIXELS)
+BROWSERS = Codecs(picture=("h264", "av1", "vp9"), sound=("aac", "mp3"), pixels=_PIXELS)  # what plays in an MP4 file
+NO_PICTURE = "no picture can be made of it"
 _QUALITY = "4"  # of JPEG, 2 the best, 31 the worst
 
 
@@ -37,20 +37,12 @@ def media_type(source: Path) -> str | None:
         return kind
 
 
-def browser_part(source: Path, segment: Segment, target: Path, *, short_side: int | None = None) -> None:
-    """Write a stretch of a video, with its sound, to an MP4 file that every browser plays.
-
-    What has to be encoded is made smaller where its short side is over short_side pixels. Raises VideoError.
-    """
-    cut(source, segment, target, copied=_COPIED, short_side=short_side)
-
-
-def still(source: Path, time_s: float, target: Path, *, width: int) -> None:
+def still(source: Path, time_s: float, file: Path, *, width: int) -> None:
     """Write the frame that is shown at a time, the last one past the end, as a JPEG file at most width pixels wide.
 
-    target appears whole or not at all. Raises VideoError.
+    The file is whole only when this is over. Raises VideoError.
     """
-    with made(target, "no picture can be made of it") as draft:
+    with failing(NO_PICTURE):
         with Video(source) as video:
             for frame, _, end_s in video.spans(from_s=time_s):
                 shown = frame
@@ -65,4 +57,4 @@ def still(source: Path, time_s: float, target: Path, *, width: int) -> None:
         encoder.options = {"qmin": _QUALITY, "qmax": _QUALITY}
         small = shown.reformat(*size, format="yuvj420p")
         small.pts, small.time_base = 0, encoder.time_base
-        draft.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)]))
+        file.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)]))

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video.between import CELLS
-from cezsar.video.browser import browser_part, media_type, still
-from cezsar.video.cut import CANNOT, cut_into, made
+from cezsar.video.browser import BROWSERS, NO_PICTURE, media_type, still
+from cezsar.video.cut import CANNOT, PLAYERS, cut_into, made
 from cezsar.video.frames import FrameBatch, Video
 from cezsar.video.opening import only, open_regular
 
@@ -46,11 +46,13 @@ class Decoder:
         self._command = command or [sys.executable, "-c", _START, f"{round(limits.memory_gb * 2**30)}", *sys.path]
         self._process: subprocess.Popen[bytes] | None = None
         self._num_videos = 0
+        self._is_interrupted = False
         self.duration_s = 0.0
         self.shortfall: str | None = None
         self.stream_number = 0
 
     def __enter__(self) -> Decoder:
+        self._is_interrupted = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +70,7 @@ class Decoder:
         self.stream_number = told["stream_number"]
 
     def media_type(self, path: Path, *, identity: tuple[int, int] | None = None) -> str | None:
-        """As media_type of this package; identity as for only(). Raises VideoError, as sample does."""
+        """As the function media_type; identity as for only(). Raises VideoError, as sample does."""
         told: str | None = self._result(path, {"do": "media_type", "identity": identity})
         return told
 
@@ -81,25 +83,33 @@ class Decoder:
         short_side: int | None = None,
         identity: tuple[int, int] | None = None,
     ) -> None:
-        """As browser_part; identity as for only(). Raises VideoError, as sample does."""
-        stretch = {"start_s": segment.start_s, "end_s": segment.end_s, "short_side": short_side}
-        self._result(path, {"do": "part", **stretch, "target": _named(target), "identity": identity})
+        """As cut, for browsers: what they do not play is encoded anew, and smaller where short_side is exceeded.
+
+        identity as for only(). Raises VideoError, as sample does.
+        """
+        asked = {"short_side": short_side, "is_for_browsers": True, "identity": identity}
+        self._cut(path, segment, target, asked)
 
     def still(
         self, path: Path, time_s: float, target: Path, *, width: int, identity: tuple[int, int] | None = None
     ) -> None:
-        """As still of this package; identity as for only(). Raises VideoError, as sample does."""
-        asked = {"do": "still", "time_s": time_s, "target": _named(target), "width": width, "identity": identity}
-        self._result(path, asked)
+        """As the function still, but target appears whole or not at all; identity as for only().
+
+        Raises VideoError, as sample does.
+        """
+        with made(target, NO_PICTURE) as draft:
+            asked = {"do": "still", "time_s": time_s, "target": _named(draft), "width": width, "identity": identity}
+            self._result(path, asked)
 
     def cut(self, path: Path, segment: Segment, target: Path) -> bool:
-        """As cut of this package. Raises VideoError, as sample does; every frame and packet counts as one there.
+        """As the function cut. Raises VideoError, as sample does; every frame and packet counts as one there."""
+        return self._cut(path, segment, target, {"short_side": None, "is_for_browsers": False})
 
-        The draft is this process's own, so that nothing is left of it where the decoder ends.
-        """
+    def _cut(self, path: Path, segment: Segment, target: Path, asked: dict[str, Any]) -> bool:
+        """The draft is this process's own, so that nothing is left of it where the decoder ends."""
         with made(target, CANNOT) as draft:
             stretch = {"start_s": segment.start_s, "end_s": segment.end_s}
-            return bool(self._result(path, {"do": "cut", **stretch, "target": _named(draft)}))
+            return bool(self._result(path, {"do": "cut", **stretch, "target": _named(draft), **asked}))
 
     def _result(self, path: Path, asked: dict[str, Any]) -> Any:
         work = self._work(path, asked)
@@ -115,6 +125,8 @@ class Decoder:
         process = self._started()
         left_s, is_over = self._limits.time_s, False
         try:
+            if self._is_interrupted:
+                raise VideoLost("nobody waits for it any more")
             self._ask(process, {"path": _named(path), **asked})
             while True:
                 began = time.monotonic()
@@ -134,7 +146,8 @@ class Decoder:
                 self._stop()
 
     def interrupt(self) -> None:
-        """End what it is doing, from any thread."""
+        """End what it is doing, from any thread; until it is entered again it does nothing more."""
+        self._is_interrupted = True
         if (process := self._process) is not None:
             process.kill()
 
@@ -263,12 +276,15 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
     with only(asked.pop("identity", None)):
         if what == "media_type":
             return media_type(path)
-        if what == "part":
-            stretch = Segment(asked["start_s"], asked["end_s"])
-            return browser_part(path, stretch, _path(asked["target"]), short_side=asked["short_side"])
         if what == "cut":
-            stretch = Segment(asked["start_s"], asked["end_s"])
-            return cut_into(_path(asked["target"]), path, stretch, progress=_beating(answers))
+            return cut_into(
+                _path(asked["target"]),
+                path,
+                Segment(asked["start_s"], asked["end_s"]),
+                copied=BROWSERS if asked["is_for_browsers"] else PLAYERS,
+                short_side=asked["short_side"],
+                progress=_beating(answers),
+            )
         if what == "still":
             return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
     with Video(path) as video:

@@ -17,7 +17,7 @@ from cezsar.errors import VideoError
 from cezsar.query.benchmark.drawing import draw
 from cezsar.query.benchmark.run import Result, Scored
 from cezsar.types import Limits
-from cezsar.video import Decoder
+from cezsar.video import Decoder, Pool
 
 _WORST = 10
 _THUMBNAIL_PX = 160
@@ -118,7 +118,7 @@ def _worst(scored: Scored, confusions: Sequence[Sequence[int]], limits: Limits |
     order = np.argsort(-counts, axis=None, kind="stable")[:_WORST]
     predicted = scored.predicted
     rows = []
-    with Decoder(limits or Limits()) as decoder:
+    with Pool(limits) as pool, pool.decoder() as decoder:
         for right, taken in zip(*np.unravel_index(order, counts.shape), strict=True):
             if counts[right, taken]:
                 clip = int(np.flatnonzero((scored.targets == right) & (predicted == taken))[0])
