@@ -16,10 +16,7 @@ DISTANCES = ("unit", "layernorm")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("no", "fp16", "bf16")
 
-# what a benchmark asks
-DATASETS = ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar", "activitynet", "folder", "pairs")
-RETRIEVAL = ("activitynet", "pairs")
-CLASSIFICATION = tuple(name for name in DATASETS if name not in RETRIEVAL)
+# what a benchmark asks; its datasets are in cezsar.datasets
 SENTENCES = ("names", "ours")  # or a file of them
 PROTOTYPES = ("nearest", "mean")
 CORRECTIONS = ("none", "csls", "inverted-softmax", "refine")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
 from cezsar import metrics
+from cezsar.datasets import CLASSES, DATASETS, Definition, OwnProtocol
 from cezsar.errors import BenchmarkError
 from cezsar.pairs import read_pairs
 from cezsar.query.benchmark.datasets import Dataset, lists, official_classes, read, ucf101_names
@@ -144,6 +145,30 @@ def test_a_class_is_the_folder_that_is_called_so(name: str, video: str, label: s
 def test_a_dataset_without_a_clip_says_how_its_clips_lie() -> None:
     with pytest.raises(BenchmarkError, match=r"no video of ucf101 in /data: its clips are called v_Class_g01_c01\.avi"):
         read("ucf101", ROOT, [ROOT / "other.mp4", Path("/elsewhere/v_Archery_g01_c01.avi")])
+
+
+def test_a_dataset_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    diving = Definition(
+        "diving48", CLASSES, "a folder a class", "its clips lie in dives", own=(OwnProtocol(("few",), "two of them"),)
+    )
+    monkeypatch.setitem(DATASETS, "diving48", diving)
+    published = {"few": {"training": ["Back"], "testing": ["Pike", "Tuck"], "file_sha256": "f" * 64}}
+    ours = {"classes": ["Back", "Pike", "Tuck"], "lists": published}
+    for room in ("datasets", "protocols"):
+        monkeypatch.setattr(
+            f"cezsar.query.benchmark.{room}.lists", lambda name: ours if name == "diving48" else lists(name)
+        )
+    found = read("diving48", ROOT, [ROOT / "tuck" / "a.mp4", ROOT / "pike" / "b.mp4"])
+    assert [(clip.label, clip.name) for clip in found.clips] == [("Pike", "pike/b.mp4"), ("Tuck", "tuck/a.mp4")]
+    assert planned(found, "few").tasks[0].classes == ("Pike", "Tuck")
+    with pytest.raises(BenchmarkError, match="The protocol few is of diving48, not of ucf101"):
+        planned(ucf101(), "few")
+    with pytest.raises(BenchmarkError, match=r"There are: full, half, random:K, split1, .*, zsar, few"):
+        planned(ucf101(), "nope")
+    with pytest.raises(BenchmarkError, match="no sentence for 1 of 1 classes"):
+        class_sentences("diving48", ["Back"], "ours")
+    with pytest.raises(BenchmarkError, match=r"There is no dataset 'diving'\. There are: ucf101, .*, pairs, diving48"):
+        read("diving", ROOT, [])
 
 
 # protocols

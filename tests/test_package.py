@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cezsar.datasets import CLASSES, CLIPS, DATASETS
+
 _ROOT = Path(__file__).parents[1]
 
 
@@ -47,6 +49,8 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
     revisions = {f"cezsar/migrations/versions/{path.name}" for path in (_ROOT / "migrations/versions").glob("*.py")}
     page = {path.relative_to(_ROOT).as_posix() for path in (_ROOT / "cezsar" / "server" / "page").iterdir()}
     assert len(page) > 8
+    official = [name for name, one in DATASETS.items() if one.reading in (CLIPS, CLASSES)]
+    assert official == ["ucf101", "hmdb51", "kinetics400", "kinetics-zsar"]
     assert (
         revisions
         | page
@@ -61,12 +65,9 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/encoders/lite-1/config.json",
             "cezsar/encoders/lite-1/model.safetensors",
             "cezsar/py.typed",
-            "cezsar/query/sentences/ucf101.json",
-            "cezsar/query/sentences/hmdb51.json",
-            "cezsar/query/sentences/kinetics400.json",
-            "cezsar/query/sentences/kinetics-zsar.json",
-            "cezsar/query/benchmark/lists/ucf101.json",
         }
+        | {f"cezsar/query/sentences/{name}.json" for name in official}
+        | {f"cezsar/query/benchmark/lists/{name}.json" for name in official}
         <= wheel_names
     )
 
@@ -93,6 +94,14 @@ def test_readme_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_and_docs_name_every_dataset_and_protocol() -> None:
+    layouts = (_ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split("## Layouts\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in layouts.splitlines() if line.startswith("| `")]
+    assert set(re.findall("`([^`]+)`", " ".join(rows))) == set(DATASETS)
+    readme = (_ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in DATASETS if f"`{name}`" not in readme] == []
 
 
 def test_public_names_are_there() -> None:

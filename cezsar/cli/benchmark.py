@@ -25,6 +25,7 @@ from cezsar.cli.console import (
     print_table,
     working,
 )
+from cezsar.datasets import DATASETS
 from cezsar.errors import BenchmarkError, CezsarError
 from cezsar.paths import readable
 
@@ -35,10 +36,35 @@ if TYPE_CHECKING:
     from cezsar.types import EncoderIdentity, Limits, Sampling
 
 _FEW = 10  # clips of a class: its accuracy says little
+_HELP = """Repeat a zero-shot protocol, with a receipt that anyone can check.
+
+\b
+DATASET        what --root holds
+{datasets}
+
+Where no list of clips is known, every clip found is judged.
+
+\b
+PROTOCOL                        classes that are candidates
+full                            all of them (0/101, 0/400 ...); retrieval: all rows
+half, random:K                  a half, or K, drawn --runs times: mean and std
+{protocols}
+
+Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol
+takes seconds. Figures have 95% bootstrap intervals; of equal scores the right answer counts as last.
+
+\b
+cezsar benchmark folder --root clips --sentences ours --out report
+cezsar benchmark ucf101 --root UCF-101 --protocol truze --sentences ours
+cezsar benchmark --check report/receipt.json
+""".format(
+    datasets="\n".join(f"{one.name:<15}{one.holds}" for one in DATASETS.values()),
+    protocols="\n".join(f"{', '.join(p.names):<32}{p.what}" for one in DATASETS.values() for p in one.own),
+)
 
 
-@click.command(name="benchmark")
-@click.argument("dataset", metavar="[DATASET]", required=False, type=click.Choice(choices.DATASETS))
+@click.command(name="benchmark", help=_HELP)
+@click.argument("dataset", metavar="[DATASET]", required=False, type=click.Choice(list(DATASETS)))
 @click.option("--root", metavar="DIR", type=PathType(path_type=Path, exists=True, file_okay=False), help="The dataset.")
 @click.option("--protocol", metavar="P", help="full, half, random:K, split1, truze ... (above).  [default: full]")
 @click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Draws of random:K and half.")
@@ -92,37 +118,6 @@ def command(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Repeat a zero-shot protocol, with a receipt that anyone can check.
-
-    \b
-    DATASET        what --root holds
-    ucf101         v_Class_g01_c01.avi, in folders or not: those on the official lists
-    hmdb51         a folder a class                            } official classes; no list of
-    kinetics400    a folder a class                            } clips is known: every clip
-    kinetics-zsar  the 220 classes of K600 that K400 lacks     } found is judged
-    folder         your own: one sub-folder a class
-    activitynet    val_1.json and the videos
-    pairs          captions.jsonl of video, start_s, end_s, sentences; and the videos
-
-    \b
-    PROTOCOL                        classes that are candidates
-    full                            all of them (0/101, 0/400 ...); retrieval: all rows
-    half, random:K                  a half, or K, drawn --runs times: mean and std
-    split1, split2, split3          UCF-101's test lists, all classes
-    truze, truze2                   34 of 67/34, and 31 of 70/31
-    hard-cases, semantic-gap        15 and 4, as published
-    zsar                            kinetics-zsar's three splits of 160
-    moments                         activitynet: each sentence for its own stretch
-    kept-out:SHARE[:SEED]           pairs: what cezsar train keeps out
-
-    Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol
-    takes seconds. Figures have 95% bootstrap intervals; of equal scores the right answer counts as last.
-
-    \b
-    cezsar benchmark folder --root clips --sentences ours --out report
-    cezsar benchmark ucf101 --root UCF-101 --protocol truze --sentences ours
-    cezsar benchmark --check report/receipt.json
-    """
     from cezsar import encoders
     from cezsar.query.benchmark import Request
     from cezsar.settings import DEFAULT_MODEL, load

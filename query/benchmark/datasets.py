@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cezsar.datasets import CLIPS, FOLDERS, definition
 from cezsar.errors import BenchmarkError
 
 NO_LIST = "no official list of clips is known here: every clip found is judged"
@@ -49,30 +50,22 @@ def read(name: str, root: Path, videos: Iterable[Path], *, split: str | None = N
     is one, the first by name. former is as the first receipts were made: each format counts, and splits are mixed.
     Raises BenchmarkError where no video belongs to the dataset, or several splits lie side by side and none is chosen.
     """
+    wanted = definition(name)
     below = sorted(path for path in videos if path.is_relative_to(root))
-    if name == "ucf101":
+    if wanted.reading == CLIPS:
         if split is not None:
-            raise BenchmarkError("ucf101 has official lists, --protocol split1 to split3, and no --split.")
+            raise BenchmarkError(f"{name} has official lists, --protocol split1 to split3, and no --split.")
         found = _ucf101(root, below)
     else:
         below, notes = (below, ()) if former else _one_format(root, below)
-        if name == "folder":
+        if wanted.reading == FOLDERS:
             found = _folder(root, below, split, former)
         else:
             found = _by_class_folder(name, root, below, split, former)
         found = replace(found, notes=(*found.notes, *notes))
     if not found.clips:
-        raise BenchmarkError(f"There is no video of {name} in {root}: {_LAYOUTS[name]}.")
+        raise BenchmarkError(f"There is no video of {name} in {root}: {wanted.clips}.")
     return found
-
-
-_LAYOUTS = {
-    "ucf101": "its clips are called v_Class_g01_c01.avi",
-    "hmdb51": "its clips lie in a folder for each class, as brush_hair/NAME.avi",
-    "kinetics400": "its clips lie in a folder for each class, as 'air drumming' or air_drumming",
-    "kinetics-zsar": "its clips lie in a folder for each class, as 'acting in play' or acting_in_play",
-    "folder": "its clips lie in a sub-folder for each class",
-}
 
 
 def lists(name: str) -> dict[str, Any]:
@@ -84,7 +77,7 @@ def lists(name: str) -> dict[str, Any]:
 
 def official_classes(name: str) -> tuple[str, ...]:
     """All classes that are candidates, in the official order; empty for a folder, which has its own."""
-    if name == "folder":
+    if definition(name).reading == FOLDERS:
         return ()
     found = lists(name)
     return tuple(found.get("classes") or found.get("unseen") or found["clips"])

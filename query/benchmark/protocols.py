@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cezsar.datasets import DATASETS
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.datasets import Clip, Dataset, lists, matched, ucf101_names
 
@@ -48,26 +49,27 @@ class Protocol:
 
 
 def plan(dataset: Dataset, name: str, *, runs: int, seed: int, allow_missing: bool) -> Protocol:
-    """The tasks of a protocol: full | half | random:K | split1-3 | truze | truze2 | hard-cases | semantic-gap | zsar.
+    """The tasks of a protocol: full, half, random:K, or one that the dataset has alone.
 
     Candidates are the protocol's classes, never those with clips alone; random:K and half draw `runs` times from the
     classes, and only under allow_missing from those that have clips. Raises BenchmarkError on a protocol that the
     dataset does not have, a K that is too large, and on missing clips unless allow_missing.
     """
-    if name in _OF_UCF101 and dataset.name != "ucf101":
-        raise BenchmarkError(f"The protocol {name} is of ucf101, not of {dataset.name}.")
+    own = {name: one.name for one in DATASETS.values() if not one.is_retrieval for name in one.own_names}
+    if own.get(name, dataset.name) != dataset.name:
+        raise BenchmarkError(f"The protocol {name} is of {own[name]}, not of {dataset.name}.")
     if name in _GROUPS:
         return _test_list(dataset, name, allow_missing)
-    if name in _OF_UCF101:
-        return _published(dataset, name, allow_missing)
     if name == "zsar":
         return _zsar(dataset, allow_missing)
+    if name in own:
+        return _published(dataset, name, allow_missing)
     if name == "full":
         task = _task(dataset, "full", dataset.classes, allow_missing)
         return Protocol(name, (task,), _sha256(list(dataset.classes)))
     if name == "half" or name.startswith("random:"):
         return _random(dataset, name, runs, seed, allow_missing)
-    raise BenchmarkError(f"There is no protocol {name!r}. There are: {NAMES}.")
+    raise BenchmarkError(f"There is no protocol {name!r}. There are: {', '.join(['full, half, random:K', *own])}.")
 
 
 def _test_list(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
@@ -81,7 +83,7 @@ def _test_list(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
 
 
 def _published(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
-    published = lists("ucf101")["lists"][name]
+    published = lists(dataset.name)["lists"][name]
     notes = []
     training = matched(published["training"], dataset.classes, f"The list of {name}")
     testing = matched(published["testing"], dataset.classes, f"The list of {name}")
@@ -94,9 +96,7 @@ def _published(dataset: Dataset, name: str, allow_missing: bool) -> Protocol:
 
 
 def _zsar(dataset: Dataset, allow_missing: bool) -> Protocol:
-    if dataset.name != "kinetics-zsar":
-        raise BenchmarkError(f"The protocol zsar is of kinetics-zsar, not of {dataset.name}.")
-    splits = lists("kinetics-zsar")["splits"]
+    splits = lists(dataset.name)["splits"]
     tasks = [
         _task(dataset, f"split {number}", tuple(split["test"]), allow_missing) for number, split in enumerate(splits, 1)
     ]

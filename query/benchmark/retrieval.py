@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cezsar.datasets import MOMENTS, PARAGRAPHS, Definition, definition
 from cezsar.digest import kept_out
 from cezsar.errors import BenchmarkError
 from cezsar.pairs import Pair, read_pairs
-
-_FILES = {"activitynet": ("val_1.json", "val_2.json", "activitynet_captions_val_1.json"), "pairs": ("captions.jsonl",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +38,24 @@ class Captioned:
 def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> Captioned:
     """The moments of a captions file in root; rows of one video and stretch are one, with several sentences.
 
-    Protocols of pairs: 'full', and 'kept-out:SHARE' or 'kept-out:SHARE:SEED', the videos that `cezsar train` keeps out
-    with --validation SHARE --split-seed SEED. Of activitynet: 'full', a video's sentences joined into one paragraph, as
-    published; and 'moments', each sentence for its own stretch. field names another field of a row, with one query.
+    Protocols of a dataset of moments: 'full', and 'kept-out:SHARE' or 'kept-out:SHARE:SEED', the videos that `cezsar
+    train` keeps out with --validation SHARE --split-seed SEED. Of one of paragraphs: 'full', a video's sentences joined
+    into one, as published for ActivityNet; and 'moments', each sentence for its own stretch. field names another field
+    of a row, with one query.
     Raises BenchmarkError on an unknown protocol, or no file; PairsError where it cannot be read.
     """
-    file = _file(dataset, root)
+    wanted = definition(dataset)
+    file = _file(wanted, root)
     captions = read_pairs(file, root, field=field)
     pairs: Sequence[Pair] = captions.pairs
-    if dataset == "activitynet" and protocol == "full":
+    if wanted.reading == PARAGRAPHS and protocol == "full":
         moments = tuple(_paragraph(rows) for rows in _by_video(pairs).values())
     else:
-        if protocol.startswith("kept-out:") and dataset == "pairs":
+        if protocol.startswith("kept-out:") and wanted.reading == MOMENTS:
             share, seed = _share(protocol)
             pairs = [pair for pair in pairs if kept_out(pair.source, seed=seed, share=share)]
-        elif protocol != ("moments" if dataset == "activitynet" else "full"):
-            known = "full, moments" if dataset == "activitynet" else "full, kept-out:SHARE, kept-out:SHARE:SEED"
+        elif protocol != ("moments" if wanted.reading == PARAGRAPHS else "full"):
+            known = ", ".join(["full", *wanted.own_names])
             raise BenchmarkError(f"There is no protocol {protocol!r} of {dataset}. There are: {known}.")
         moments = tuple(Moment(pair.video, pair.start_s, pair.end_s, pair.sentences) for pair in pairs)
     if not moments:
@@ -63,16 +64,16 @@ def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> 
     return Captioned(file, moments, rejected, captions.num_exchanged)
 
 
-def _file(dataset: str, root: Path) -> Path:
-    found = [root / name for name in _FILES[dataset] if (root / name).is_file()]
-    if not found and dataset == "pairs":
+def _file(dataset: Definition, root: Path) -> Path:
+    found = [root / name for name in dataset.files if (root / name).is_file()]
+    if not found and dataset.reading == MOMENTS:
         found = sorted(root.glob("*.jsonl"))
         if len(found) > 1:
             raise BenchmarkError(f"There are several .jsonl files in {root}: call the one to use captions.jsonl.")
         if not found and (root / "captions.csv").is_file():
             found = [root / "captions.csv"]
     if not found:
-        raise BenchmarkError(f"There are no captions in {root}: no {' or '.join(_FILES[dataset])}.")
+        raise BenchmarkError(f"There are no captions in {root}: no {' or '.join(dataset.files)}.")
     return found[0]
 
 

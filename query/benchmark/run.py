@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from cezsar import __version__, catalog, encoders
-from cezsar.choices import CLASSIFICATION, CORRECTIONS, DATASETS, PROTOTYPES, SENTENCES, not_one_of
+from cezsar.choices import CORRECTIONS, PROTOTYPES, SENTENCES, not_one_of
+from cezsar.datasets import DATASETS, definition
 from cezsar.digest import sha256
 from cezsar.errors import BenchmarkError
 from cezsar.metrics import predictions
@@ -47,7 +48,7 @@ _KINDS = {
 class Request:
     """What is asked for; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
 
-    protocol None is the dataset's own: zsar for kinetics-zsar, full for the others. runs and seed are those of
+    protocol None is the dataset's own, as its definition says. runs and seed are those of
     random:K and half. sentences, prototypes and correction are as in class_sentences and scoring; split is as in
     datasets.read; raw and prototypes are as in classify and scoring, where only raw labels have several prototypes.
     """
@@ -69,7 +70,7 @@ class Request:
             for name in names:
                 if type(getattr(self, name)) not in kind:
                     raise BenchmarkError(f"{name} cannot be {getattr(self, name)!r}.")
-        for name, choices in (("dataset", DATASETS), ("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
+        for name, choices in (("dataset", tuple(DATASETS)), ("prototypes", PROTOTYPES), ("correction", CORRECTIONS)):
             if getattr(self, name) not in choices:
                 raise BenchmarkError(f"{not_one_of(name, getattr(self, name), choices)}.")
         if self.prototypes != PROTOTYPES[0] and not self.raw:
@@ -84,12 +85,12 @@ class Request:
     @property
     def is_retrieval(self) -> bool:
         """Whether captions are looked for, and not classes."""
-        return self.dataset not in CLASSIFICATION
+        return definition(self.dataset).is_retrieval
 
     @property
     def asked_protocol(self) -> str:
         """The protocol, with the dataset's own where none was named."""
-        return self.protocol or ("zsar" if self.dataset == "kinetics-zsar" else "full")
+        return self.protocol or definition(self.dataset).protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from cezsar.choices import SENTENCES
+from cezsar.datasets import DATASETS, FOLDERS, definition
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.datasets import key
 from cezsar.query.prompts import Labels, read_labels, words
-
-_OURS = {
-    "ucf101": ("ucf101",),
-    "hmdb51": ("hmdb51",),
-    "kinetics400": ("kinetics400",),
-    "kinetics-zsar": ("kinetics-zsar",),
-    "folder": ("ucf101", "hmdb51", "kinetics400", "kinetics-zsar"),
-}
 
 
 def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels:
@@ -31,8 +24,10 @@ def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels
         return {label: (words(label),) for label in classes}
     if source == "ours":
         known: dict[str, tuple[str, ...]] = {}
-        for name in reversed(_OURS[dataset]):  # of a class in two of them the first
-            said = json.loads((files("cezsar.query") / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
+        names = DATASETS if definition(dataset).reading == FOLDERS else (dataset,)
+        for name in reversed(tuple(names)):  # of a class in two of them the first
+            file = files("cezsar.query") / "sentences" / f"{name}.json"
+            said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
             known |= {key(label): tuple(sentences) for label, sentences in said.items()}
         where, advice = "This project has", f"give your own with --sentences FILE, or --sentences names ({dataset})"
     else:
