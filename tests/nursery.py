@@ -18,15 +18,17 @@ from typing import NoReturn
 from cezsar.video import decoder
 
 _BEGUN = b"begun\n"
+# what a fork cannot take over from the caller: who that is, and its limits
+_BOUNDS = "os.geteuid(), [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if 'RLIMIT' in name]"
 # what runs in a decoder's place: it hands over its pipes, and then ends as the fork does, and the fork with it;
-# whoever has become another user starts as ever, for the fork would be root's
-_START = """
-import os, signal, socket, sys
-if os.geteuid() != os.getuid():
-    {start}
+# under other bounds it starts as ever
+_START = f"""
+import os, resource, signal, socket, sys
+if ({_BOUNDS}) != {{bounds!r}}:
+    {{start}}
     sys.exit()
 with socket.socket(socket.AF_UNIX) as caller:
-    caller.connect({door!r})
+    caller.connect({{door!r}})
     socket.send_fds(caller, [sys.argv[1].encode() + b" " + os.fsencode(os.getcwd())], [0, 1, 2])
     os.closerange(0, 3)
     code = int(caller.recv(16))
@@ -39,13 +41,16 @@ os._exit(code)
 @contextmanager
 def opened() -> Iterator[str]:
     """What to put in the place of the decoder's _START while this is open."""
+    import resource  # Windows has none
+
+    bounds = eval(_BOUNDS, {"os": os, "resource": resource})
     with tempfile.TemporaryDirectory(prefix="nursery-") as folder:
         door = f"{folder}/door"
         command = [sys.executable, str(Path(__file__)), door]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen(command, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
             assert process.stdout.readline() == _BEGUN
-            yield _START.format(start=decoder._START, door=door)
+            yield _START.format(bounds=bounds, start=decoder._START, door=door)
             process.stdin.close()  # it ends
 
 
