@@ -31,6 +31,7 @@ from urllib.parse import unquote
 import av
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from make_videos import write_video
 from serving import serving
 from starlette.requests import ClientDisconnect
@@ -38,6 +39,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import catalog, indexer
+from cezsar.cli import cli
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoError, VideoLost
 from cezsar.query import Filters, Searcher
@@ -893,10 +895,10 @@ def test_a_token_comes_from_one_place_and_options_win_over_the_environment(
         (("--token", "correct horse", "--no-token"), "--token and --no-token"),
     ):
         ended = run(*index, *options)
-        assert (ended.returncode, f"{contradict} contradict each other." in ended.stderr) == (2, True)
+        assert (ended.exit_code, f"{contradict} contradict each other." in ended.stderr) == (2, True)
     monkeypatch.setenv("CEZSAR_TOKEN", "of the environment")
     ended = run(*index, "--no-token")
-    assert (ended.returncode, "--no-token and CEZSAR_TOKEN contradict" in ended.stderr) == (2, True)
+    assert (ended.exit_code, "--no-token and CEZSAR_TOKEN contradict" in ended.stderr) == (2, True)
     for options, token in (
         ((), "of the environment"),
         (file, "battery staple"),
@@ -906,10 +908,10 @@ def test_a_token_comes_from_one_place_and_options_win_over_the_environment(
             assert httpx.URL(entrance).params["token"] == token
     monkeypatch.setenv("CEZSAR_TOKEN", "short")
     ended = run(*index)
-    assert (ended.returncode, "The token in CEZSAR_TOKEN is none" in ended.stderr) == (2, True)
+    assert (ended.exit_code, "The token in CEZSAR_TOKEN is none" in ended.stderr) == (2, True)
     (own / "token").chmod(0o644)
     ended = run(*index, *file)
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr == f"cezsar: Other accounts can read or change {own / 'token'}: `chmod 600 {own / 'token'}`.\n"
 
 
@@ -998,15 +1000,14 @@ def test_an_origin_that_is_named_may_ask(own: Path) -> None:
 # Starting and stopping
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cezsar", "serve", *options], capture_output=True, text=True, timeout=120
-    )
+def run(*options: str) -> Result:
+    """cezsar serve, where it serves nothing."""
+    return CliRunner().invoke(cli, ["serve", *options])
 
 
 def test_no_index_is_told(tmp_path: Path) -> None:
     ended = run("--index", str(tmp_path / "none"), "--port", "0")
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr.count("\n") == 1
     assert "cezsar index" in ended.stderr
 
@@ -1017,19 +1018,19 @@ def test_a_port_in_use_is_told(own: Path) -> None:
         other.listen()
         port = str(other.getsockname()[1])
         ended = run("--index", str(own / "index"), "--port", port)
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     assert f"Port {port} of 127.0.0.1 cannot be listened at" in ended.stderr
 
 
 def test_wrong_options_are_told(own: Path) -> None:
     index = ("--index", str(own / "index"))
     told = run(*index, "--host", "x" * 70 + ".example")
-    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
-    assert run(*index, "--cors", "http://localhost:3000/").returncode == 2
-    assert run(*index, "--host", "no.such.host.invalid").returncode == 1
-    assert run(*index, "--token", "short").returncode == 2
-    assert run(*index, "--token", "long enough", "--no-token").returncode == 2
-    assert run(*index, "--port", "70000").returncode == 2
+    assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
+    assert run(*index, "--cors", "http://localhost:3000/").exit_code == 2
+    assert run(*index, "--host", "no.such.host.invalid").exit_code == 1
+    assert run(*index, "--token", "short").exit_code == 2
+    assert run(*index, "--token", "long enough", "--no-token").exit_code == 2
+    assert run(*index, "--port", "70000").exit_code == 2
 
 
 def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
@@ -1054,7 +1055,7 @@ def test_stopping_finishes_what_is_in_flight(own: Path) -> None:
 
 
 def test_a_second_signal_waits_no_longer_and_says_so_to_who_asked(own: Path) -> None:
-    write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(1280, 720))
+    write_video(own / "videos" / "long.avi", [("blue", 40.0)], codec="mpeg4", size=(1280, 720))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
     command = [sys.executable, "-m", "cezsar", "serve", "--no-token", "--index", str(own / "index"), "--port", "0"]
     with (
@@ -1065,17 +1066,26 @@ def test_a_second_signal_waits_no_longer_and_says_so_to_who_asked(own: Path) -> 
         assert process.stderr is not None
         address = process.stdout.readline().split()[-1]
         number = ask(address, "/api/v1/search?text=blue").json()["hits"][0]["video_id"]
-        places = [f"/api/v1/videos/{number}/stream?start_s={start_s}&end_s=100&download=true" for start_s in range(5)]
+        places = [f"/api/v1/videos/{number}/stream?start_s={start_s}&end_s=40&download=true" for start_s in range(5)]
         asked = [pool.submit(ask, address, place) for place in places]
         until(lambda: "progress 6.0" in ask(address, "/api/v1/metrics").text)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        until(lambda: not is_listening(address))
         process.send_signal(signal.SIGINT)
         for one in asked:
             assert "stopping" in problem(one.result(60), 503)
         assert process.wait(60) == 0
         assert process.stderr.read() == ""
     assert [path.name for path in (own / "index" / "media").iterdir()] == ["CACHEDIR.TAG"]
+
+
+def is_listening(address: str) -> bool:
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    try:
+        socket.create_connection((host, int(port))).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 # The rooms behind
@@ -1189,12 +1199,12 @@ def test_nothing_is_kept_of_a_video_that_is_purged_meanwhile(own: Path) -> None:
 
 
 def test_what_is_being_made_can_be_interrupted_and_leaves_nothing(own: Path) -> None:
-    write_video(own / "videos" / "long.avi", [("blue", 100.0)], codec="mpeg4", size=(640, 480))
+    write_video(own / "videos" / "long.avi", [("blue", 40.0)], codec="mpeg4", size=(640, 480))
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
     video = video_of(own, 1)
     folder = own / "index" / "media"
     with Media(own / "index") as media, ThreadPoolExecutor(1) as pool:
-        making = pool.submit(media.make, video, part(video, 0, 100, at_full_size=True), lambda: True)
+        making = pool.submit(media.make, video, part(video, 0, 40, at_full_size=True), lambda: True)
         until(lambda: bool(list(folder.glob(".drafts-*/*/.*"))))
         media.interrupt()
         with pytest.raises(BadIndex, match="stopping"):
