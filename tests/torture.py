@@ -558,16 +558,17 @@ def _load_of(work: Path, count: int, *, is_timed: bool) -> Outcome:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{number:06}.mp4").write_bytes(b"%d" % number)
 
-    import faiss  # noqa: F401  # the first cache would bring it in, once, after the first thousand
+    import faiss  # noqa: F401  # the first cache would bring it in, once, after the start
 
     add(0, count)
-    watch = _Watch()
+    start = min(1_000, count // 2)
+    watch = _Watch(start)
     first_s = _timed(lambda: indexer.index([videos], settings, progress=watch))
-    early, late = watch.megabytes[1_000], watch.megabytes[count]
+    early, late = watch.megabytes[start], watch.megabytes[count]
     grown = late - early
     outcome.add("memory", [] if grown < 0.1 * early else [f"grew from {early:.0f} to {late:.0f} MB"])
-    opened = watch.files[count] - watch.files[1_000]  # a video being hashed and a reader's WAL come and go
-    outcome.add("open files", [] if opened < 4 else [f"{opened} more than after 1,000"])
+    opened = watch.files[count] - watch.files[start]  # a video being hashed and a reader's WAL come and go
+    outcome.add("open files", [] if opened < 4 else [f"{opened} more than after {start:,}"])
     again_s = _timed(lambda: indexer.index([videos], settings))
     is_quick = again_s < 2.0 or not is_timed
     outcome.add("a second look", [] if is_quick else [f"took {again_s:.1f} s"])
@@ -578,7 +579,7 @@ def _load_of(work: Path, count: int, *, is_timed: bool) -> Outcome:
     outcome.add("verify", wrong(settings.index, ()))
     outcome.notes = [
         f"{count:,} files in {first_s:.0f} s",
-        f"{early:.0f} MB after 1,000, {late:.0f} MB at the end",
+        f"{early:.0f} MB after {start:,}, {late:.0f} MB at the end",
         f"{watch.files[count]} open files",
         f"second look {again_s:.1f} s",
         f"1% more in {more_s:.1f} s",
@@ -587,12 +588,12 @@ def _load_of(work: Path, count: int, *, is_timed: bool) -> Outcome:
 
 
 class _Watch:
-    """A Progress that looks at this process every thousand videos."""
+    """A Progress that looks at this process after every so many videos."""
 
-    def __init__(self) -> None:
+    def __init__(self, each: int) -> None:
         self.megabytes: dict[int, float] = {}
         self.files: dict[int, int] = {}
-        self._num_done = 0
+        self._each, self._num_done = each, 0
 
     def comparing(self, path: Path, num_bytes: int) -> None: ...
 
@@ -601,7 +602,7 @@ class _Watch:
 
     def done(self, path: Path, num_bytes: int) -> None:
         self._num_done += 1
-        if self._num_done % 1000 == 0:
+        if self._num_done % self._each == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             self.megabytes[self._num_done] = pages * resource.getpagesize() / 1e6
             self.files[self._num_done] = len(os.listdir("/proc/self/fd"))
