@@ -1,4 +1,4 @@
-"""Planted pairs: features and sentences that are two linear views of one hidden cause; and a run that kills itself."""
+"""Planted pairs: features and sentences that are two linear views of one hidden cause; runs that kill themselves."""
 
 from __future__ import annotations
 
@@ -118,5 +118,30 @@ def train(folder: Path, moment: str = "never", loss: str = "both") -> None:
     fit(model, material(model, training, validation), recipe, Run(folder), accelerator=accelerator, save_every_s=0.0)
 
 
+def fork(loss: str, runs: list[tuple[str, str]]) -> list[int]:
+    """How a process for each folder and moment ended: all are forks of this one, which has loaded what they need.
+
+    With WORLD_SIZE they are the ranks of one run, which all end where one does not end well.
+    """
+    children: dict[int, int] = {}
+    for rank, (folder, moment) in enumerate(runs):
+        if (child := os.fork()) == 0:
+            if "WORLD_SIZE" in os.environ:
+                os.environ.update(RANK=f"{rank}", LOCAL_RANK=f"{rank}")
+            train(Path(folder), moment, loss)
+            sys.exit()
+        children[child] = rank
+    codes = [0] * len(runs)
+    while children:
+        child, status = os.wait()
+        code = codes[children.pop(child)] = os.waitstatus_to_exitcode(status)
+        if code != 0 and "WORLD_SIZE" in os.environ:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+    return codes
+
+
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), *sys.argv[2:])
+    loss, *words = sys.argv[1:]
+    codes = fork(loss, list(zip(words[::2], words[1::2], strict=True)))
+    sys.stdout.write(" ".join(map(str, codes)) + "\n")

@@ -79,28 +79,25 @@ def test_a_model_that_met_the_triplet_loss_learns_its_temperature_again(tmp_path
     assert temperatures[1] != temperatures[0]
 
 
+def _forked(loss: str, *runs: tuple[Path, str], **environment: str) -> list[int]:
+    """How the processes of planted.fork ended."""
+    words = [str(word) for run in runs for word in run]
+    ended = subprocess.run(
+        [sys.executable, PLANTED, loss, *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return [int(code) for code in ended.stdout.splitlines()[-1].split()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
 def test_two_processes_train_one_model_with_the_triplet_loss(tmp_path: Path) -> None:
     """As `accelerate launch` starts them, on processors alone."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    both = [
-        subprocess.Popen(
-            [sys.executable, PLANTED, tmp_path / "run", "never", "triplet"],
-            env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in ("0", "1")
-    ]  # fmt: skip
-    try:
-        for process in both:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
-    finally:
-        for process in both:
-            process.kill()
-            process.communicate()
+    launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    assert _forked("triplet", *[(tmp_path / "run", "never")] * 2, **launched) == [0, 0]
     rows = Run(tmp_path / "run").reports()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < rows[0]["loss"]
@@ -223,19 +220,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(tmp_path: P
     assert _weights(one) != _weights(other)
 
 
-@pytest.mark.parametrize("moment", ["mid-epoch", "mid-save"])
-def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path, moment: str) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path) -> None:
+    moments = ("mid-epoch", "mid-save")
+    codes = _forked("both", *((tmp_path / moment, moment) for moment in moments))
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL]
     train(tmp_path / "whole")
-    killed = subprocess.run([sys.executable, PLANTED, tmp_path / "killed", moment], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    state = Run(tmp_path / "killed").state()
-    assert state is not None
-    assert 0 < state.facts["epoch"] < 6
-    train(tmp_path / "killed")
-    one, two = Run(tmp_path / "whole"), Run(tmp_path / "killed")
-    assert _weights(one) == _weights(two)
-    assert _timeless(one) == _timeless(two)
-    assert len(_timeless(two)) == 6
+    whole = Run(tmp_path / "whole")
+    for moment in moments:
+        killed = Run(tmp_path / moment)
+        state = killed.state()
+        assert state is not None
+        assert 0 < state.facts["epoch"] < 6
+        train(tmp_path / moment)
+        assert _weights(killed) == _weights(whole)
+        assert _timeless(killed) == _timeless(whole)
+        assert len(_timeless(killed)) == 6
 
 
 def _weights(run: Run) -> dict[str, bytes]:
