@@ -35,7 +35,8 @@ def ucf(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def indexed(ucf: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, IndexReport]:
-    settings = load(environ={}, index=tmp_path_factory.mktemp("real") / "index")
+    # a frame in two seconds shows a class too, and costs half
+    settings = load(environ={}, index=tmp_path_factory.mktemp("real") / "index", fps=0.5)
     return settings, indexer.index([ucf], settings)
 
 
