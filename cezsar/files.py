@@ -22,8 +22,7 @@ def appearing(target: Path, *, durable: bool = False, private: bool = False) -> 
     No two drafts share a name, of threads neither. With durable its content is on the disk before it has the name, and
     the name when this is over; with private nobody else may read it. Raises OSError.
     """
-    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
-    draft = target.with_name(f".{name}.{secrets.token_hex(8)}.cezsar-draft")
+    draft = draft_of(target)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE if private else 0o666))
     try:
         yield draft
@@ -36,6 +35,18 @@ def appearing(target: Path, *, durable: bool = False, private: bool = False) -> 
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def write(target: Path, data: bytes, *, durable: bool = False, private: bool = False) -> None:
+    """Make a file with this content, in the place of an older one, as appearing() does. Raises OSError."""
+    with appearing(target, durable=durable, private=private) as draft:
+        draft.write_bytes(data)
+
+
+def draft_of(target: Path) -> Path:
+    """A name beside target that nothing has, and by which a draft of CEZSAR's is known."""
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    return target.with_name(f".{name}.{secrets.token_hex(8)}.cezsar-draft")
 
 
 def private(path: str, flags: int) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cezsar.files import PRIVATE_FILE, PRIVATE_FOLDER
+from cezsar.files import DRAFT, PRIVATE_FILE, PRIVATE_FOLDER, draft_of
 
 _BY_DESCRIPTOR = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd  # not on Windows
 _ITSELF = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -114,6 +114,41 @@ def opened(path: Path) -> Iterator[Folder]:
     """A folder itself. Raises OSError where it is a link, or no folder."""
     with _opened(path, os.fspath(path), None) as folder:
         yield folder
+
+
+@contextmanager
+def filling(target: Path) -> Iterator[Path]:
+    """An empty draft of a folder, beside target; at the end its files take their names in target, in their order.
+
+    So the last name says that the others are there; what else target holds stays. The draft is deleted on any error,
+    and one of a process that was killed by the next. Nobody else may fill target meanwhile. Raises OSError.
+    """
+    draft = draft_of(target)
+    _forget_drafts(target.parent, draft.name.rsplit(".", 2)[0])
+    draft.mkdir()
+    try:
+        yield draft
+        target.mkdir(exist_ok=True)
+        for name in sorted(os.listdir(draft)):
+            os.replace(draft / name, target / name)
+    finally:
+        _forget(draft)
+
+
+def _forget_drafts(parent: Path, name: str) -> None:
+    """Delete drafts of a folder, whose names begin so, and the files in them; nothing else, and through no link."""
+    if not parent.is_symlink():
+        for path in parent.iterdir():
+            if path.name.rsplit(".", 2)[0] == name and DRAFT.fullmatch(path.name):
+                _forget(path)
+
+
+def _forget(draft: Path) -> None:
+    with suppress(OSError), opened(draft) as folder:
+        for name in folder.files():
+            folder.unlink(name)
+    with suppress(OSError):
+        draft.rmdir()
 
 
 @contextmanager

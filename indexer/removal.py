@@ -11,7 +11,7 @@ from pathlib import Path
 from cezsar import catalog, maintenance, vectors
 from cezsar.catalog import Catalog, Video, pictures
 from cezsar.errors import BadIndex, QueryError
-from cezsar.files import appearing
+from cezsar.files import write
 from cezsar.paths import is_under, spellings, under
 
 _PENDING = "purge.json"  # of a purge that has begun: the paths, until the last trace of them has gone
@@ -123,7 +123,6 @@ def _pending(directory: Path) -> set[bytes]:
 def _note(directory: Path, names: Iterable[bytes]) -> None:
     told = {"paths": [base64.b64encode(name).decode() for name in sorted(names)]}
     try:
-        with appearing(directory / _PENDING, durable=True, private=True) as draft:
-            draft.write_text(json.dumps(told), encoding="utf-8")
+        write(directory / _PENDING, json.dumps(told).encode(), durable=True, private=True)
     except OSError as error:
         raise BadIndex(f"{directory / _PENDING} cannot be written ({error.strerror}): nothing was purged.") from None

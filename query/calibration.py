@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar import encoders
+from cezsar import encoders, files
 from cezsar.errors import CalibrationError
-from cezsar.files import appearing
 from cezsar.types import EncoderIdentity, Vectors
 
 FILE = "calibration.json"
@@ -129,8 +128,7 @@ def write(calibration: Calibration, path: Path, *, private: bool = False) -> Non
         "bank": base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii"),
     }
     try:
-        with appearing(path, durable=True, private=private) as draft:
-            draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        files.write(path, (json.dumps(document, indent=1) + "\n").encode(), durable=True, private=private)
     except OSError as error:
         raise CalibrationError(f"{path} cannot be written: {error.strerror}.") from None
 

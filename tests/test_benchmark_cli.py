@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -439,6 +440,24 @@ def test_the_report_holds_everything_itself(run: Run, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("src='data:image/png;base64,") == 5  # four figures, and red taken for another colour
     assert not re.search(r"(src|href)='(?!data:)", page)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_older_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert run("--out", str(out)).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(_: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run("--out", str(out))
+    assert result.exit_code == 1
+    assert f"The report cannot be written: {out}: No space left on device." in result.stderr
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_clip_that_crashes_the_decoder_costs_its_picture_alone(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cezsar.files import appearing, forget_drafts
+from cezsar.files import appearing, forget_drafts, write
+from cezsar.folders import filling
 
 
 def _modes(path: Path) -> int:
@@ -35,6 +36,15 @@ def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="half way"):
         fail()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_what_is_written_at_once_replaces_an_older_file(tmp_path: Path) -> None:
+    for content in (b"old and longer", b"new"):
+        write(tmp_path / "a.txt", content, private=True)
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.txt", content)]
+    assert _modes(tmp_path / "a.txt") == 0o600
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / "nowhere" / "a.txt", b"")
 
 
 def test_two_threads_do_not_share_a_draft(tmp_path: Path) -> None:
@@ -90,3 +100,66 @@ def test_nothing_is_forgotten_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "home")
     forget_drafts(tmp_path / "link")
     assert draft.exists()
+
+
+# Folders
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_takes_all_files_of_its_draft_and_keeps_its_others(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    for name in ("a", "mine"):
+        (tmp_path / "best" / name).write_text("old")
+    with filling(tmp_path / "best") as draft:
+        for name in ("a", "b"):
+            (draft / name).write_text("new")
+        assert _tree(tmp_path / "best") == {"a": "old", "mine": "old"}
+    assert _tree(tmp_path) == {"best/a": "new", "best/b": "new", "best/mine": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_the_last_name_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (order.append(Path(new).name), replace(old, new)))
+    with filling(tmp_path / "last") as draft:
+        for name in ("state", "config", "model"):
+            (draft / name).touch()
+    assert order == ["config", "model", "state"]
+
+
+def test_a_folder_that_fails_stays_what_it_was(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "a").write_text("old")
+
+    def fail() -> None:
+        with filling(tmp_path / "best") as draft:
+            (draft / "a").write_text("new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    assert _tree(tmp_path) == {"best/a": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_only_drafts_of_the_same_folder_are_forgotten_and_through_no_link(tmp_path: Path) -> None:
+    home, run = tmp_path / "home", tmp_path / "run"
+    kept = (home / "a", run / ".last.0123456789abcdef.cezsar-draft" / "a", run / ".best.cezsar-draft" / "a")
+    killed = run / ".best.0123456789abcdef.cezsar-draft" / "a"
+    for path in (*kept, killed):
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    (run / ".best.00000000000000ff.cezsar-draft").symlink_to(home)
+    with filling(run / "best"):
+        pass
+    assert not killed.parent.exists()
+    assert [path.exists() for path in kept] == [True] * 3
+    (tmp_path / "link").symlink_to(run)
+    killed.parent.mkdir()
+    with filling(tmp_path / "link" / "best"):
+        pass
+    assert killed.parent.exists()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cezsar.files import appearing
 from cezsar.query.glosses import key, member
 
 OUT = Path(__file__).parent.parent / "query" / "wordnet"
@@ -109,7 +110,10 @@ def main() -> None:
         members[member(name)].append(
             "\t".join((name, pos, str(sum(sense.count for sense in found)), *list(said.values())[:MOST_SENSES]))
         )
-    with zipfile.ZipFile(OUT / "glosses.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+    with (
+        appearing(OUT / "glosses.zip") as draft,
+        zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file,
+    ):
         for name, rows in sorted(members.items()):
             file.writestr(zipfile.ZipInfo(name), "\n".join(["", *rows, ""]), zipfile.ZIP_DEFLATED, 9)
     print(f"{len(entries):,} words, {(OUT / 'glosses.zip').stat().st_size:,} bytes")

@@ -9,8 +9,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from cezsar import files
 from cezsar.errors import EncoderError
-from cezsar.files import appearing
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 NAME = "bank.safetensors"
@@ -55,6 +55,5 @@ def write(folder: Path, identity: EncoderIdentity, videos: Vectors) -> Path:
     """Keep (B, D) unit vectors, which the encoder of this identity gave, as float16. Raises OSError."""
     path = folder / NAME
     metadata = {"format": "np", "weights_sha256": identity.weights_sha256}
-    with appearing(path) as draft:
-        draft.write_bytes(save({"videos": videos.astype(np.float16)}, metadata))
+    files.write(path, save({"videos": videos.astype(np.float16)}, metadata))
     return path

@@ -23,6 +23,7 @@ from onnx import helper
 from cezsar.encoders.images import EfficientNet, lite1, lite2
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, SMALL_IMAGE_WEIGHTS, Weights
+from cezsar.files import write
 
 _SMALL = 1024  # bytes; a smaller constant stays in the graph
 
@@ -176,4 +177,4 @@ if __name__ == "__main__":
         ("efficientnet_lite2", frames_graph(lite2(cpu), IMAGE_WEIGHTS)),
         ("efficientnet_lite1", frames_graph(lite1(cpu), SMALL_IMAGE_WEIGHTS)),
     ):
-        Path(__file__).with_name(f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+        write(Path(__file__).with_name(f"{name}.onnx"), graph.SerializeToString(deterministic=True))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from cezsar.digest import sha256
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.frozen import Sentences, sentences
 from cezsar.encoders.weights import EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS
+from cezsar.files import write
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 if TYPE_CHECKING:
@@ -104,4 +105,4 @@ if __name__ == "__main__":  # python -m cezsar.encoders.lite_objects makes the s
     from cezsar.encoders.sentences import SentenceEncoder
 
     made = object_vectors(SentenceEncoder(torch_device("cpu")))
-    save_file({"objects": made.astype(np.float16)}, _OBJECTS)
+    write(_OBJECTS, save({"objects": made.astype(np.float16)}))

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
-from cezsar.files import appearing
+from cezsar.files import write
 
 _PAGE = Path(__file__).with_name("page") / "entrance.html"
 _AGAIN = ("again", "1")  # said in an address that one of our own pages led to
@@ -35,8 +35,7 @@ def doorway(address: str) -> Iterator[str]:
     """
     with TemporaryDirectory(prefix="cezsar-", ignore_cleanup_errors=True) as folder:
         page = Path(folder) / "open.html"
-        with appearing(page, private=True) as draft:
-            draft.write_text(_leading_to(address), encoding="utf-8")
+        write(page, _leading_to(address).encode(), private=True)
         yield page.as_uri()
 
 

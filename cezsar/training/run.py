@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +17,11 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar import folders
 from cezsar.errors import TrainingError
-from cezsar.files import appearing
+from cezsar.files import write
 from cezsar.metrics import Retrieval
 from cezsar.model import CezsarModel
 
 _STATE = "state.safetensors"
-_PARTIAL = re.compile(r"\.(best|last)\.[0-9a-f]{16}\.cezsar-draft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Run:
             raise TrainingError(f"{self.folder} holds a run already: --resume {self.folder} goes on with it.")
         is_new = not self.folder.exists()
         with self._writing():
-            _replace(self.folder / "claim", b"")
+            write(self.folder / "claim", b"")
             (self.folder / "claim").unlink()
             if is_new:
                 self.folder.rmdir()
@@ -72,7 +68,7 @@ class Run:
     def start(self, settings: dict[str, Any]) -> None:
         """Write down what the run is asked for."""
         with self._writing():
-            _replace(self._settings, (json.dumps(settings, indent=1) + "\n").encode())
+            write(self._settings, (json.dumps(settings, indent=1) + "\n").encode())
 
     def settings(self) -> dict[str, Any]:
         """What the run was started with. Raises TrainingError where there is none."""
@@ -88,16 +84,11 @@ class Run:
 
     def save(self, checkpoint: Path, model: CezsarModel, state: State | None = None) -> None:
         """Put the model, and what is needed to go on, into best/ or last/; what was there stays until it is whole."""
-        partial = self.folder / f".{checkpoint.name}.{secrets.token_hex(8)}.cezsar-draft"
         transformers_logging.disable_progress_bar()
-        with self._writing(partial):
-            model.save_pretrained(partial)
-            checkpoint.mkdir(exist_ok=True)
-            if state is not None:
-                save_file(state.tensors, partial / _STATE, {"facts": json.dumps(state.facts)})
-            for file in sorted(partial.iterdir()):  # the state last: it says that the others are there
-                os.replace(file, checkpoint / file.name)
-            partial.rmdir()
+        with self._writing(), folders.filling(checkpoint) as draft:
+            model.save_pretrained(draft)
+            if state is not None:  # by its name the last: it says that the others are there
+                save_file(state.tensors, draft / _STATE, {"facts": json.dumps(state.facts)})
 
     def state(self) -> State | None:
         """What last/ keeps to go on with; None before the first checkpoint. Raises TrainingError where damaged."""
@@ -127,7 +118,7 @@ class Run:
         """Drop what metrics.jsonl says of later epochs, which will run again."""
         rows = [row for row in self.reports() if row["epoch"] <= epoch]
         with self._writing():
-            _replace(self._metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+            write(self._metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def draw_curves(self) -> None:
         """curves.png: loss, and the recalls of the kept-out segments, by epoch."""
@@ -151,7 +142,7 @@ class Run:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
         with self._writing():
-            _replace(self.folder / "curves.png", buffer.getvalue())
+            write(self.folder / "curves.png", buffer.getvalue())
 
     def _append(self, line: str) -> None:
         with self._metrics.open("a", encoding="utf-8") as file:
@@ -166,32 +157,10 @@ class Run:
         return self.folder / "metrics.jsonl"
 
     @contextmanager
-    def _writing(self, partial: Path | None = None) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if partial is not None:
-                self._forget_partial()  # of a run that was killed
-                partial.mkdir()
             yield
         except (OSError, SafetensorError) as error:
-            if partial is not None:
-                self._forget_partial()
             said = getattr(error, "strerror", None) or error
             raise TrainingError(f"The run cannot be written: {self.folder}: {said}. What was saved stays.") from None
-
-    def _forget_partial(self) -> None:
-        """Delete checkpoints that were never whole: folders and files of our own names, and nothing through a link."""
-        with suppress(OSError), folders.opened(self.folder) as run:
-            for name in run.entries():
-                if _PARTIAL.fullmatch(name):
-                    with suppress(OSError), run.opened(name) as partial:
-                        for file in partial.files():
-                            if Path(file).suffix in (".json", ".safetensors"):
-                                partial.unlink(file)
-                    with suppress(OSError):
-                        run.rmdir(name)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with appearing(path) as draft:
-        draft.write_bytes(data)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cezsar.errors import VideoError
+from cezsar.files import write
 from cezsar.query.benchmark.drawing import draw
 from cezsar.query.benchmark.run import Result, Scored
 from cezsar.types import Limits
@@ -37,20 +38,20 @@ pre { background: #f4f4f4; padding: 1rem; overflow: auto; max-height: 30rem; fon
 
 
 def write_report(out: Path, result: Result, *, limits: Limits | None = None) -> None:
-    """receipt.json and report.html in out, and of a classification the figures of its first task.
+    """receipt.json and report.html in out, and of a classification the figures of its first task; each appears whole.
 
     limits are those of decoding a video for its picture, None the defaults. Raises OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     receipt = json.dumps(result.receipt, indent=1, ensure_ascii=True) + "\n"
-    (out / "receipt.json").write_text(receipt, encoding="utf-8")
+    write(out / "receipt.json", receipt.encode())
     images: dict[str, bytes] = {}
     if result.scored:
         first = result.receipt["tasks"][0]
         images = draw(result.scored[0], first["confusions"], first["by_class"])
         for name, data in images.items():
-            (out / name).write_bytes(data)
-    (out / "report.html").write_text("\n".join(_page(result, images, receipt, limits)), encoding="utf-8")
+            write(out / name, data)
+    write(out / "report.html", "\n".join(_page(result, images, receipt, limits)).encode())
 
 
 def _page(result: Result, images: dict[str, bytes], receipt: str, limits: Limits | None) -> Iterator[str]:
