@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,19 @@ class Embedded:
 
 
 def embed(
-    path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int = 8, limits: Limits | None = None
+    path: Path, encoder: Encoder, sampling: Sampling, *, batch_size: int = 8, pool: Pool | None = None
 ) -> Embedding:
     """A video's segments and vectors, for whoever needs them without an index.
 
-    It is decoded in a process of its own, within the limits, None for the defaults. Raises VideoError.
+    It is decoded by the pool, which spares a process a video; without one, in a process of its own within the default
+    limits. Raises VideoError.
     """
     features = _Features(encoder, sampling)
-    with Pool(limits) as pool, pool.decoder() as decoder:
-        for batch in decoder.sample(path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size):
-            features.add(batch)
+    with nullcontext(pool) if pool else Pool() as own, own.decoder() as decoder:
+        asked = decoder.sample(path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size)
+        with closing(asked) as batches:
+            for batch in batches:
+                features.add(batch)
         return features.finish(decoder.duration_s, stream=decoder.stream_number)
 
 

@@ -172,6 +172,19 @@ def test_vectors_overwritten_by_hand_are_found_and_named(by: float, run: Run, tm
     assert "embedded 6 of 6 anew: 1 differ" in again.output
 
 
+def test_a_clip_that_crashes_the_decoder_in_a_check_is_named(
+    root: Path, run: Run, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    hostile = shutil.copytree(root, tmp_path / "hostile")
+    (hostile / "red" / "2.mp4").rename(hostile / "red" / "deadly.mp4")
+    assert run("--out", str(tmp_path / "out"), where=hostile).exit_code == 0
+    request.getfixturevalue("deadly")
+    again = run("--check", str(tmp_path / "out" / "receipt.json"), "--all")
+    assert again.exit_code == 1
+    assert "differs: red/deadly.mp4: it cannot be embedded anew: it crashed the decoder (SIGSEGV)" in again.output
+    assert "embedded 6 of 6 anew: 1 differ" in again.output
+
+
 def test_on_another_machine_vectors_may_differ_by_rounding(run: Run, tmp_path: Path) -> None:
     assert run("--out", str(tmp_path / "out")).exit_code == 0
     path = tmp_path / "out" / "receipt.json"

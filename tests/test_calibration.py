@@ -372,6 +372,20 @@ def test_calibrate_makes_one_for_an_index(index: Path, captions: Path) -> None:
     assert any("expected calibration error" in line for line in lines)
 
 
+def test_a_video_that_crashes_the_decoder_costs_its_own_captions_alone(
+    index: Path, captions: Path, tmp_path: Path, deadly: None
+) -> None:
+    crashing = write_video(tmp_path / "deadly.mp4", [("red", 1.0)])
+    first = json.dumps({"video": str(crashing), "sentence": "red roses"})
+    more = tmp_path / "captions.jsonl"
+    more.write_text("\n".join([first, captions.read_text()]))
+    result = run("calibrate", more, "--videos", captions.parent, "--index", index)
+    assert result.exit_code == 0, result.output
+    told = "left out captions.jsonl:1: deadly.mp4: it crashed the decoder (SIGSEGV)"
+    assert told in result.stderr
+    assert result.stdout.splitlines()[-1].startswith("kept in ")
+
+
 def test_too_few_captions_calibrate_nothing(index: Path, captions: Path, tmp_path: Path) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(captions.read_text().splitlines()[:6]))

@@ -26,6 +26,7 @@ from cezsar.encoders.toy import Toy
 from cezsar.errors import VideoError
 from cezsar.indexer import embedding
 from cezsar.types import Limits, Sampling, Segment, Vectors
+from cezsar.video import Pool
 from cezsar.video.frames import Video
 
 _RED, _BLUE = np.eye(8, dtype=np.float32)[[list(COLOURS).index(name) for name in ("red", "blue")]]
@@ -231,6 +232,27 @@ def test_a_file_that_is_no_video_is_named_by_its_reason(tmp_path: Path) -> None:
     path.write_text("no video at all")
     with pytest.raises(VideoError, match="not a readable video"):
         indexer.embed(path, Toy(), Sampling())
+
+
+def test_a_pool_embeds_several_files_with_one_process(mixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_text("no video at all")
+    with Pool() as pool:
+        [decoder] = pool._decoders
+        processes = set()
+        for _ in range(2):
+            _same(indexer.embed(mixed, Toy(), Sampling(), pool=pool), indexer.embed(mixed, Toy(), Sampling()))
+            with pytest.raises(VideoError, match="not a readable video"):
+                indexer.embed(tmp_path / "no.mp4", Toy(), Sampling(), pool=pool)
+            processes.add(decoder._process)
+        assert len(processes) == 1
+
+
+def test_an_encoder_that_fails_leaves_the_pool_ready(mixed: Path) -> None:
+    with Pool() as pool:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            indexer.embed(mixed, _Failing(), Sampling(), pool=pool)
+        assert pool._decoders[0]._process is None  # nobody takes the rest of its frames
+        _same(indexer.embed(mixed, Toy(), Sampling(), pool=pool), indexer.embed(mixed, Toy(), Sampling()))
 
 
 # Several files at once

@@ -264,6 +264,7 @@ def _run(
     from cezsar.encoders.devices import device_name
     from cezsar.query import Searcher
     from cezsar.query.benchmark import check, run
+    from cezsar.video import Pool
 
     began, root = time.monotonic(), asked_root.resolve()
     report = run_index((root,), settings)
@@ -285,13 +286,14 @@ def _run(
         result = replace(result, receipt={**result.receipt, **circumstances})
         if against is not None:
             sampling = searcher.store.info.sampling
-            checked = check(
-                against.receipt, result, searcher, root,
-                embed=lambda path: indexer.embed(
-                    path, searcher.encoder, sampling, batch_size=settings.batch_size, limits=settings.limits
-                ),
-                seed=against.seed, takes_all=against.takes_all, progress=progress,
-            )  # fmt: skip
+            with Pool(settings.limits) as pool:
+                checked = check(
+                    against.receipt, result, searcher, root,
+                    embed=lambda path: indexer.embed(
+                        path, searcher.encoder, sampling, batch_size=settings.batch_size, pool=pool
+                    ),
+                    seed=against.seed, takes_all=against.takes_all, progress=progress,
+                )  # fmt: skip
     seconds = round(time.monotonic() - began, 1)
     return replace(result, receipt={**result.receipt, "seconds": seconds}), checked
 

@@ -26,7 +26,8 @@ from cezsar.errors import CalibrationError, VideoError
 if TYPE_CHECKING:
     from cezsar.pairs import Pair
     from cezsar.query import Calibration, Searcher
-    from cezsar.types import Limits, Vectors
+    from cezsar.types import Vectors
+    from cezsar.video import Pool
 
 
 @click.command(name="calibrate")
@@ -64,10 +65,15 @@ def command(
     """
     from cezsar.query import Searcher, calibration
     from cezsar.settings import load
+    from cezsar.video import Pool
 
     settings = load(index=index, device=device)
-    with Searcher(settings.index, device=settings.device) as searcher, working("reading the videos") as say:
-        found = _calibration(_read(pairs, videos), searcher, settings.limits, share, split_seed, say)
+    with (
+        Searcher(settings.index, device=settings.device) as searcher,
+        Pool(settings.limits) as pool,
+        working("reading the videos") as say,
+    ):
+        found = _calibration(_read(pairs, videos), searcher, pool, share, split_seed, say)
         path = searcher.store.directory / calibration.FILE
         calibration.write(found, path, private=True)
     if as_json:
@@ -91,9 +97,7 @@ def _read(files: tuple[Path, ...], videos: Path | None) -> list[Pair]:
     return found.pairs
 
 
-def _calibration(
-    pairs: list[Pair], searcher: Searcher, limits: Limits, share: float, seed: int, say: Any
-) -> Calibration:
+def _calibration(pairs: list[Pair], searcher: Searcher, pool: Pool, share: float, seed: int, say: Any) -> Calibration:
     import numpy as np
 
     from cezsar.digest import kept_out
@@ -105,7 +109,7 @@ def _calibration(
     for number, pair in enumerate(pairs, start=1):
         say(f"reading the videos: {number:,} of {len(pairs):,}")
         try:
-            rows = _vectors(pair, searcher, limits)
+            rows = _vectors(pair, searcher, pool)
         except VideoError as error:
             notice(f"left out {pair.where}: {pair.video.name}: {error}")
             continue
@@ -121,7 +125,7 @@ def _calibration(
     return calibrating.calibrate(made, calibrating.bank(np.concatenate(generic)), searcher.store.info.encoder)
 
 
-def _vectors(pair: Pair, searcher: Searcher, limits: Limits) -> Vectors:
+def _vectors(pair: Pair, searcher: Searcher, pool: Pool) -> Vectors:
     """(S, D): the index's own vectors of a captioned stretch where it holds the video, or else embedded now."""
     import numpy as np
 
@@ -129,7 +133,7 @@ def _vectors(pair: Pair, searcher: Searcher, limits: Limits) -> Vectors:
 
     found = searcher.segments(pair.video)
     if found is None:
-        made = indexer.embed(pair.video, searcher.encoder, searcher.store.info.sampling, limits=limits)
+        made = indexer.embed(pair.video, searcher.encoder, searcher.store.info.sampling, pool=pool)
         found = made.segments, made.vectors
     parts, rows = found
     end_s = pair.end_s if pair.end_s is not None else float("inf")

@@ -232,7 +232,8 @@ def _example(searcher: Searcher, spec: str, limits: Limits) -> Vectors:
     if found is not None:
         return found
     try:
-        made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling, limits=limits)
+        with _pool(limits) as pool:
+            made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling, pool=pool)
     except VideoError as error:
         raise QueryError(f"--like {path}: {error}.") from None
     return mean_vector(made.segments, made.vectors, segment, path)
