@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cezsar import encoders, files
 from cezsar.errors import CalibrationError
+from cezsar.records import record
 from cezsar.types import EncoderIdentity, Vectors
 
 FILE = "calibration.json"
@@ -75,6 +76,18 @@ class Calibration:
         return _space(self.encoder) == _space(encoder)
 
 
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A calibration as its file has it; bank is the base64 of little-endian float16."""
+
+    version: int
+    encoder: EncoderIdentity
+    hits: Judge
+    labels: Judge
+    figures: dict[str, Any]
+    bank: str
+
+
 def background(directions: Vectors, bank: Vectors) -> NDArray[np.float64]:
     """(K, D) and (B, D) -> (K,): the mean of the best twentieth of the B scores of each."""
     count = max(1, len(bank) // _TOP)
@@ -113,20 +126,16 @@ def read(path: Path) -> Calibration | None:
         return None
     except OSError as error:
         raise CalibrationError(f"{path} cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+    except (ValueError, RecursionError):
         raise CalibrationError(f"{path} is damaged") from None
 
 
 def write(calibration: Calibration, path: Path, *, private: bool = False) -> None:
     """One JSON file, whole or not at all. Raises CalibrationError where it cannot be written."""
-    document = {
-        "version": _VERSION,
-        "encoder": asdict(calibration.encoder),
-        "hits": asdict(calibration.hits),
-        "labels": asdict(calibration.labels),
-        "figures": calibration.figures,
-        "bank": base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii"),
-    }
+    bank = base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii")
+    document = asdict(
+        _Document(_VERSION, calibration.encoder, calibration.hits, calibration.labels, calibration.figures, bank)
+    )
     try:
         files.write(path, (json.dumps(document, indent=1) + "\n").encode(), durable=True, private=private)
     except OSError as error:
@@ -134,22 +143,16 @@ def write(calibration: Calibration, path: Path, *, private: bool = False) -> Non
 
 
 def _parsed(document: Any) -> Calibration:
-    """Raises ValueError, TypeError or KeyError where it is not as write writes it."""
-    if document["version"] != _VERSION or not isinstance(document["figures"], dict):
+    """Raises ValueError where it is not as write writes it."""
+    found = record(_Document, document)
+    rows = np.frombuffer(base64.b64decode(found.bank, validate=True), "<f2").astype(np.float32)
+    bank = rows.reshape(-1, found.encoder.dimension)
+    if found.version != _VERSION or len(bank) == 0 or not np.isfinite(bank).all():
         raise ValueError
-    encoder = EncoderIdentity(**document["encoder"])
-    rows = np.frombuffer(base64.b64decode(document["bank"], validate=True), "<f2").astype(np.float32)
-    bank = rows.reshape(-1, encoder.dimension)
-    if len(bank) == 0 or not np.isfinite(bank).all():
-        raise ValueError
-    return Calibration(encoder, bank, _judge(document["hits"]), _judge(document["labels"]), document["figures"])
-
-
-def _judge(document: Any) -> Judge:
-    judge = Judge(**{name: float(value) for name, value in dict(document).items()})
-    if not all(math.isfinite(value) for value in asdict(judge).values()) or judge.score <= 0:
-        raise ValueError
-    return judge
+    for judge in (found.hits, found.labels):
+        if not all(math.isfinite(value) for value in asdict(judge).values()) or judge.score <= 0:
+            raise ValueError
+    return Calibration(found.encoder, bank, found.hits, found.labels, found.figures)
 
 
 def _space(encoder: EncoderIdentity) -> tuple[str, int, str]:

@@ -650,12 +650,44 @@ def test_a_folder_without_videos_is_refused(run: Run, tmp_path: Path) -> None:
     assert "There is no video in" in found.output
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"request": {}}', '{"request": {"dataset": "folder"}, "root": "/"}'])
-def test_what_is_no_receipt_is_refused(text: str, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a receipt of `cezsar benchmark`: it cannot be []."),
+        ('{"request": {}}', "is not a receipt of `cezsar benchmark`: root is missing."),
+        ('{"request": {}, "root": 3}', "is not a receipt of `cezsar benchmark`: model is missing."),
+        ('{"request": {}, "format": "2"}', "is not a receipt of `cezsar benchmark`: format cannot be '2'."),
+        ('{"request": {}, "format": 9, "cezsar": "3.0"}', "was made by a newer CEZSAR ('3.0')"),
+    ],
+)
+def test_what_is_no_receipt_is_refused(text: str, told: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "receipt.json").write_text(text)
     found = run("--check", str(tmp_path / "receipt.json"))
     assert found.exit_code == 1
     assert "\n" not in found.output.strip()
+    assert told in found.output
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        ("request", {"runs": "10"}, "runs cannot be '10'"),
+        ("request", {"more": 1}, "its request does not have the fields of format 3"),
+        ("sampling", {"fps": 0}, "fps must be a positive number, not 0"),
+        ("sampling", {"more": 1}, "more is not known"),
+        ("model", {"is_folder": None}, "model.is_folder cannot be None"),
+        ("sentences", {"texts": {"red": []}}, "sentences.texts has a list without any"),
+    ],
+)
+def test_a_receipts_wrong_field_is_named(
+    part: str, change: dict[str, object], told: str, run: Run, tmp_path: Path
+) -> None:
+    receipt = _receipt(run("--json"))
+    (tmp_path / "receipt.json").write_text(json.dumps({**receipt, part: {**receipt[part], **change}}))
+    found = run("--check", str(tmp_path / "receipt.json"))
+    assert found.exit_code == 1
+    assert found.output.strip().endswith(f"receipt.json is not a receipt of `cezsar benchmark`: {told}.")
 
 
 def test_a_check_takes_no_other_choice(run: Run, tmp_path: Path) -> None:

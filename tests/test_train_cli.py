@@ -374,6 +374,23 @@ def test_going_on_with_a_damaged_run_is_refused(tmp_path: Path, content: str) ->
     assert "damaged" in one_error(run("train", "--resume", tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"half": "yes"}, "half cannot be 'yes'"),
+        ({"recipe": {"epochs": "3"}}, "recipe.epochs cannot be '3'"),
+        ({"split": {"sead": 1}}, "split.sead is not known"),
+        ({"pairs": "captions.jsonl"}, "pairs cannot be 'captions.jsonl'"),
+    ],
+)
+def test_a_damaged_runs_wrong_field_is_named(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    asked = {
+        "pairs": [], "also": [], "videos": None, "cache": "", "preset": "bit", "model": {}, "recipe": {}, "split": {},
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps({"request": {**asked, **change}}))
+    assert one_error(run("train", "--resume", tmp_path)) == f"cezsar: {tmp_path} holds a damaged run: {told}"
+
+
 def test_going_on_with_other_captions_is_refused(colours: Path, cache: Path, tmp_path: Path) -> None:
     file = _write(tmp_path / "captions.jsonl", CAPTIONS)
     words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", cache, "--quiet")

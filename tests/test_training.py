@@ -231,7 +231,7 @@ def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path) ->
         killed = Run(tmp_path / moment)
         state = killed.state()
         assert state is not None
-        assert 0 < state.facts["epoch"] < 6
+        assert 0 < state.facts.epoch < 6
         train(tmp_path / moment)
         assert _weights(killed) == _weights(whole)
         assert _timeless(killed) == _timeless(whole)
@@ -265,7 +265,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     monkeypatch.undo()
     kept = Run(tmp_path / "broken").state()
     assert kept is not None
-    assert kept.facts["epoch"] == 2
+    assert kept.facts.epoch == 2
     _fit(tmp_path / "whole", replace(BOTH, epochs=5, batch_size=32, negatives="batch"))
     _fit(tmp_path / "broken", replace(BOTH, epochs=5, batch_size=32, negatives="batch"))  # goes on from there
     assert _weights(Run(tmp_path / "broken")) == _weights(Run(tmp_path / "whole"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cezsar.records import value
+
 ALONG = 0.5  # of a sentence's vector along the diagonal, where there is a query bank
 KINDS: dict[str, type] = {  # what is ours; transformers adds its own, other ones in each version
     "backbone": str, "backbone_sha256": str, "sentence_encoder": str, "sentence_encoder_sha256": str,
@@ -33,10 +35,9 @@ def check(values: Mapping[str, object]) -> None:
     if not isinstance(values, Mapping):
         raise ValueError("it is no object of JSON")
     for name, kind in KINDS.items():
-        value = values.get(name, LATER.get(name))
-        is_kind = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        if not is_kind or (kind is not str and not _LEAST.get(name, 0) <= float(str(value)) < _MOST):
-            raise ValueError(f"{name} cannot be {value!r}")
+        found = value(kind, values.get(name, LATER.get(name)), name)
+        if kind is not str and not _LEAST.get(name, 0) <= found < _MOST:
+            raise ValueError(f"{name} cannot be {found!r}")
 
 
 def own(values: Mapping[str, object]) -> dict[str, object]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from cezsar.model import CezsarModel
 from cezsar.training.examples import ALSO
 from cezsar.training.objective import Material, Objective
 from cezsar.training.recipe import Recipe
-from cezsar.training.run import EpochReport, Run, State
+from cezsar.training.run import EpochReport, Facts, Run, State
 from cezsar.training.validation import validate
 from cezsar.types import Ids
 
@@ -184,7 +182,7 @@ class _Fit:
         return best is not None and self._epoch - best.epoch >= self._recipe.patience
 
     def _state(self) -> State:
-        report, scaler = self._best_report, self._accelerator.scaler
+        scaler = self._accelerator.scaler
         moments = {
             f"optimizer {number} {key}": value
             for number, row in self._optimizer.state_dict()["state"].items()
@@ -192,11 +190,7 @@ class _Fit:
         }
         parts = {"parameters": _parameters(self._model), "best": self._best, "anchors": self._anchors}
         named = {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
-        facts = {
-            "epoch": self._epoch,
-            "best_report": None if report is None else asdict(report),
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
+        facts = Facts(self._epoch, self._best_report, None if scaler is None else scaler.state_dict())
         return State({name: value.detach().cpu().clone() for name, value in {**moments, **named}.items()}, facts)
 
     def _restore(self, state: State) -> None:
@@ -214,10 +208,9 @@ class _Fit:
             number, key = name.split(" ", 1)
             moments.setdefault(int(number), {})[key] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
-        if self._accelerator.scaler is not None and state.facts["scaler"] is not None:
-            self._accelerator.scaler.load_state_dict(state.facts["scaler"])
-        report = state.facts["best_report"]
-        self._epoch, self._best_report = state.facts["epoch"], None if report is None else _from_row(report)
+        if self._accelerator.scaler is not None and state.facts.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state.facts.scaler)
+        self._epoch, self._best_report = state.facts.epoch, state.facts.best_report
 
     def _resume(self) -> None:
         state = self._run.state()
@@ -261,11 +254,6 @@ def _set_parameters(model: CezsarModel, values: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in model.named_parameters():
             value.copy_(values[name])
-
-
-def _from_row(row: dict[str, Any]) -> EpochReport:
-    found = row["validation"]
-    return EpochReport(**{**row, "validation": None if found is None else Retrieval(**found)})
 
 
 def _validation(report: EpochReport) -> Retrieval:

@@ -23,6 +23,7 @@ from cezsar.features import FeatureCache, embed_sentences
 from cezsar.model import CezsarConfig, CezsarModel
 from cezsar.model.presets import PRESETS
 from cezsar.pairs import Captions, Rejected, grouped, read_pairs
+from cezsar.records import Malformed, record
 from cezsar.training.examples import Examples, Split, assemble, cut
 from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.objective import Material
@@ -134,11 +135,8 @@ def train(
 def resumed(folder: Path) -> Request:
     """What the run of this folder was asked for. Raises TrainingError where there is none, or it is damaged."""
     try:
-        asked = Run(folder).settings()["request"]
-        asked["recipe"], asked["split"] = Recipe(**asked["recipe"]), Split(**asked["split"])
-        asked["pairs"], asked["also"] = tuple(asked["pairs"]), tuple(asked["also"])
-        return Request(**asked)
-    except (KeyError, TypeError) as error:
+        return record(Request, Run(folder).settings().get("request"))
+    except Malformed as error:
         raise TrainingError(f"{folder} holds a damaged run: {error}") from None
 
 

@@ -20,16 +20,9 @@ from cezsar.errors import TrainingError
 from cezsar.files import write
 from cezsar.metrics import Retrieval
 from cezsar.model import CezsarModel
+from cezsar.records import record
 
 _STATE = "state.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is needed to go on after a kill: tensors by name, and facts that JSON can say."""
-
-    tensors: dict[str, Tensor]
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +38,23 @@ class EpochReport:
     validation: Retrieval | None
     is_best: bool
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What JSON can say of where training is: the epochs done, the best of them, and how losses are scaled."""
+
+    epoch: int
+    best_report: EpochReport | None
+    scaler: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is needed to go on after a kill: tensors by name, and facts."""
+
+    tensors: dict[str, Tensor]
+    facts: Facts
 
 
 class Run:
@@ -88,7 +98,7 @@ class Run:
         with self._writing(), folders.filling(checkpoint) as draft:
             model.save_pretrained(draft)
             if state is not None:  # by its name the last: it says that the others are there
-                save_file(state.tensors, draft / _STATE, {"facts": json.dumps(state.facts)})
+                save_file(state.tensors, draft / _STATE, {"facts": json.dumps(asdict(state.facts))})
 
     def state(self) -> State | None:
         """What last/ keeps to go on with; None before the first checkpoint. Raises TrainingError where damaged."""
@@ -97,7 +107,7 @@ class Run:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                facts = json.loads(file.metadata()["facts"])
+                facts = record(Facts, json.loads(file.metadata()["facts"]))
                 return State({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{path} is damaged: {error}") from None

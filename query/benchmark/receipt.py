@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cezsar.choices import SENTENCES
-from cezsar.errors import BenchmarkError
+from cezsar.errors import BenchmarkError, SettingsError
 from cezsar.query.benchmark.run import FORMAT, Request, without_places
 from cezsar.query.prompts import Labels
+from cezsar.records import Malformed, excerpt, record
 from cezsar.types import Sampling
 
 TOLERANCE = 1e-4
@@ -24,6 +25,67 @@ _ADDED = {
     3: (("request", "raw"),),
 }
 _WITH_CONTENTS = 2  # the format from which a receipt can be checked by anyone
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What every receipt has."""
+
+    request: dict[str, Any]
+    format: int = 1
+
+    def __post_init__(self) -> None:
+        if self.format < 1:
+            raise Malformed(f"format cannot be {self.format}")
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstModel:
+    name: str
+    streams: str
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What a receipt of format 1 is run again by."""
+
+    root: str
+    model: _FirstModel
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    name: str
+    streams: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Clips:
+    files: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentences:
+    """texts are captions, or the sentences of each class; no list of them is empty."""
+
+    source: str
+    texts: tuple[str, ...] | dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        if not all(self.texts.values() if isinstance(self.texts, dict) else [self.texts]):
+            raise Malformed("sentences.texts has a list without any")
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What a later receipt is run again by."""
+
+    root: str
+    model: _Model
+    clips: _Clips
+    sentences: _Sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +104,29 @@ def read_receipt(path: Path) -> tuple[dict[str, Any], Request]:
         raise BenchmarkError(f"The receipt cannot be read: {path}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not JSON: {error}.") from None
-    asked = receipt.get("request") if isinstance(receipt, dict) else None
-    if not isinstance(asked, dict) or not _is_number(number := receipt.get("format", 1)):
-        raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
-    if number > FORMAT:
-        raise BenchmarkError(f"{path} was made by a newer CEZSAR ({receipt.get('cezsar')!r}): update this one.")
-    names = {field.name for field in fields(Request)} - {name for part, name in _added(number) if part == "request"}
-    if set(asked) != names or not _is_whole(receipt, number):
-        raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`.")
     try:
-        return receipt, Request(**{"raw": True, **asked})
-    except TypeError as error:
-        raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`: {error}.") from None
+        head = excerpt(_Head, receipt)
+        if head.format > FORMAT:
+            raise BenchmarkError(f"{path} was made by a newer CEZSAR ({receipt.get('cezsar')!r}): update this one.")
+        return receipt, _request(receipt, head)
+    except (Malformed, SettingsError) as error:
+        said = str(error).removesuffix(".")
+        raise BenchmarkError(f"{path} is not a receipt of `cezsar benchmark`: {said}.") from None
+
+
+def _request(receipt: dict[str, Any], head: _Head) -> Request:
+    """The request of a receipt, in which everything is there that is needed to run it again."""
+    if head.format < _WITH_CONTENTS:
+        excerpt(_First, receipt)
+    else:
+        excerpt(_Whole, receipt)
+        record(Sampling, receipt.get("sampling"))
+    names = {field.name for field in fields(Request)} - {
+        name for part, name in _added(head.format) if part == "request"
+    }
+    if set(head.request) != names:
+        raise Malformed(f"its request does not have the fields of format {head.format}")
+    return record(Request, {"raw": True, **head.request})
 
 
 def format_of(receipt: Mapping[str, Any]) -> int:
@@ -79,41 +152,6 @@ def labels_of(receipt: Mapping[str, Any]) -> Labels | None:
     if said.get("source") in (None, *SENTENCES) or not isinstance(said["texts"], dict):
         return None
     return {label: tuple(texts) for label, texts in said["texts"].items()}
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_whole(receipt: dict[str, Any], number: int) -> bool:
-    """Whether everything is there, of its type, that is needed to run it again."""
-    model, root = receipt.get("model"), receipt.get("root")
-    if not isinstance(model, dict) or not all(
-        isinstance(s, str) for s in (root, model.get("name"), model.get("streams"))
-    ):
-        return False
-    if number < _WITH_CONTENTS:
-        return isinstance(receipt.get("index"), str)
-    said, clips = receipt.get("sentences"), receipt.get("clips")
-    if not (isinstance(said, dict) and isinstance(clips, dict) and isinstance(model.get("is_folder"), bool)):
-        return False
-    return (
-        isinstance(clips.get("files"), dict)
-        and isinstance(said.get("source"), str)
-        and _are_texts(said.get("texts"))
-        and _is_sampling(receipt.get("sampling"))
-    )
-
-
-def _is_sampling(value: object) -> bool:
-    names = {field.name for field in fields(Sampling)}
-    return isinstance(value, dict) and set(value) == names and all(type(one) in (int, float) for one in value.values())
-
-
-def _are_texts(texts: object) -> bool:
-    """Whether these are the sentences of classes, or a list of captions."""
-    lists = list(texts.values()) if isinstance(texts, dict) else [texts]
-    return all(isinstance(some, list) and some and all(isinstance(one, str) for one in some) for some in lists)
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> Comparison:
