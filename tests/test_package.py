@@ -45,6 +45,12 @@ def test_wheel_carries_the_licence(wheel: zipfile.ZipFile, wheel_names: set[str]
     assert "License: Apache-2.0" in wheel.read(metadata).decode().splitlines()
 
 
+def test_wheel_asks_for_what_it_imports_itself(wheel: zipfile.ZipFile, wheel_names: set[str]) -> None:
+    (metadata,) = [name for name in wheel_names if name.endswith(".dist-info/METADATA")]
+    asked = wheel.read(metadata).decode().splitlines()
+    assert {"Requires-Dist: jinja2>=3.1", "Requires-Dist: typing-extensions>=4.12"} <= set(asked)
+
+
 def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names: set[str]) -> None:
     revisions = {f"cezsar/migrations/versions/{path.name}" for path in (_ROOT / "migrations/versions").glob("*.py")}
     page = {path.relative_to(_ROOT).as_posix() for path in (_ROOT / "cezsar" / "server" / "page").iterdir()}
@@ -65,6 +71,7 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
             "cezsar/encoders/lite-1/config.json",
             "cezsar/encoders/lite-1/model.safetensors",
             "cezsar/py.typed",
+            "cezsar/query/benchmark/report.html",
         }
         | {f"cezsar/query/sentences/{name}.json" for name in official}
         | {f"cezsar/query/benchmark/lists/{name}.json" for name in official}

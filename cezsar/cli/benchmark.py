@@ -315,12 +315,11 @@ def _write(out: Path, result: Result, limits: Limits) -> None:
 
 
 def _print(receipt: dict[str, Any]) -> None:
+    from cezsar.query.benchmark import results
+
     for line in _heading(receipt):
         click.echo(readable(line))
-    if "tasks" in receipt:
-        _print_accuracies(receipt)
-    else:
-        _print_recalls(receipt)
+    print_table(results(receipt).brief())
 
 
 def _heading(receipt: dict[str, Any]) -> list[str]:
@@ -343,63 +342,3 @@ def _heading(receipt: dict[str, Any]) -> list[str]:
                 f"fewer than {_FEW} clips: {len(few):,} of {len(per_class):,} classes ({', '.join(few[:5])}{more})"
             )
     return lines + [f"note: {note}" for note in receipt["notes"]]
-
-
-def _print_accuracies(receipt: dict[str, Any]) -> None:
-    from cezsar.query.benchmark.datasets import NO_LIST
-
-    tasks, summary = receipt["tasks"], receipt["summary"]
-    titles = ("", "classes", "clips", "top-1 % (95%)", "top-5 %", "class mean %")
-    rows: list[tuple[str, ...]] = [
-        (
-            task["name"],
-            f"{task['num_classes']}",
-            _coverage(task["num_clips"], task["num_listed"], has_list=NO_LIST not in receipt["notes"]),
-            _interval(task["top_1"]),
-            _percent(task["top_5"]["value"]),
-            _percent(task["mean_class"]["value"]),
-        )
-        for task in tasks
-    ]
-    if len(tasks) > 1:
-        means = [_mean(summary[name]) for name in ("top_1", "top_5", "mean_class")]
-        rows.append((f"mean ± std over runs, ddof {receipt['std_ddof']}", "", "", *means))
-    print_table([(title, bool(title)) for title in titles], rows)
-
-
-def _print_recalls(receipt: dict[str, Any]) -> None:
-    rows = []
-    for name, key in (("text to video", "text_to_video"), ("video to text", "video_to_text")):
-        found = receipt[key]
-        recalls = [found["recall_1"], found["recall_5"], found["recall_10"]]
-        rows.append(
-            (
-                name,
-                f"{found['num_queries']:,}",
-                f"{found['num_candidates']:,}",
-                _interval(recalls[0]),
-                *(_percent(one["value"]) for one in recalls[1:]),
-                f"{found['median_rank']:g}",
-                f"{found['mean_rank']:.1f}",
-            )
-        )
-    titles = ("", "queries", "among", "R@1 % (95%)", "R@5", "R@10", "median", "mean rank")
-    print_table([(title, bool(title)) for title in titles], rows)
-
-
-def _coverage(found: int, listed: int | None, *, has_list: bool) -> str:
-    if not has_list:
-        return f"{found:,}, no list"
-    return f"{found:,}" if listed in (None, found) else f"{found:,} of {listed:,}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _interval(found: dict[str, float]) -> str:
-    return f"{_percent(found['value'])} ({_percent(found['low'])}-{_percent(found['high'])})"
-
-
-def _mean(found: dict[str, Any]) -> str:
-    return f"{_percent(found['mean'])} ± {_percent(found['std'])}"

@@ -65,6 +65,7 @@ def command(
     """
     from cezsar.query import Searcher, calibration
     from cezsar.settings import load
+    from cezsar.tables import Column, Table
     from cezsar.video import Pool
 
     settings = load(index=index, device=device)
@@ -82,8 +83,9 @@ def command(
         for line in report(found):
             click.echo(line)
         bars = found.figures["hits"]["reliability"]
-        rows = [(f"{bar['confidence']:.2f}", f"{bar['right']:.2f}", f"{bar['count']:,}") for bar in bars]
-        print_table((("confidence", True), ("right", True), ("first hits", True)), rows)
+        rows = tuple((f"{bar['confidence']:.2f}", f"{bar['right']:.2f}", f"{bar['count']:,}") for bar in bars)
+        columns = tuple(Column(title, is_number=True) for title in ("confidence", "right", "first hits"))
+        print_table(Table(columns, rows))
         click.echo(f"kept in {short(path)}")
 
 

@@ -116,6 +116,8 @@ def command(
 
 
 def _print_tables(videos: Sequence[VideoPredictions], *, none_of_these: bool) -> None:
+    from cezsar.tables import Column, Table
+
     rows: list[tuple[str, ...]] = []
     for video in videos:
         if video.error is not None:
@@ -125,10 +127,10 @@ def _print_tables(videos: Sequence[VideoPredictions], *, none_of_these: bool) ->
         for part in video.segments:
             time = f"  {clock(part.segment.start_s)}-{clock(part.segment.end_s)}"
             rows.append((time, *_cells(part.predictions, fits=part.fits or not none_of_these)))
-    columns = (("video", False), ("label", False), ("score", True), ("confidence", True), ("then", False))
+    numbers = (Column("score", is_number=True), Column("confidence", is_number=True))
     if rows:
-        shown = [i for i, (name, _) in enumerate(columns) if name != "confidence" or any(row[i] for row in rows)]
-        print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+        columns = (Column("video"), Column("label"), *numbers, Column("then"))
+        print_table(Table(columns, tuple(rows)).without_empty("confidence"))
 
 
 def _cells(predictions: Sequence[Prediction], *, fits: bool) -> tuple[str, str, str, str]:

@@ -6,10 +6,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from unicodedata import category
 
 import click
@@ -18,7 +18,7 @@ from cezsar.choices import DEVICES
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from cezsar.tables import Table
 
 
 _PULSE_S = 30.0
@@ -73,22 +73,23 @@ def print_json(document: object, *, indent: int | None = 1) -> None:
     click.echo(text)
 
 
-def print_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; each column is its title and whether it is of numbers. Folded on a terminal, not in a pipe."""
+def print_table(table: Table) -> None:
+    """A table on stdout; folded on a terminal, not in a pipe."""
+    import rich.table
     from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=100_000)
-    table: Table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title, is_number in columns:
-        table.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
-    for row in rows:
-        table.add_row(*(Text(readable(cell)) for cell in row))
-    console.print(table)
+    shown = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        shown.add_column(column.title, justify=justify, overflow="fold", no_wrap=column.is_number)
+    for row in table.rows:
+        shown.add_row(*(Text(readable(cell)) for cell in row))
+    console.print(shown)
 
 
 def notice(line: str) -> None:

@@ -185,16 +185,21 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
 
 
 def _print_table(hits: Hits) -> None:
-    columns = [("#", True), ("score", True), ("time", True), ("video", False)]
-    rows = [
-        [str(hit.rank), f"{hit.score:.3f}", f"{clock(hit.start_s)}-{clock(hit.end_s)}", _named(hit)] for hit in hits
-    ]
-    if hits.threshold is not None:
-        columns.insert(2, ("confidence", True))
-        for row, hit in zip(rows, hits, strict=True):
-            row.insert(2, f"{hit.confidence:.2f}")
+    from cezsar.tables import Column, Table
+
+    columns = (*(Column(title, is_number=True) for title in ("#", "score", "confidence", "time")), Column("video"))
+    rows = tuple(
+        (
+            str(hit.rank),
+            f"{hit.score:.3f}",
+            "" if hits.threshold is None else f"{hit.confidence:.2f}",
+            f"{clock(hit.start_s)}-{clock(hit.end_s)}",
+            _named(hit),
+        )
+        for hit in hits
+    )
     if rows:
-        print_table(columns, rows)
+        print_table(Table(columns, rows).without_empty("confidence"))
 
 
 def _named(hit: Hit) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 
 from cezsar.errors import VideoError
 from cezsar.files import write
 from cezsar.query.benchmark.drawing import draw
 from cezsar.query.benchmark.run import Result, Scored
+from cezsar.query.benchmark.tables import results
+from cezsar.tables import Column, Table
 from cezsar.types import Limits
 from cezsar.video import Decoder, Pool
 
@@ -28,13 +32,15 @@ _TITLES = {
     "tsne.png": "t-SNE of clips and class prototypes",
     "curve.png": "Accuracy against number of classes",
 }
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-figure { margin: 2rem 0; } img { max-width: 100%; height: auto; }
-pre { background: #f4f4f4; padding: 1rem; overflow: auto; max-height: 30rem; font-size: 13px; }
-"""
+_PAGE = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """An inline image and the words in its place, or, without a source, words alone."""
+
+    words: str
+    source: str = ""
 
 
 def write_report(out: Path, result: Result, *, limits: Limits | None = None) -> None:
@@ -51,26 +57,30 @@ def write_report(out: Path, result: Result, *, limits: Limits | None = None) -> 
         images = draw(result.scored[0], first["confusions"], first["by_class"])
         for name, data in images.items():
             write(out / name, data)
-    write(out / "report.html", "\n".join(_page(result, images, receipt, limits)).encode())
+    template = (files("cezsar.query") / "benchmark" / "report.html").read_text(encoding="utf-8")
+    page = _PAGE.from_string(template).render(_content(result, images, receipt, limits))
+    write(out / "report.html", page.encode())
 
 
-def _page(result: Result, images: dict[str, bytes], receipt: str, limits: Limits | None) -> Iterator[str]:
+def _content(result: Result, images: dict[str, bytes], receipt: str, limits: Limits | None) -> dict[str, Any]:
+    """What the page is filled with: text that the template escapes, and images of our own."""
     about = result.receipt
-    title = f"{about['request']['dataset']}, {about['protocol']}: {about['model']['name']}"
-    yield f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
-    yield f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-    yield from _facts(about)
-    yield from _accuracies(about["tasks"], about["summary"], about["std_ddof"]) if "tasks" in about else _recalls(about)
-    for name, data in images.items():
-        yield f"<figure><img alt='{_TITLES[name]}' src='{_inline(data, 'png')}'></figure>"
-    if result.scored:
-        yield from _worst(result.scored[0], about["tasks"][0]["confusions"], limits)
-    yield f"<h2>Receipt</h2><pre>{html.escape(receipt)}</pre></body></html>"
+    worst = _worst(result.scored[0], about["tasks"][0]["confusions"], limits) if result.scored else (None, [])
+    return {
+        "title": f"{about['request']['dataset']}, {about['protocol']}: {about['model']['name']}",
+        "facts": _facts(about),
+        "heading": f"{'Accuracy' if result.scored else 'Retrieval'} (%), with 95% intervals",
+        "results": results(about),
+        "figures": [_Picture(_TITLES[name], _inline(data)) for name, data in images.items()],
+        "confusions": worst[0],
+        "clips": worst[1],
+        "receipt": receipt,
+    }
 
 
-def _facts(about: dict[str, Any]) -> Iterator[str]:
+def _facts(about: dict[str, Any]) -> Table:
     clips, request = about["clips"], about["request"]
-    rows = [
+    rows = (
         ("model", f"{about['model']['name']} ({about['model']['streams']})"),
         ("clips judged", f"{clips['found']:,}" + (f" of {clips['listed']:,}" if clips["listed"] else "")),
         ("missing", f"{len(clips['missing']):,}"),
@@ -79,95 +89,41 @@ def _facts(about: dict[str, Any]) -> Iterator[str]:
         ("prototypes", request["prototypes"]),
         ("correction", request["correction"]),
         *(("note", note) for note in about["notes"]),
-    ]
-    yield from _table(("", ""), rows)
+    )
+    return Table((Column(""), Column("")), rows)
 
 
-def _accuracies(tasks: Sequence[dict[str, Any]], summary: dict[str, Any], ddof: int) -> Iterator[str]:
-    names = ("top_1", "top_5", "mean_class")
-    rows = [
-        (task["name"], task["num_classes"], task["num_clips"], *(_interval(task[name]) for name in names))
-        for task in tasks
-    ]
-    if len(tasks) > 1:
-        rows.append(
-            (
-                f"mean ± std over runs, ddof {ddof}",
-                "",
-                "",
-                *(f"{100 * summary[n]['mean']:.1f} ± {100 * summary[n]['std']:.1f}" for n in names),
-            )
-        )
-    yield "<h2>Accuracy (%), with 95% intervals</h2>"
-    yield from _table(("", "classes", "clips", "top-1", "top-5", "class mean"), rows)
-
-
-def _recalls(about: dict[str, Any]) -> Iterator[str]:
-    rows = []
-    for name, key in (("text to video", "text_to_video"), ("video to text", "video_to_text")):
-        found = about[key]
-        recalls = [_interval(found[f"recall_{k}"]) for k in (1, 5, 10)]
-        rows.append((name, *recalls, f"{found['median_rank']:g}", f"{found['mean_rank']:.1f}"))
-    yield "<h2>Retrieval (%), with 95% intervals</h2>"
-    yield from _table(("", "recall@1", "recall@5", "recall@10", "median rank", "mean rank"), rows)
-
-
-def _worst(scored: Scored, confusions: Sequence[Sequence[int]], limits: Limits | None) -> Iterator[str]:
-    """The pairs of classes that are confused most often, each with one of the clips."""
+def _worst(scored: Scored, confusions: Sequence[Sequence[int]], limits: Limits | None) -> tuple[Table, list[_Picture]]:
+    """The pairs of classes that are confused most often, and a picture of one clip of each."""
     counts = np.array(confusions)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:_WORST]
-    predicted = scored.predicted
-    rows = []
+    predicted, names = scored.predicted, scored.task.classes
+    rows, pictures = [], []
     with Pool(limits) as pool, pool.decoder() as decoder:
         for right, taken in zip(*np.unravel_index(order, counts.shape), strict=True):
             if counts[right, taken]:
                 clip = int(np.flatnonzero((scored.targets == right) & (predicted == taken))[0])
-                path, names = scored.task.clips[clip].path, scored.task.classes
-                picture = _thumbnail(path, decoder)
-                rows.append((picture, names[right], names[taken], int(counts[right, taken]), path.name))
-    yield "<h2>The worst confusions</h2>"
-    if not rows:
-        yield "<p>None: every clip was recognised.</p>"
-        return
-    yield "<table><tr><th></th><th>class</th><th>taken for</th><th>clips</th><th>one of them</th></tr>"
-    for image, *cells in rows:
-        yield f"<tr><td>{image}</td>{''.join(_cell(cell) for cell in cells)}</tr>"
-    yield "</table>"
+                path = scored.task.clips[clip].path
+                pictures.append(_thumbnail(path, decoder))
+                rows.append((names[right], names[taken], f"{counts[right, taken]:,}", path.name))
+    columns = (Column("class"), Column("taken for"), Column("clips", is_number=True), Column("one of them"))
+    return Table(columns, tuple(rows)), pictures
 
 
-def _thumbnail(path: Path, decoder: Decoder) -> str:
-    """A frame of its first seconds, as an inline image; words where it cannot be read any more."""
+def _thumbnail(path: Path, decoder: Decoder) -> _Picture:
+    """A frame of its first seconds; words where it cannot be read any more."""
     from matplotlib.image import imsave
 
     try:
         with closing(decoder.sample(path, fps=1, short_side=_THUMBNAIL_PX, batch_size=4)) as batches:
             frames = next(batches).frames_uint8
     except VideoError as error:
-        return html.escape(str(error))
+        return _Picture(str(error))
     buffer = io.BytesIO()
     imsave(buffer, frames[-1].transpose(1, 2, 0), format="png")
-    return f"<img alt='' src='{_inline(buffer.getvalue(), 'png')}'>"
+    return _Picture("", _inline(buffer.getvalue()))
 
 
-def _inline(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield "<table>"
-    if any(titles):
-        yield f"<tr>{''.join(f'<th>{html.escape(title)}</th>' for title in titles)}</tr>"
-    for row in rows:
-        yield f"<tr>{''.join(_cell(cell) for cell in row)}</tr>"
-    yield "</table>"
-
-
-def _cell(value: object) -> str:
-    kind = " class='number'" if isinstance(value, int) else ""
-    said = f"{value:,}" if isinstance(value, int) else str(value)
-    return f"<td{kind}>{html.escape(said)}</td>"
-
-
-def _interval(found: dict[str, float]) -> str:
-    return f"{100 * found['value']:.1f} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+def _inline(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
