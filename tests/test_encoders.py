@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import runpy
 import shutil
 import socket
 import subprocess
@@ -31,7 +32,7 @@ from transformers import AutoModel, AutoProcessor, CLIPImageProcessor
 from cezsar import encoders
 from cezsar.encoders import CARDS, Encoder, embedded
 from cezsar.encoders.images import load_backbone
-from cezsar.encoders.lite_objects import LiteObjects, object_vectors
+from cezsar.encoders.lite_objects import LiteObjects
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, SMALL_IMAGE_WEIGHTS, Weights
 from cezsar.errors import EncoderError, IndexMismatch
@@ -308,6 +309,7 @@ def test_other_weights_of_lite_than_any_version_are_refused() -> None:
 
 def test_the_shipped_object_vectors_are_those_of_the_sentence_encoder(load: Load) -> None:
     lite = load("lite-objects")
+    object_vectors = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "objects.py"))["object_vectors"]
     made = object_vectors(SentenceEncoder(torch.device("cpu")))
 
     assert made.shape == (1000, 384)

@@ -85,7 +85,7 @@ def test_wheel_ships_every_module_and_no_tests(wheel_names: set[str]) -> None:
         paths = [path.relative_to(_ROOT / folder).as_posix() for path in (_ROOT / folder).rglob("*.py")]
         assert len(paths) > 5
         assert {f"{package}/{path}" for path in paths} <= wheel_names
-    elsewhere = ("tests", "benchmarks", "migrations", "indexer", "query")
+    elsewhere = ("tests", "benchmarks", "examples", "tools", "migrations", "indexer", "query")
     assert not [name for name in wheel_names if name.startswith(elsewhere)]
 
 

@@ -1,6 +1,6 @@
 """The embedded networks through ONNX Runtime, on the CPU: faster than torch, and there at once.
 
-Their graphs are shipped without weights, which ONNX Runtime maps from the published files (cezsar.encoders.graphs).
+Their graphs are shipped without weights, which ONNX Runtime maps from the published files (tools/graphs.py).
 """
 
 from __future__ import annotations

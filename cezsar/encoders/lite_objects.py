@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from cezsar.digest import sha256
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.frozen import Sentences, sentences
 from cezsar.encoders.weights import EMBEDDED_SENTENCES, IMAGE_WEIGHTS, SENTENCE_WEIGHTS
-from cezsar.files import write
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 if TYPE_CHECKING:
@@ -89,20 +88,3 @@ class LiteObjects:
     @cached_property
     def _objects(self) -> Vectors:
         return np.asarray(load_file(_OBJECTS)["objects"], np.float32)
-
-
-def object_vectors(encoder: Sentences) -> Vectors:
-    """(1000, 384): the embedding of 'names: definition' of each ImageNet-1k object less their mean, by class number."""
-    from timm.data import ImageNetInfo
-
-    objects = ImageNetInfo("imagenet-1k")
-    said = [objects.index_to_description(i, detailed=True) for i in range(objects.num_classes())]
-    rows = encoder.encode(said)
-    return np.asarray(rows - rows.mean(axis=0), np.float32)
-
-
-if __name__ == "__main__":  # python -m cezsar.encoders.lite_objects makes the shipped file again
-    from cezsar.encoders.sentences import SentenceEncoder
-
-    made = object_vectors(SentenceEncoder(torch_device("cpu")))
-    write(_OBJECTS, save({"objects": made.astype(np.float16)}))

@@ -1,6 +1,6 @@
 """The embedded networks as ONNX graphs without weights.
 
-`python -m cezsar.encoders.graphs` makes the shipped files again; it needs `pip install 'cezsar[graphs]'`.
+`python tools/graphs.py` makes the shipped files again; it needs `pip install 'cezsar[graphs]'`.
 
 Each weight of a graph is a stretch of the published file (ONNX's external data), which ONNX Runtime maps into memory:
 nothing is copied, converted or kept twice.
@@ -20,6 +20,7 @@ import onnxscript.optimizer
 import torch
 from onnx import helper
 
+from cezsar import encoders
 from cezsar.encoders.images import EfficientNet, lite1, lite2
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import IMAGE_WEIGHTS, SENTENCE_WEIGHTS, SMALL_IMAGE_WEIGHTS, Weights
@@ -177,4 +178,8 @@ if __name__ == "__main__":
         ("efficientnet_lite2", frames_graph(lite2(cpu), IMAGE_WEIGHTS)),
         ("efficientnet_lite1", frames_graph(lite1(cpu), SMALL_IMAGE_WEIGHTS)),
     ):
+<<<<<<< HEAD:cezsar/encoders/graphs.py
         write(Path(__file__).with_name(f"{name}.onnx"), graph.SerializeToString(deterministic=True))
+=======
+        Path(encoders.__file__).with_name(f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+>>>>>>> a403f27 (What makes shipped data is in tools/, and in no wheel):tools/graphs.py

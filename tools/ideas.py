@@ -1,4 +1,4 @@
-"""What each idea for training gives: python benchmarks/ideas.py DATA [--seeds 3] [--cache .features] [--only WORDS].
+"""What each idea for training gives: python tools/ideas.py DATA [--seeds 3] [--cache .features] [--only WORDS].
 
 DATA holds msrvtt_sparse/captions.jsonl and msrvtt_trainval/captions.jsonl with their videos. Every idea is trained on
 the videos that are not kept out, as `make train-lite` does, with several seeds; every sentence of the kept-out videos
