@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BESIDE := -n 3 --dist worksteal  # three processes: some tests wait more than they work
 
-.PHONY: demo test quick check bench torture train-lite calibrate-lite clean
+.PHONY: demo test quick coverage check bench torture train-lite calibrate-lite clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -15,6 +15,9 @@ test: .venv/.test
 
 quick: .venv/.test  # the same without what is slow
 	$(BIN)/python -m pytest $(BESIDE) -m "not slow"
+
+coverage: .venv/.test  # the tests, and which lines none of them runs in its own process; half as long again
+	$(BIN)/python -m pytest $(BESIDE) --cov --cov-report=term
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

@@ -97,7 +97,7 @@ def test_readme_opens_with_the_two_commands() -> None:
 
 
 def test_readme_links_lead_somewhere() -> None:
-    for page in (_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")):
+    for page in (_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *(_ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
