@@ -178,8 +178,4 @@ if __name__ == "__main__":
         ("efficientnet_lite2", frames_graph(lite2(cpu), IMAGE_WEIGHTS)),
         ("efficientnet_lite1", frames_graph(lite1(cpu), SMALL_IMAGE_WEIGHTS)),
     ):
-<<<<<<< HEAD:cezsar/encoders/graphs.py
-        write(Path(__file__).with_name(f"{name}.onnx"), graph.SerializeToString(deterministic=True))
-=======
-        Path(encoders.__file__).with_name(f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
->>>>>>> a403f27 (What makes shipped data is in tools/, and in no wheel):tools/graphs.py
+        write(Path(encoders.__file__).with_name(f"{name}.onnx"), graph.SerializeToString(deterministic=True))
