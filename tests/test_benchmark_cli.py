@@ -68,12 +68,29 @@ def run(root: Path, tmp_path: Path) -> Run:
     return invoke
 
 
+@pytest.fixture(scope="module")
+def first(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders index and out of a run on the colours."""
+    folder = tmp_path_factory.mktemp("first")
+    asked = ["folder", "--root", str(root), "--model", "toy", "--out", str(folder / "out")]
+    result = CliRunner().invoke(cli, ["benchmark", *asked, "--index", str(folder / "index")])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def ran(first: Path, tmp_path: Path) -> None:
+    """As after run("--out", str(tmp_path / "out"))."""
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
+
+
 def _receipt(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_folder_is_a_class_each_and_the_wrong_clip_is_counted(run: Run) -> None:
     labels = run("--json")
     found = _receipt(labels)
@@ -99,6 +116,7 @@ def test_two_runs_have_the_same_receipt_but_for_time(run: Run) -> None:
     assert first == second
 
 
+@pytest.mark.usefixtures("ran")
 def test_random_classes_are_drawn_as_often_as_asked(run: Run) -> None:
     found = _receipt(run("--json", "--protocol", "random:2", "--runs", "7", "--seed", "3"))
     assert [len(task["classes"]) for task in found["tasks"]] == [2] * 7
@@ -107,15 +125,15 @@ def test_random_classes_are_drawn_as_often_as_asked(run: Run) -> None:
     assert found["summary"]["top_1"]["mean"] == pytest.approx(sum(values) / 7)
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_receipt_is_confirmed_by_running_it_again(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     again = run("--check", str(tmp_path / "out" / "receipt.json"))
     assert again.exit_code == 0, again.output
     assert "identical, bit for bit" in again.output
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_receipt_that_claims_more_is_not_confirmed(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     path = tmp_path / "out" / "receipt.json"
     receipt = json.loads(path.read_text())
     receipt["tasks"][0]["top_1"]["value"] = 1.0
@@ -144,8 +162,8 @@ def test_a_receipt_of_clips_of_other_content_is_not_confirmed(root: Path, run: R
     assert "clips.sha256: " in again.output
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_check_says_what_it_did(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     again = run("--check", str(tmp_path / "out" / "receipt.json"), "--check-seed", "7")
     did = "hashed 6 of 6 clips, 3 class sentences, the model's weights; embedded 5 of 6 anew (drawn with seed 7): equal"
     assert f"{did}, bit for bit" in again.output
@@ -162,9 +180,9 @@ def test_a_clip_changed_under_its_size_and_times_is_found_and_named(root: Path, 
     assert "differs: clips.files.blue/1.mp4: " in again.output
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("by", [1.0, 1e-6])
 def test_vectors_overwritten_by_hand_are_found_and_named(by: float, run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     _overwrite_a_vector(tmp_path / "index", by=by)
     again = run("--check", str(tmp_path / "out" / "receipt.json"), "--all")
     assert again.exit_code == 1
@@ -185,8 +203,8 @@ def test_a_clip_that_crashes_the_decoder_in_a_check_is_named(
     assert "embedded 6 of 6 anew: 1 differ" in again.output
 
 
+@pytest.mark.usefixtures("ran")
 def test_on_another_machine_vectors_may_differ_by_rounding(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     path = tmp_path / "out" / "receipt.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "machine": "another"}))
     _overwrite_a_vector(tmp_path / "index", by=1e-6)
@@ -268,6 +286,7 @@ def test_an_index_of_its_own_is_kept_for_each_sampling(
     assert rates == [2.0, 4.0, 2.0]
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_receipt_of_before_labels_were_words_is_checked_raw(root: Path, run: Run, tmp_path: Path) -> None:
     made = _receipt(run("--json", "--raw"))
     assert made["labels"] == {"method": "raw"}
@@ -281,8 +300,8 @@ def test_a_receipt_of_before_labels_were_words_is_checked_raw(root: Path, run: R
     assert again.output.endswith("The receipt is confirmed: identical, bit for bit.\n")
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_receipt_names_how_labels_became_words(root: Path, run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     path = tmp_path / "out" / "receipt.json"
     made = json.loads(path.read_text())
     labels = made["labels"]
@@ -316,6 +335,7 @@ def _former(receipt: dict[str, Any], root: Path, index: Path) -> dict[str, Any]:
     return {**found, "root": str(root), "index": str(index)}
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_receipt_of_the_first_format_is_checked_as_it_was_made(root: Path, run: Run, tmp_path: Path) -> None:
     made = _receipt(run("--json", "--raw", "--protocol", "random:2", "--runs", "3"))
     path = tmp_path / "receipt.json"
@@ -433,6 +453,7 @@ def test_a_folder_of_splits_has_their_classes(root: Path, run: Run, tmp_path: Pa
     assert _receipt(run("--json", "--split", "test", where=tmp_path / "parted"))["tasks"][0]["classes"] == list(COLOURS)
 
 
+@pytest.mark.usefixtures("ran")
 def test_sentences_of_a_file_stand_for_the_classes(run: Run, tmp_path: Path) -> None:
     said = {"Red": ["red", "yellow"], "GREEN": ["green"], "blue": ["blue"]}
     (tmp_path / "said.json").write_text(json.dumps(said))
@@ -441,13 +462,14 @@ def test_sentences_of_a_file_stand_for_the_classes(run: Run, tmp_path: Path) -> 
     assert found["sentences"]["count"] == 4
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("correction", ["csls", "inverted-softmax", "refine"])
 def test_a_correction_is_named_in_the_receipt(correction: str, run: Run) -> None:
     assert _receipt(run("--json", "--correction", correction))["request"]["correction"] == correction
 
 
+@pytest.mark.usefixtures("ran")
 def test_the_report_holds_everything_itself(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     names = {"receipt.json", "report.html", "confusion.png", "classes.png", "tsne.png", "curve.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     page = (tmp_path / "out" / "report.html").read_text()
@@ -494,9 +516,9 @@ def test_names_of_classes_cannot_write_html(root: Path, run: Run, tmp_path: Path
     assert "<script>" not in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look at the report with")
 def test_a_browser_shows_every_figure(run: Run, tmp_path: Path) -> None:
-    assert run("--out", str(tmp_path / "out")).exit_code == 0
     page = (tmp_path / "out" / "report.html").read_text()
     count = (
         "<script>onload = () => { document.title = [...document.images].map(i => i.naturalWidth).join(' ') }</script>"
