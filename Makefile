@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-BESIDE := -n 3 --dist worksteal  # three processes: some tests wait more than they work
+# three processes, since some tests wait more than they work; Python files are compiled once, not by each process again
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: demo test quick coverage check bench torture train-lite calibrate-lite clean
 
@@ -11,13 +12,13 @@ demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
 
 test: .venv/.test
-	$(BIN)/python -m pytest $(BESIDE)
+	$(PYTEST)
 
 quick: .venv/.test  # the same without what is slow
-	$(BIN)/python -m pytest $(BESIDE) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 coverage: .venv/.test  # the tests, and which lines none of them runs in its own process; half as long again
-	$(BIN)/python -m pytest $(BESIDE) --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

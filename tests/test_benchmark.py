@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
 from cezsar import metrics
 from cezsar.datasets import CLASSES, DATASETS, Definition, OwnProtocol
@@ -259,6 +258,9 @@ def test_figures_are_those_of_the_slow_oracle_and_ties_are_lost(seed: int, num_c
 
 
 def test_figures_are_scikit_learns_where_nothing_ties() -> None:
+    # its import takes a second, which other processes need not
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
+
     random = np.random.default_rng(3)
     scores, targets = random.normal(size=(300, 7)), random.integers(7, size=300)
     found, predicted = figures(scores, targets), scores.argmax(axis=1)
