@@ -32,6 +32,8 @@ pytestmark = pytest.mark.slow
 SPLIT = ("--validation", "0.3", "--split-seed", "5")
 KEPT_OUT = {"white", "yellow"}
 TRAIN = (*SPLIT, "--epochs", "3")
+# for what is said of the rows: a memory takes half of a run's time
+QUICK = (*SPLIT, "--epochs", "1", "--d-model", "16", "--joint-dim", "8", "--num-memories", "0")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -252,7 +254,7 @@ def test_a_row_a_sentence_trains_the_very_same_model(
 def test_noisier_rows_of_a_segment_are_one_too(colours: Path, cache: Path, tmp_path: Path) -> None:
     rows = [{"video": "red.mp4", "sentence": said} for said in ("reddish", "red or so", "reddish")]
     file = _write(tmp_path / "noisier.jsonl", rows)
-    words = ("train", colours / "captions.jsonl", *SPLIT, "--epochs", "1", "--cache", cache, "--videos", colours)
+    words = ("train", colours / "captions.jsonl", *QUICK, "--cache", cache, "--videos", colours)
     found = document(run(*words, "--also", file, "--out", tmp_path / "run", "--json"))
     assert (found["training"], found["validation"]) == (7, 2)
 
@@ -260,7 +262,7 @@ def test_noisier_rows_of_a_segment_are_one_too(colours: Path, cache: Path, tmp_p
 def test_rows_that_start_after_their_end_are_counted(colours: Path, cache: Path, tmp_path: Path) -> None:
     rows = [*CAPTIONS, *({"video": name, "start_s": 2, "end_s": 1, "sentence": "x"} for name in ("red", "blue"))]
     file = _write(tmp_path / "captions.jsonl", rows)
-    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", cache)
+    words = ("train", file, "--videos", colours, *QUICK, "--cache", cache)
     result = run(*words, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "cezsar: 2 rows have a start after the end: the two were exchanged" in result.stderr.splitlines()
@@ -393,7 +395,7 @@ def test_a_damaged_runs_wrong_field_is_named(tmp_path: Path, change: dict[str, o
 
 def test_going_on_with_other_captions_is_refused(colours: Path, cache: Path, tmp_path: Path) -> None:
     file = _write(tmp_path / "captions.jsonl", CAPTIONS)
-    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", cache, "--quiet")
+    words = ("train", file, "--videos", colours, *QUICK, "--cache", cache, "--quiet")
     assert run(*words, "--out", tmp_path / "run").exit_code == 0
     before = _contents(tmp_path / "run")
     _write(file, [*CAPTIONS[:-1], {**CAPTIONS[-1], "sentences": ["something else", "everything is magenta"]}])
@@ -415,7 +417,7 @@ def test_every_row_that_is_left_out_is_named_and_counted(colours: Path, cache: P
         "red.mp4",
     ]
     file = _write(tmp_path / "captions.jsonl", rows)
-    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", cache)
+    words = ("train", file, "--videos", colours, *QUICK, "--cache", cache)
     result = run(*words, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     told = [line for line in result.stderr.splitlines() if "left out" in line]
@@ -443,7 +445,7 @@ def test_a_video_that_crashes_its_decoder_costs_its_own_row_alone(
     monkeypatch.setattr("cezsar.features.Pool", Counted)
     crashing = write_video(tmp_path / "deadly.mp4", [("red", 1.0)])
     file = _write(tmp_path / "captions.jsonl", [{"video": str(crashing), "sentence": "a red screen"}, *CAPTIONS])
-    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", tmp_path / "cache")
+    words = ("train", file, "--videos", colours, *QUICK, "--cache", tmp_path / "cache")
     result = run(*words, "--out", tmp_path / "run", "--workers", "3")
     assert result.exit_code == 0, result.output
     told = "cezsar: left out captions.jsonl:1: deadly.mp4: it crashed the decoder (SIGSEGV)"
@@ -460,7 +462,7 @@ def test_a_video_that_crashes_its_decoder_costs_its_own_row_alone(
 def test_noisier_pairs_are_trained_on_and_never_validated_with(colours: Path, cache: Path, tmp_path: Path) -> None:
     noisier = [{"video": f"{name}.mp4", "sentence": f"{name} or so"} for name in ("red", "blue", *KEPT_OUT)]
     file = _write(tmp_path / "noisier.jsonl", noisier)
-    words = ("train", colours / "captions.jsonl", *SPLIT, "--epochs", "1", "--cache", cache, "--videos", colours)
+    words = ("train", colours / "captions.jsonl", *QUICK, "--cache", cache, "--videos", colours)
     found = document(run(*words, "--also", file, "--out", tmp_path / "run", "--json"))
     assert (found["training"], found["validation"]) == (8, 2)
 
@@ -470,7 +472,7 @@ def test_noisier_copies_of_what_is_kept_out_are_not_trained_on(colours: Path, ca
     shutil.copy(colours / f"{out}.mp4", tmp_path / "copy.mp4")
     rows = [{"video": "copy.mp4", "sentence": "a copy"}, {"video": str(colours / "red.mp4"), "sentence": "red or so"}]
     file = _write(tmp_path / "noisier.jsonl", rows)
-    words = ("train", colours / "captions.jsonl", *SPLIT, "--epochs", "1", "--cache", cache, "--also", file)
+    words = ("train", colours / "captions.jsonl", *QUICK, "--cache", cache, "--also", file)
     found = document(run(*words, "--out", tmp_path / "run", "--json"))
     assert (found["training"], found["validation"], found["rejected"]) == (7, 2, 0)
 
@@ -504,7 +506,7 @@ def test_text_that_no_encoding_holds_is_no_crash(
     colours: Path, cache: Path, tmp_path: Path, row: dict[str, str]
 ) -> None:
     file = _write(tmp_path / "captions.jsonl", [*CAPTIONS, {"video": "red.mp4", **row}])
-    words = ("train", file, "--videos", colours, *SPLIT, "--epochs", "1", "--cache", cache, "--out", tmp_path / "run")
+    words = ("train", file, "--videos", colours, *QUICK, "--cache", cache, "--out", tmp_path / "run")
     result = run(*words)
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
 
