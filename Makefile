@@ -6,7 +6,7 @@ BIN := .venv/bin
 # three processes, since some tests wait more than they work; Python files are compiled once, not by each process again
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: demo test quick coverage check bench torture train-lite calibrate-lite clean
+.PHONY: demo test quick coverage oldest check bench torture train-lite calibrate-lite clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -19,6 +19,12 @@ quick: .venv/.test  # the same without what is slow
 
 coverage: .venv/.test  # the tests, and which lines none of them runs in its own process; half as long again
 	$(PYTEST) --cov --cov-report=term
+
+oldest: .venv/bin/python  # `make quick` with the lowest versions that setup.cfg allows, in .oldest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv venv --quiet --seed --clear --python $(BIN)/python .oldest
+	$(BIN)/uv pip install --quiet --python .oldest/bin/python --resolution lowest-direct --editable '.[test]'
+	.oldest/bin/python -m pytest $(BESIDE) -m "not slow"
 
 check: .venv/.test
 	$(BIN)/ruff format --check .
@@ -53,7 +59,7 @@ calibrate-lite: .venv/.test
 	  --figure docs/confidence.svg --write cezsar/encoders/lite/calibration.json --of lite
 
 clean:
-	rm -rf .venv .demo build dist *.egg-info
+	rm -rf .venv .oldest .demo build dist *.egg-info
 
 .venv/.demo .venv/.test: .venv/.%: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
