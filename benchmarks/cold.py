@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from measuring import Row, ratios, turns
 
-from cezsar import catalog, encoders, maintenance
+from cezsar import encoders, store
 from cezsar.types import Sampling, Segment, unit
 
 _TEXT = "person playing violin"
@@ -97,14 +97,14 @@ def fill(folder: Path) -> None:
 
     encoder = encoders.load("lite", device="cpu")
     rows = unit(np.random.default_rng(0).normal(size=(_NUM_SEGMENTS, encoder.identity.dimension)))
-    with catalog.create(folder / "index", encoder.identity, Sampling()) as store:
+    with store.create(folder / "index", encoder.identity, Sampling()) as catalog:
         parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(100))
-        with store.write() as session:
+        with catalog.write() as writer:
             for start in range(0, _NUM_SEGMENTS, 100):
-                embedding = catalog.Embedding(404.0, parts, tuple(range(100)), rows[start : start + 100])
-                file = catalog.File(b"/videos", b"%06d.mp4" % start, 1, 1)
-                catalog.add_video(session, file, b"\0" * 32, embedding)
-        maintenance.rebuild(store)
+                embedding = store.Embedding(404.0, parts, tuple(range(100)), rows[start : start + 100])
+                file = store.File(b"/videos", b"%06d.mp4" % start, 1, 1)
+                writer.add_video(file, b"\0" * 32, embedding)
+        catalog.rebuild()
     names = [f"/videos/{start // 100 * 100:06d}.mp4" for start in range(_NUM_SEGMENTS)]
     np.save(folder / "vectors.npy", rows)
     (folder / "names.txt").write_text("\n".join(names))

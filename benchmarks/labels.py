@@ -29,7 +29,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar import catalog
 from cezsar.digest import kept_out
 from cezsar.metrics import bootstrap
 from cezsar.query import Searcher
@@ -171,10 +170,9 @@ class Lab:
         self.generic = generic
 
     def _vectors(self, names: Sequence[str]) -> Vectors:
-        dimension = self.searcher.store.info.encoder.dimension
-        with self.searcher.store.read() as session:
-            ids = {Path(video.file.path.decode()).name: video.id for video in catalog.videos(session)}
-            means = [catalog.segments(session, ids[name], dimension=dimension)[1].mean(axis=0) for name in names]
+        with self.searcher.read() as rows:
+            ids = {Path(video.file.path.decode()).name: video.id for video in rows.videos()}
+            means = [rows.segments(ids[name])[1].mean(axis=0) for name in names]
         return unit(np.stack(means))
 
     def encode(self, texts: Sequence[str]) -> Vectors:

@@ -20,7 +20,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from cezsar import catalog, indexer
+from cezsar import indexer, store
 from cezsar.indexer import embed
 from cezsar.query import Filters, Searcher, mean_vector
 from cezsar.settings import load
@@ -61,7 +61,7 @@ def main() -> None:
         settings = load(environ={}, index=folder / "index", model=asked.model)
         indexer.index([folder / "videos", *clips], settings)
         with Searcher(settings.index) as searcher:
-            sampling = searcher.store.info.sampling
+            sampling = searcher.info.sampling
             like = {}
             for clip in clips:
                 made = embed(clip, searcher.encoder, sampling)
@@ -73,9 +73,9 @@ def main() -> None:
                     _print(f"{way}, {when}", parts, [stretches[at] for stretches in found])
             whole = [_asked(searcher, Part(clip, clip, Segment(0.0, 1.0)), like[clip]) for clip in clips]
             print(f"single shots left as they are: {sum(grid == ours for grid, ours in whole)} of {len(clips)}")
-            with searcher.store.read() as snapshot:
-                kept = catalog.outlines(snapshot, [one.id for one in catalog.videos(snapshot)]).values()
-                sizes = [sum(map(len, catalog.outline.packed(one))) / math.ceil(one.edges_s[-1] / 60) for one in kept]
+            with searcher.read() as rows:
+                kept = rows.outlines([one.id for one in rows.videos()]).values()
+                sizes = [sum(map(len, store.outline.packed(one))) / math.ceil(one.edges_s[-1] / 60) for one in kept]
             print(f"kept of each minute begun: {np.mean(sizes):.0f} bytes, at most {max(sizes):.0f}")
 
 
@@ -117,8 +117,8 @@ def _asked(searcher: Searcher, part: Part, like: Vectors | None) -> tuple[Segmen
     words = " ".join(re.findall(r"[A-Z][a-z]*", part.clip.parent.name)).lower()
     text, examples = (words, ()) if like is None else (None, (like,))
     (hit,) = searcher.search(text, like=examples, filters=Filters(top_k=1, path=str(part.video)))
-    with searcher.store.read() as snapshot:
-        place = catalog.places(snapshot, [hit.segment_id])[hit.segment_id]
+    with searcher.read() as rows:
+        place = rows.places([hit.segment_id])[hit.segment_id]
     return Segment(place.start_s, place.end_s), Segment(hit.start_s, hit.end_s)
 
 

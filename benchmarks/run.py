@@ -14,6 +14,7 @@ from pathlib import Path
 import cold
 import indexing
 import memory
+import paths
 import rescan
 import sampling
 import search
@@ -37,7 +38,7 @@ def main() -> None:
     asked = parser.parse_args()
     videos = asked.data / "ucf101"
     parts: list[Callable[[], list[Row]]] = [
-        cold.rows, server.rows, lambda: search.rows(asked.segments), lambda: _sampling(asked.seconds),
+        cold.rows, server.rows, lambda: search.rows(asked.segments), paths.rows, lambda: _sampling(asked.seconds),
         rescan.rows, memory.rows,
     ]  # fmt: skip
     if videos.is_dir():

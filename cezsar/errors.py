@@ -17,7 +17,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
     ├── IndexDamaged        unreadable, or rows and vectors disagree
     ├── IndexReadOnly       it must be written and cannot be
     ├── IndexLocked         another process is writing to it
-    └── CacheUnusable       the FAISS cache does not fit; the catalog serves without it
+    └── CacheUnusable       the cache does not fit; the catalog serves without it
         └── CacheMissing    there is none yet
 """
 
@@ -93,8 +93,8 @@ class IndexLocked(BadIndex):
 
 
 class CacheUnusable(BadIndex):
-    """The FAISS cache does not fit its catalog; the text is the reason."""
+    """The cache does not fit its catalog; the text is the reason."""
 
 
 class CacheMissing(CacheUnusable):
-    """There is no FAISS cache yet, as during the first indexing run."""
+    """There is no cache yet, as during the first indexing run."""

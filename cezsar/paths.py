@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cezsar.answers import PathFields
@@ -155,25 +155,40 @@ def matches(path: bytes, base: bytes, glob: str) -> bool:
     name is itself before it is a glob: brackets in it are no pattern. * and ? match across folders too; case counts,
     composed and decomposed letters are the same.
     """
+    asked = named(glob)
+    if asked is None:
+        return False
+    whole, relative = shown(path), shown(path[len(os.path.join(base, b"")) :])
+    if any(whole == one or whole.startswith(one.rstrip(os.sep) + os.sep) for one in asked.wholes):
+        return True
+    parts = relative.split(os.sep)
+    folders = list(accumulate(parts, lambda above, part: above + os.sep + part))  # and, at the end, relative itself
+    return asked.name in parts or asked.name in folders or any(asked.pattern(one) for one in (whole, *parts, *folders))
+
+
+class Named(NamedTuple):
+    """What a glob names: whole paths; one name, or path below the base; and what its text as a pattern matches.
+
+    All letters are composed.
+    """
+
+    wholes: frozenset[str]
+    name: str
+    text: str
+    pattern: Callable[[str], object]
+
+
+def named(glob: str) -> Named | None:
+    """What a name or a glob names, as matches() understands it; None where it is empty."""
     try:
         here = os.getcwd()
     except OSError:  # it was deleted
         here = os.sep
-    named = _named(glob, here)
-    if named is None:
-        return False
-    wholes, name, pattern = named
-    whole, relative = _shown(path), _shown(path[len(os.path.join(base, b"")) :])
-    if any(whole == one or whole.startswith(one.rstrip(os.sep) + os.sep) for one in wholes):
-        return True
-    parts = relative.split(os.sep)
-    folders = list(accumulate(parts, lambda above, part: above + os.sep + part))  # and, at the end, relative itself
-    return name in parts or name in folders or any(pattern(one) for one in (whole, *parts, *folders))
+    return _named(glob, here)
 
 
 @lru_cache(maxsize=64)
-def _named(glob: str, here: str) -> tuple[frozenset[str], str, Callable[[str], object]] | None:
-    """What a glob names: whole paths, one name or path below the base, and what a pattern matches."""
+def _named(glob: str, here: str) -> Named | None:
     if not glob:
         return None
     text = unicodedata.normalize("NFC", glob)
@@ -182,18 +197,24 @@ def _named(glob: str, here: str) -> tuple[frozenset[str], str, Callable[[str], o
     with suppress(OSError, ValueError):  # ValueError: no path can be called so
         wholes.add(os.path.realpath(absolute))
     name = text.rstrip(os.sep)
-    pattern = re.compile(fnmatch.translate(name or text)).match
-    return frozenset(unicodedata.normalize("NFC", one) for one in wholes), name, pattern
+    text = name or text
+    pattern = re.compile(fnmatch.translate(text)).match
+    return Named(frozenset(unicodedata.normalize("NFC", one) for one in wholes), name, text, pattern)
 
 
-def _shown(path: bytes) -> str:
+def names(path: bytes) -> set[bytes]:
+    """The names of a file and of the folders on a relative path to it, their letters composed."""
+    return set(_composed(path).split(_SEPARATOR))
+
+
+def shown(path: bytes) -> str:
     """A path as text, its letters composed; bytes that are not UTF-8 stay what they are."""
     text = os.fsdecode(path)
     return text if path.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _composed(path: bytes) -> bytes:
-    return path if path.isascii() else os.fsencode(_shown(path))
+    return path if path.isascii() else os.fsencode(shown(path))
 
 
 def readable(path: Path | str) -> str:

@@ -148,7 +148,7 @@ class IndexReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
-    """What an index holds and what made it; cache says how its FAISS cache is, num_bytes what its files take.
+    """What an index holds and what made it; cache says how its cache is, num_bytes what its files take.
 
     other_streams are the videos of which another video stream than the first was taken, with its number, from 0;
     plain_segments how many of the segments show next to nothing.

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar.catalog import Embedding, File, Outline, outline
 from cezsar.digest import sha256
 from cezsar.encoders import Encoder, OfColours, sound
 from cezsar.errors import VideoError, VideoLost
@@ -22,6 +21,7 @@ from cezsar.indexer.fingerprints import Seconds
 from cezsar.indexer.plain import Plain
 from cezsar.indexer.scan import untouched
 from cezsar.indexer.shots import Shot, Shots, fewest
+from cezsar.store import Embedding, File, Outline, outline
 from cezsar.types import Limits, Sampling, Segment, Vectors
 from cezsar.video import Decoder, FrameBatch, Pool
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar.catalog.outline import FINGERPRINT_BYTES
+from cezsar.store.outline import FINGERPRINT_BYTES
 
 _CELLS = 8  # a side
 _FINEST = 1 / 64  # of a standard deviation of the picture's brightness

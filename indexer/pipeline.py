@@ -1,23 +1,24 @@
-"""One indexing run: scan, embed what is new, commit video by video, keep the FAISS cache in step."""
+"""One indexing run: scan, embed what is new, commit video by video, keep the cache in step."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from cezsar import catalog, encoders, maintenance
-from cezsar.catalog import Catalog, File
+from cezsar import encoders, store
 from cezsar.encoders import Encoder
 from cezsar.errors import IndexMismatch, VideoError, VideoLost
 from cezsar.indexer import scan
 from cezsar.indexer.embedding import Embedded, embed_all
 from cezsar.paths import spellings
 from cezsar.settings import DEFAULT_MODEL, Settings
+from cezsar.store import Catalog, File
 from cezsar.types import IndexReport, Skipped
 from cezsar.video import DECODER
 
@@ -47,11 +48,8 @@ class Progress(Protocol):
 class _Known:
     """What the catalog says before a run; info is None where there is no index yet."""
 
-    info: catalog.Info | None
+    info: store.Info | None
     generation: int
-    videos: Sequence[catalog.Video]
-    roots: Sequence[bytes]
-    failures: Mapping[bytes, catalog.Failure]
 
 
 def index(
@@ -80,34 +78,38 @@ def index(
     wanted = encoders.canonical(settings.model) if settings.model else None
 
     def look() -> tuple[_Known, scan.Plan]:
-        known = _known(settings, wanted, encoder)
-        failures = {} if retry else known.failures
-        return known, scan.plan(
-            paths, videos=known.videos, roots=known.roots, failures=failures, prune=prune, exclude=exclude,
-            check_content=check_content, comparing=progress.comparing if progress else None,
+        scanned = partial(
+            scan.plan, paths, prune=prune, exclude=exclude, check_content=check_content,
+            comparing=progress.comparing if progress else None,
         )  # fmt: skip
+        if not store.exists(settings.index):
+            return _Known(None, 0), scanned(known=None)
+        with store.open(settings.index) as catalog, catalog.read() as rows:
+            _check_agreement(catalog.info, settings, wanted, encoder)
+            failures = {one.path: one for one in rows.failures() if one.decoder == DECODER and not retry}
+            return _Known(catalog.info, rows.generation()), scanned(known=rows, failures=failures)
 
     known, plan = look()
     with ExitStack() as stack:
-        store = None
-        if known.info and (plan.changes_anything or catalog.needs_a_writer(settings.index)):
-            store = stack.enter_context(maintenance.open_to_write(settings.index, notice=noticing(progress)))
-            with store.read() as session:
-                is_outdated = catalog.generation(session) != known.generation
+        catalog = None
+        if known.info and (plan.changes_anything or store.needs_a_writer(settings.index)):
+            catalog = stack.enter_context(store.open_to_write(settings.index, notice=noticing(progress)))
+            with catalog.read() as rows:
+                is_outdated = rows.generation() != known.generation
             if is_outdated:  # another writer was at work since
                 known, plan = look()
         elif plan.embed:
-            catalog.check_creatable(settings.index)
+            store.check_creatable(settings.index)
         if progress:
             for line in plan.notices:
                 progress.notice(line)
             if known.info and (told := encoders.older(known.info.encoder)):
                 progress.notice(told)
             _tell_of_skipped(plan, paths, progress)
-        if store and (plan.place or plan.note or plan.hide or plan.forget):
-            _tidy(store, plan)
+        if catalog and (plan.place or plan.note or plan.hide or plan.forget):
+            _tidy(catalog, plan)
         model = known.info.encoder.name if known.info else encoder.identity.name if encoder else wanted or DEFAULT_MODEL
-        done = embed_and_commit(plan, encoder or model, store, settings, progress) if plan.embed else _Done()
+        done = embed_and_commit(plan, encoder or model, catalog, settings, progress) if plan.embed else _Done()
     return IndexReport(
         index=settings.index,
         model=model,
@@ -156,19 +158,19 @@ class _Done:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def _tidy(store: Catalog, plan: scan.Plan) -> None:
+def _tidy(catalog: Catalog, plan: scan.Plan) -> None:
     """What needs no decoding: rows whose file moved, came back or has gone."""
-    with store.write() as session:
+    with catalog.write() as writer:
         for file, video in plan.place:
-            catalog.place_video(session, video.id, file)
-        catalog.note_files(session, [(video.id, file) for file, video in plan.note])
-        catalog.hide_videos(session, [video.id for video in plan.hide])
-        catalog.forget_failures(session, plan.forget)
-    maintenance.fold_if_due(store)
+            writer.place_video(video.id, file)
+        writer.note_files([(video.id, file) for file, video in plan.note])
+        writer.hide_videos([video.id for video in plan.hide])
+        writer.forget_failures(plan.forget)
+    catalog.fold_if_due()
 
 
 def embed_and_commit(
-    plan: scan.Plan, model: str | Encoder, store: Catalog | None, settings: Settings, progress: Progress | None
+    plan: scan.Plan, model: str | Encoder, catalog: Catalog | None, settings: Settings, progress: Progress | None
 ) -> _Done:
     """Embed the plan's files and commit each; a new index is made with the first video that could be read.
 
@@ -176,12 +178,12 @@ def embed_and_commit(
     """
     if not isinstance(model, str):
         encoder = model
-    elif store:
-        encoder = encoders.load_recorded(store.info.encoder, device=settings.device)
+    elif catalog:
+        encoder = encoders.load_recorded(catalog.info.encoder, device=settings.device)
     else:
         encoder = encoders.load(model, device=settings.device, streams=settings.streams)
-    sampling = store.info.sampling if store else settings.sampling_over(encoders.own_sampling(encoder))
-    done, unchecked, failed = _Done(), 0, list[catalog.Failure]()
+    sampling = catalog.info.sampling if catalog else settings.sampling_over(encoders.own_sampling(encoder))
+    done, unchecked, failed = _Done(), 0, list[store.Failure]()
     files = [file for file, _ in plan.embed]
     if progress:
         progress.start(len(files), sum(file.size for file in files))
@@ -198,15 +200,15 @@ def embed_and_commit(
                 if progress:
                     progress.skipped(path, file.size, str(result))
                 if not isinstance(result, VideoLost):
-                    failed.append(catalog.Failure.of(file, DECODER, str(result)))
+                    failed.append(store.Failure.of(file, DECODER, str(result)))
             else:
-                store = store or stack.enter_context(catalog.create(settings.index, encoder.identity, sampling))
-                _commit(store, file, row, result)
+                catalog = catalog or stack.enter_context(store.create(settings.index, encoder.identity, sampling))
+                _commit(catalog, file, row, result)
                 done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
                 done.segments += len(result.embedding.segments)
                 unchecked += len(result.embedding.segments)
                 if unchecked >= _FOLD_CHECK:
-                    maintenance.fold_if_due(store)
+                    catalog.fold_if_due()
                     unchecked = 0
                 if progress:
                     progress.done(path, file.size)
@@ -217,55 +219,49 @@ def embed_and_commit(
                             f"{path}: of its video streams number {result.embedding.stream} was indexed, not number 0, "
                             "which no player would show first or which gives no frame."
                         )
-            if store and failed:
-                with store.write() as session:
+            if catalog and failed:
+                with catalog.write() as writer:
                     for failure in failed:
-                        catalog.note_failure(session, failure)
+                        writer.note_failure(failure)
                 failed = []
-        if store:
-            maintenance.fold_if_due(store)
+        if catalog:
+            catalog.fold_if_due()
     return done
 
 
-def _commit(store: Catalog, file: File, row: catalog.Video | None, result: Embedded) -> None:
-    with store.write() as session:
+def _commit(catalog: Catalog, file: File, row: store.Video | None, result: Embedded) -> None:
+    with catalog.write() as writer:
         if row:
-            catalog.replace_video(session, row.id, file, result.content_sha256, result.embedding)
+            writer.replace_video(row.id, file, result.content_sha256, result.embedding)
         else:
-            catalog.add_video(session, file, result.content_sha256, result.embedding)
+            writer.add_video(file, result.content_sha256, result.embedding)
 
 
 # Before the run
 
 
-def _known(settings: Settings, wanted: str | None, encoder: Encoder | None) -> _Known:
-    """The catalog's state, once the settings have been found to agree with it."""
-    if not catalog.exists(settings.index):
-        return _Known(None, 0, (), (), {})
-    with catalog.open_to_read(settings.index) as store, store.read() as session:
-        info = store.info
-        if encoder:
-            encoders.check_recorded(encoder, info.encoder)
-        if wanted not in (None, info.encoder.name):
+def _check_agreement(info: store.Info, settings: Settings, wanted: str | None, encoder: Encoder | None) -> None:
+    """That the settings agree with what the index is. Raises IndexMismatch."""
+    if encoder:
+        encoders.check_recorded(encoder, info.encoder)
+    if wanted not in (None, info.encoder.name):
+        raise IndexMismatch(
+            f"The index in {settings.index} holds {info.encoder.name!r}; --model {wanted} needs one of its own: "
+            "--index DIR"
+        )
+    if settings.streams not in (None, info.encoder.streams):
+        raise IndexMismatch(
+            f"The index in {settings.index} holds {info.encoder.streams} vectors; {settings.streams} ones need an "
+            "index of their own: --index DIR"
+        )
+    asked = settings.sampling_over(info.sampling)
+    for name, own, other in (
+        ("fps", info.sampling.fps, asked.fps),
+        ("window", info.sampling.window_s, asked.window_s),
+        ("stride", info.sampling.stride_s, asked.stride_s),
+    ):
+        if own != other:
             raise IndexMismatch(
-                f"The index in {settings.index} holds {info.encoder.name!r}; --model {wanted} needs one of its own: "
+                f"The index in {settings.index} has a {name} of {own:g}; --{name} {other:g} needs one of its own: "
                 "--index DIR"
             )
-        if settings.streams not in (None, info.encoder.streams):
-            raise IndexMismatch(
-                f"The index in {settings.index} holds {info.encoder.streams} vectors; {settings.streams} ones need an "
-                "index of their own: --index DIR"
-            )
-        asked = settings.sampling_over(info.sampling)
-        for name, own, other in (
-            ("fps", info.sampling.fps, asked.fps),
-            ("window", info.sampling.window_s, asked.window_s),
-            ("stride", info.sampling.stride_s, asked.stride_s),
-        ):
-            if own != other:
-                raise IndexMismatch(
-                    f"The index in {settings.index} has a {name} of {own:g}; --{name} {other:g} needs one of its own: "
-                    "--index DIR"
-                )
-        failures = {one.path: one for one in catalog.failures(session) if one.decoder == DECODER}
-        return _Known(info, catalog.generation(session), catalog.videos(session), catalog.roots(session), failures)

@@ -8,12 +8,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cezsar import catalog, encoders, maintenance
-from cezsar.catalog import homes
+from cezsar import encoders, maintenance, store
 from cezsar.errors import BadIndex
 from cezsar.indexer import scan
 from cezsar.indexer.pipeline import Progress, embed_and_commit, noticing
 from cezsar.settings import Settings
+from cezsar.store import homes
 from cezsar.types import Skipped
 
 
@@ -39,10 +39,10 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     """
     began = time.monotonic()
     directory = settings.index
-    with maintenance.open_to_write(directory, notice=noticing(progress)) as old:
-        with old.read() as session:
-            known = [video for video in catalog.videos(session) if not video.hidden]
-            is_whole = catalog.num_without_outline(session) == 0
+    with store.open_to_write(directory, notice=noticing(progress)) as old:
+        with old.read() as rows:
+            known = [video for video in rows.videos() if not video.hidden]
+            is_whole = rows.num_without_outline() == 0
         info = old.info
         sampling = settings.sampling_over(info.sampling)
         chosen = replace(settings, fps=sampling.fps, window_s=sampling.window_s, stride_s=sampling.stride_s)
@@ -60,7 +60,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
                 f"{missing[0].reason}): nothing was switched. Bring them back, `cezsar remove` them, or give "
                 "--allow-missing; what was embedded is kept for the next try."
             )
-        if not catalog.exists(place):
+        if not store.exists(place):
             raise BadIndex("There is no video to embed anew: nothing was switched.")
         maintenance.switch(directory, place)
     return ReembedReport(
@@ -75,36 +75,36 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
 
 
 def _embed(
-    known: list[catalog.Video], place: Path, model: str, settings: Settings, progress: Progress | None
+    known: list[store.Video], place: Path, model: str, settings: Settings, progress: Progress | None
 ) -> tuple[int, scan.Plan]:
     """Bring the new catalog up to the known videos: embed what it lacks, hide what it has too much."""
-    there: dict[bytes, catalog.Video] = {}
-    failures: dict[bytes, catalog.Failure] = {}
-    if catalog.exists(place):
-        with catalog.open_to_read(place) as reader, reader.read() as session:
-            there = {video.file.absolute: video for video in catalog.videos(session)}
-            failures = {failure.path: failure for failure in catalog.failures(session)}
+    there: dict[bytes, store.Video] = {}
+    failures: dict[bytes, store.Failure] = {}
+    if store.exists(place):
+        with store.open(place) as reader, reader.read() as rows:
+            there = {video.file.absolute: video for video in rows.videos()}
+            failures = {failure.path: failure for failure in rows.failures()}
     plan = scan.compare([video.file for video in known], there, failures)
     wanted = {video.file.absolute for video in known}
     plan.hide = [video for path, video in there.items() if path not in wanted and not video.hidden]
     with ExitStack() as stack:
-        store = stack.enter_context(maintenance.open_to_write(place)) if catalog.exists(place) else None
-        if store and (plan.hide or plan.place):
-            with store.write() as session:
-                catalog.hide_videos(session, [video.id for video in plan.hide])
+        catalog = stack.enter_context(store.open_to_write(place)) if store.exists(place) else None
+        if catalog and (plan.hide or plan.place):
+            with catalog.write() as writer:
+                writer.hide_videos([video.id for video in plan.hide])
                 for file, video in plan.place:
-                    catalog.place_video(session, video.id, file)
-        done = embed_and_commit(plan, model, store, settings, progress) if plan.embed else None
+                    writer.place_video(video.id, file)
+        done = embed_and_commit(plan, model, catalog, settings, progress) if plan.embed else None
     plan.skipped += done.skipped if done else []
     return done.segments if done else 0, plan
 
 
-def _missing(known: list[catalog.Video], place: Path, plan: scan.Plan) -> list[Skipped]:
+def _missing(known: list[store.Video], place: Path, plan: scan.Plan) -> list[Skipped]:
     """The known videos that the new catalog does not show, and why."""
     shown: set[bytes] = set()
-    if catalog.exists(place):
-        with catalog.open_to_read(place) as store, store.read() as session:
-            shown = {video.file.absolute for video in catalog.videos(session) if not video.hidden}
+    if store.exists(place):
+        with store.open(place) as catalog, catalog.read() as rows:
+            shown = {video.file.absolute for video in rows.videos() if not video.hidden}
     reasons = {os.fsencode(skip.path): skip.reason for skip in plan.skipped}
     return [
         Skipped(Path(os.fsdecode(path)), reasons.get(path, "no such file"))
@@ -116,7 +116,7 @@ def _missing(known: list[catalog.Video], place: Path, plan: scan.Plan) -> list[S
 def _unfinished(directory: Path, identity: object, sampling: object) -> Path | None:
     """A catalog in a sub-folder, of this encoder and sampling, that has been begun or served before."""
     for place in reversed([place for place in homes.others(directory) if place != directory]):
-        with suppress(BadIndex), catalog.open_to_read(place) as store:
-            if (store.info.encoder, store.info.sampling) == (identity, sampling):
+        with suppress(BadIndex), store.open(place) as catalog:
+            if (catalog.info.encoder, catalog.info.sampling) == (identity, sampling):
                 return place
     return None

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from cezsar import catalog, maintenance, vectors
-from cezsar.catalog import Catalog, Video, pictures
+from cezsar import store
 from cezsar.errors import BadIndex, QueryError
 from cezsar.files import write
 from cezsar.paths import is_under, spellings, under
+from cezsar.store import Catalog, Video, pictures
 
 _PENDING = "purge.json"  # of a purge that has begun: the paths, until the last trace of them has gone
 
@@ -27,26 +27,26 @@ def remove(
     interrupted is finished by the next purge. notice is told what was left where pictures would be. Raises QueryError
     if a path names no video of the index, and changes nothing then; BadIndex.
     """
-    with maintenance.open_to_write(directory, notice=notice) as store:
+    with store.open_to_write(directory, notice=notice) as catalog:
         if purge:
-            return _purge(directory, store, paths, notice)
-        shown = [video for video in _videos(store) if not video.hidden]
+            return _purge(directory, catalog, paths, notice)
+        shown = [video for video in _videos(catalog) if not video.hidden]
         chosen = _under(shown, _names(paths, [video.file.absolute for video in shown]))
-        with store.write() as session:
-            catalog.hide_videos(session, [video.id for video in chosen])
-        maintenance.fold_if_due(store)
+        with catalog.write() as writer:
+            writer.hide_videos([video.id for video in chosen])
+        catalog.fold_if_due()
     return len(chosen)
 
 
-def _purge(directory: Path, store: Catalog, paths: Sequence[Path], notice: Callable[[str], None]) -> int:
+def _purge(directory: Path, catalog: Catalog, paths: Sequence[Path], notice: Callable[[str], None]) -> int:
     with ExitStack() as stack:
-        older = [stack.enter_context(_opened(place)) for place in catalog.homes.others(directory)]
+        older = [stack.enter_context(_opened(place)) for place in store.homes.others(directory)]
         pending = _pending(directory)
-        known = [video.file.absolute for one in (store, *older) for video in _videos(one)]
+        known = [video.file.absolute for one in (catalog, *older) for video in _videos(one)]
         names = _names(paths, [*known, *pending]) | pending
         _forget_pictures(directory, notice)
         _note(directory, names)
-        videos = _videos(store)
+        videos = _videos(catalog)
         chosen = _under(videos, names)
         contents = {video.content_sha256 for video in chosen}
         kept = {video.file.absolute for video in videos} - {video.file.absolute for video in chosen}
@@ -57,11 +57,11 @@ def _purge(directory: Path, store: Catalog, paths: Sequence[Path], notice: Calla
             gone = {video.id: video for video in (*_under(there, names), *moved)}
             purged |= {video.file.absolute for video in _under(there, names)}
             _delete(one, list(gone.values()), names)
-            vectors.drop(one.directory)
+            one.drop_cache()
             one.scrub()
-        _delete(store, chosen, names)
-        maintenance.rebuild(store)
-        store.scrub()
+        _delete(catalog, chosen, names)
+        catalog.rebuild()
+        catalog.scrub()
         _forget_pictures(directory, lambda _: None)  # that a server has made meanwhile
         (directory / _PENDING).unlink(missing_ok=True)
     return len(chosen) or len(purged)
@@ -69,14 +69,14 @@ def _purge(directory: Path, store: Catalog, paths: Sequence[Path], notice: Calla
 
 def _opened(place: Path) -> Catalog:
     try:
-        return catalog.open_place_to_write(place)
+        return store.open_place_to_write(place)
     except BadIndex as error:
         raise type(error)(f"{error} It holds older vectors: `cezsar reembed --drop-old` deletes them all.") from None
 
 
-def _videos(store: Catalog) -> list[Video]:
-    with store.read() as snapshot:
-        return catalog.videos(snapshot)
+def _videos(catalog: Catalog) -> list[Video]:
+    with catalog.read() as rows:
+        return rows.videos()
 
 
 def _under(videos: Iterable[Video], names: Iterable[bytes]) -> list[Video]:
@@ -95,12 +95,12 @@ def _names(paths: Sequence[Path], known: Sequence[bytes]) -> set[bytes]:
     return names
 
 
-def _delete(store: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -> None:
-    with store.read() as snapshot:
-        failed = [failure.path for failure in catalog.failures(snapshot)]
-    with store.write() as session:
-        catalog.purge_videos(session, [video.id for video in videos])
-        catalog.forget_failures(session, [path for path in failed if any(is_under(path, name) for name in names)])
+def _delete(catalog: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -> None:
+    with catalog.read() as rows:
+        failed = [failure.path for failure in rows.failures()]
+    with catalog.write() as writer:
+        writer.purge_videos([video.id for video in videos])
+        writer.forget_failures([path for path in failed if any(is_under(path, name) for name in names)])
 
 
 def _forget_pictures(directory: Path, notice: Callable[[str], None]) -> None:

@@ -6,15 +6,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
 from cezsar.paths import OTHER_SUFFIXES, VIDEO_SUFFIXES, below, is_gone, is_nobodys, is_under, matches, spellings
+from cezsar.store import Failure, File, Video
 from cezsar.types import Skipped
 
 Comparing: TypeAlias = Callable[[Path, int], None]
@@ -29,6 +30,7 @@ _TEXTS_TOO = frozenset(  # that programs' sources and other texts end in, too
 )
 _OF_TEXT = bytes(set(range(32, 256)) - {0x7F} | set(b"\t\n\v\f\r\x1b"))
 _BEGINNING = 512  # bytes that tell a text
+_MANY = 2_000  # files that are looked up at once
 
 
 @dataclass(slots=True)
@@ -60,18 +62,36 @@ class Plan:
         return bool(self.embed or self.place or self.hide or self.forget)
 
 
+class Known(Protocol):
+    """What is asked of a catalog's rows, store.Rows for one, before a run: never all of them at once."""
+
+    def roots(self) -> list[bytes]:
+        """The folders that videos are kept relative to."""
+
+    def videos_at(self, paths: Sequence[bytes]) -> dict[bytes, Video]:
+        """The videos of these whole paths, hidden ones too, by path."""
+
+    def any_under(self, path: bytes) -> bool:
+        """Whether a video, hidden or not, is this whole path or lies under it."""
+
+    def num_shown_under(self, path: bytes) -> int:
+        """How many visible videos are this whole path or lie under it."""
+
+    def pages(self, *, but: Container[int]) -> Iterator[Sequence[Video]]:
+        """All videos, hidden ones too, except those with an id in but: by id, some thousands at once."""
+
+
 def plan(
     paths: Sequence[Path],
     *,
-    videos: Sequence[Video],
-    roots: Sequence[bytes],
+    known: Known | None,
     failures: Mapping[bytes, Failure] = MappingProxyType({}),
     prune: bool | None = None,
     exclude: Sequence[str] = (),
     check_content: bool = False,
     comparing: Comparing | None = None,
 ) -> Plan:
-    """Compare the videos under paths with the catalog's.
+    """Compare the videos under paths with the catalog's, known; None where there is none yet.
 
     A known file is unchanged if its size, times and inode are; if not, or with check_content, its content is compared,
     which reads it whole: comparing hears of each one before.
@@ -81,28 +101,49 @@ def plan(
     over. failures, by path, are not tried again while their file is as it was.
     """
     found = Plan()
-    by_path = {video.file.absolute: video for video in videos}
-    starts = [_start(path, by_path) for path in paths]
+    starts = [_start(path, known) for path in paths]
+    roots = known.roots() if known else []
     unknown: list[File] = []
-    seen, texts = set[bytes](), set[bytes]()
-    for start in starts:
-        for absolute, file in _files(start, roots, exclude, found):
-            if absolute in seen:
+    seen, new, texts = _Numbers(), set[bytes](), set[bytes]()
+    files = (one for start in starts for one in _files(start, roots, exclude, found))
+    while some := list(islice(files, _MANY)):
+        there = known.videos_at([absolute for absolute, _ in some]) if known else {}
+        for absolute, file in some:
+            video, failure = there.get(absolute), failures.get(absolute)
+            if absolute in new or (video and video.id in seen):
                 continue
-            seen.add(absolute)
-            video, failure = by_path.get(absolute), failures.get(absolute)
-            if video is None and absolute not in starts and _is_text(absolute):
-                found.num_texts += 1
-                texts.add(absolute)
-                continue
+            if video:
+                seen.add(video.id)
+            else:
+                new.add(absolute)
+                if absolute not in starts and _is_text(absolute):
+                    found.num_texts += 1
+                    texts.add(absolute)
+                    continue
             _compare(file, video, failure, found, unknown, check_content=check_content, comparing=comparing)
-    found.forget = [path for path in failures if path in texts or (path not in seen and is_gone(path))]
-    missing = [video for path, video in by_path.items() if path not in seen and is_gone(path)]
+    found.forget = [path for path in failures if path in texts or is_gone(path)]
+    others = chain.from_iterable(known.pages(but=seen)) if known else ()
+    missing = [video for video in others if is_gone(video.file.absolute)]
     moved = _take_over(unknown, missing, found)
     for start in dict.fromkeys(starts):
-        known = [video for path, video in by_path.items() if not video.hidden and is_under(path, start)]
-        _prune(start, known, {video.id for video in missing} - moved, prune, found)
+        gone = [v for v in missing if not v.hidden and v.id not in moved and is_under(v.file.absolute, start)]
+        _prune(start, known.num_shown_under(start) if known else 0, gone, prune, found)
     return found
+
+
+class _Numbers:
+    """A set of numbers, a bit each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: int) -> None:
+        self._bits.extend(bytes(max(0, (number >> 3) + 1 - len(self._bits))))
+        self._bits[number >> 3] |= 1 << (number & 7)
+
+    def __contains__(self, number: object) -> bool:
+        assert isinstance(number, int)
+        return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] >> (number & 7) & 1)
 
 
 def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mapping[bytes, Failure]) -> Plan:
@@ -120,10 +161,10 @@ def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mappi
     return found
 
 
-def _start(path: Path, known: Iterable[bytes]) -> bytes:
+def _start(path: Path, known: Known | None) -> bytes:
     """Which spelling of a path to go by: the one that the catalog has videos under, if only one has."""
     names = spellings(path)
-    return next((name for name in names if any(is_under(absolute, name) for absolute in known)), names[0])
+    return next((name for name in names if known and known.any_under(name)), names[0])
 
 
 def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], found: Plan) -> Iterator[tuple[bytes, File]]:
@@ -252,16 +293,15 @@ def _take_over(unknown: Sequence[File], missing: Sequence[Video], found: Plan) -
     return moved
 
 
-def _prune(start: bytes, known: Sequence[Video], missing: Container[int], prune: bool | None, found: Plan) -> None:
-    """Hide what has gone from under start, by the careful rule."""
+def _prune(start: bytes, num_shown: int, gone: Sequence[Video], prune: bool | None, found: Plan) -> None:
+    """Hide what has gone of the visible videos under start, by the careful rule."""
     there, name = not is_gone(start), os.fsdecode(start)
-    gone = [video for video in known if video.id in missing]
-    if not there and not known:
+    if not there and not num_shown:
         found.skipped.append(Skipped(Path(name), "no such file or folder"))
     if not gone or prune is False:
         return
-    if prune is None and (not there or 2 * len(gone) > len(known)):
-        what = f"has lost {len(gone)} of {len(known)} videos" if there else "is missing"
+    if prune is None and (not there or 2 * len(gone) > num_shown):
+        what = f"has lost {len(gone)} of {num_shown} videos" if there else "is missing"
         found.notices.append(f"{name} {what}: nothing was hidden. --prune hides what has gone.")
         return
     found.hide += [video for video in gone if video not in found.hide]

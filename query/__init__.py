@@ -3,7 +3,8 @@
 from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import from_names, read_labels
 from cezsar.query.prototypes import encoded
-from cezsar.query.search import Filters, Searcher, mean_vector, search
+from cezsar.query.ranking import Filters
+from cezsar.query.search import Searcher, mean_vector, search
 from cezsar.query.zeroshot import classify, classify_videos
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cezsar.catalog import Outline
+from cezsar.store import Outline
 from cezsar.types import Segment
 
 ALIKE = 0.7  # cosine similarity of two segments' vectors, below which nobody looks whether they are copies

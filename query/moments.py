@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cezsar.catalog import Outline, outline
+from cezsar.store import Outline, outline
 from cezsar.types import Segment, Vectors
 
 _ALIKE = 0.7  # cosine similarity from which two shots show the same thing, from another side

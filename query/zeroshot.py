@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cezsar import catalog
+from cezsar import store
 from cezsar.errors import SettingsError
 from cezsar.paths import under
 from cezsar.query import prototypes
@@ -39,14 +39,14 @@ def classify(
     """
     classes = _Classes.of(searcher, labels, top_k, raw=raw)
     results = {path: VideoPredictions(path, error=reason) for path, reason in (errors or {}).items()}
-    with searcher.store.read() as session:
-        shown = {video.file.absolute: video for video in catalog.videos(session) if not video.hidden}
+    with searcher.read() as rows:
+        shown = {video.file.absolute: video for video in rows.videos() if not video.hidden}
         chosen = {one for path in paths for one in under(path, shown)}
         for absolute, video in shown.items():
             path = video.file.full_path
             if absolute not in chosen or path in results:
                 continue
-            results[path] = classes.told(session, video, timeline=timeline)
+            results[path] = classes.told(rows, video, timeline=timeline)
     return [results[path] for path in sorted(results)]
 
 
@@ -61,10 +61,10 @@ def classify_videos(
 ) -> Iterator[tuple[int, VideoPredictions | None]]:
     """As classify, for videos by their ids in the catalog, one after another; None where there is none, or hidden."""
     classes = _Classes.of(searcher, labels, top_k, raw=raw)
-    with searcher.store.read() as session:
+    with searcher.read() as rows:
         for number in dict.fromkeys(video_ids):
-            video = catalog.video(session, number)
-            yield number, None if video is None else classes.told(session, video, timeline=timeline)
+            video = rows.video(number)
+            yield number, None if video is None else classes.told(rows, video, timeline=timeline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class _Classes:
         made = (prototypes.raw if raw else prototypes.in_words)(searcher, labels)
         return cls(tuple(labels), made, top_k, searcher.calibration)
 
-    def told(self, session: catalog.Snapshot, video: catalog.Video, *, timeline: bool) -> VideoPredictions:
+    def told(self, rows: store.Rows, video: store.Video, *, timeline: bool) -> VideoPredictions:
         """A video's nearest classes, and with timeline its segments'."""
-        parts, rows = catalog.segments(session, video.id, dimension=self.prototypes.rows.shape[1])
-        whole = unit(rows.mean(axis=0, keepdims=True))
-        asked = np.concatenate([whole, rows]) if timeline else whole
+        parts, vectors = rows.segments(video.id)
+        whole = unit(vectors.mean(axis=0, keepdims=True))
+        asked = np.concatenate([whole, vectors]) if timeline else whole
         confidences = self._confidences(asked)
         best = [self._best(*one) for one in zip(self.prototypes.scores(asked), confidences, strict=True)]
         fits = [self._fits(one) for one in confidences]
@@ -96,23 +96,23 @@ class _Classes:
         return VideoPredictions(
             video.file.full_path,
             best[0],
-            self._by_shots(session, video.id, by_segment, rows),
+            self._by_shots(rows, video.id, by_segment, vectors),
             fits=fits[0],
         )
 
     def _by_shots(
-        self, session: catalog.Snapshot, video_id: int, timeline: Sequence[SegmentPredictions], rows: Vectors
+        self, rows: store.Rows, video_id: int, timeline: Sequence[SegmentPredictions], vectors: Vectors
     ) -> tuple[SegmentPredictions, ...]:
         """A timeline's segments, of vectors (N, D), as the shots in each that show the first of its classes.
 
         Segments that lie over one another on the grid may show the same shots: those are listed once, with the
         predictions of the one that scores best.
         """
-        shots = catalog.outlines(session, [video_id]).get(video_id) if timeline else None
+        shots = rows.outlines([video_id]).get(video_id) if timeline else None
         if shots is None:
             return tuple(timeline)
         found: dict[Segment, SegmentPredictions] = {}
-        for one, vector in zip(timeline, rows, strict=True):
+        for one, vector in zip(timeline, vectors, strict=True):
             first = one.predictions[0]
             own = self.prototypes.rows[self.prototypes.owners == self.names.index(first.label)]
             nearest = own[int((own @ vector).argmax())]

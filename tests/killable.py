@@ -6,8 +6,10 @@ PLANTED is a bug that is put in first, or '-'.
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -28,12 +30,15 @@ POINTS = (
     "migration",
     "create",
     "created",
-    "faiss-write",
+    "cache-write",
     "before-cache",
     "before-stamp",
     "after-stamp",
+    "merge",
+    "lists",
 )
 PLANTS = ("split-commit", "early-cache", "lost-delete")
+_CACHE_FILE = re.compile(r"vectors-\d+-[0-9a-f]{8}\.(faiss|npy|ids\.npy|crc32\.npy)")
 _MIGRATES = ("CREATE TABLE", "CREATE UNIQUE INDEX", "DROP INDEX", "UPDATE alembic_version")
 
 
@@ -41,10 +46,10 @@ class _Switch:
     """Kills at the nth time that its point is passed."""
 
     def __init__(self, point: str, nth: int, seed: int) -> None:
-        self._point, self._left, self._random = point, nth, random.Random(seed)
+        self.point, self._left, self._random = point, nth, random.Random(seed)
 
     def passes(self, point: str) -> None:
-        if point != self._point:
+        if point != self.point:
             return
         self._left -= 1
         if self._left:
@@ -67,11 +72,11 @@ def install(switch: _Switch) -> None:
     event.listen(Session, "after_commit", lambda _: switch.passes("after-commit"))
     event.listen(Engine, "after_cursor_execute", lambda *args: _executed(switch, args[2]))
 
-    replace = os.replace
+    replace, is_merging = os.replace, False
 
     def replacing(source: Any, target: Any, **options: Any) -> None:
         name = Path(target).name
-        if name.endswith(".faiss"):
+        if _CACHE_FILE.fullmatch(name):
             switch.passes("before-cache")
         if name == "vectors.json":
             switch.passes("before-stamp")
@@ -80,25 +85,47 @@ def install(switch: _Switch) -> None:
         replace(source, target, **options)
         if name == "vectors.json":
             switch.passes("after-stamp")
+        if name == "vectors-next.json":
+            switch.passes("lists")
+        if is_merging and _CACHE_FILE.fullmatch(name):
+            switch.passes("merge")
         if name == "catalog.sqlite":
             switch.passes("created")
 
     os.replace = replacing  # type: ignore[assignment]
 
-    import faiss
+    from cezsar.store.local import approximate, cache, keeping, rows, stamp
 
-    python: Any = faiss
-    writer = python.PyCallbackIOWriter
+    small, write_file = cache._small, stamp.write_file
 
-    def writing(write: Callable[[Any], int], size: int) -> Any:
-        def once(data: Any) -> int:
-            done = write(bytes(data)[: len(data) // 2]) + write(bytes(data)[len(data) // 2 :])
-            switch.passes("faiss-write")
-            return done
+    def merging(*given: Any) -> Any:
+        nonlocal is_merging
+        found = small(*given)
+        is_merging = bool(found)
+        return found
 
-        return writer(once, size)
+    def writing(folder: Path, name: str, write_to: Callable[[Any], object], **named: Any) -> Any:
+        def in_two(file: Any) -> None:
+            whole = io.BytesIO()
+            write_to(whole)
+            content = whole.getvalue()
+            file.write(content[: len(content) // 2])
+            file.flush()
+            switch.passes("cache-write")
+            file.write(content[len(content) // 2 :])
 
-    python.PyCallbackIOWriter = writing
+        return write_file(folder, name, in_two, **named)
+
+    cache._small = merging
+    stamp.write_file = approximate.write_file = writing
+    if switch.point == "lists":
+        lower(cache, keeping, rows)
+
+
+def lower(cache: Any, keeping: Any, rows: Any) -> None:
+    """Have lists made for a small index, in parts."""
+    cache.APPROXIMATE_FROM = keeping.APPROXIMATE_FROM = cache._SLICE = 1_000
+    rows._CHUNK = 500
 
 
 def _executed(switch: _Switch, statement: str) -> None:
@@ -112,45 +139,42 @@ def _executed(switch: _Switch, statement: str) -> None:
 
 def plant(bug: str) -> None:
     """Put a bug in."""
-    from cezsar import catalog, maintenance
-    from cezsar.catalog import writing
+    from cezsar import maintenance, store
     from cezsar.indexer import pipeline
+    from cezsar.store.local import tables
+    from cezsar.store.local.writer import Writer
 
-    def split_commit(store: Any, file: Any, row: Any, result: Any) -> None:
+    def split_commit(catalog: Any, file: Any, row: Any, result: Any) -> None:
         """A video's row first, its segments in a transaction of their own."""
-        bare = catalog.Embedding(result.embedding.duration_s, (), (), result.embedding.vectors[:0])
-        with store.write() as session:
-            video = row.id if row else catalog.add_video(session, file, result.content_sha256, bare)
-        with store.write() as session:
-            catalog.replace_video(session, video, file, result.content_sha256, result.embedding)
+        bare = store.Embedding(result.embedding.duration_s, (), (), result.embedding.vectors[:0])
+        with catalog.write() as writer:
+            video = row.id if row else writer.add_video(file, result.content_sha256, bare)
+        with catalog.write() as writer:
+            writer.replace_video(video, file, result.content_sha256, result.embedding)
 
-    def early_cache(store: Any, file: Any, row: Any, result: Any) -> None:
+    def early_cache(catalog: Any, file: Any, row: Any, result: Any) -> None:
         """The cache is swapped before the commit."""
-        from cezsar import vectors
+        from cezsar.store.local.cache import build
+        from cezsar.store.local.rows import Rows
 
-        info = store.info
-        with store.write() as session:
+        with catalog.write() as writer:
             if row:
-                catalog.replace_video(session, row.id, file, result.content_sha256, result.embedding)
+                writer.replace_video(row.id, file, result.content_sha256, result.embedding)
             else:
-                catalog.add_video(session, file, result.content_sha256, result.embedding)
-            dimension = info.encoder.dimension
-            changed: Any = session.connection().connection.driver_connection
-            rows = list(catalog.vectors(changed, dimension=dimension))
-            place = {"index_id": info.index_id, "generation": catalog.generation(changed)}
-            count = sum(len(ids) for ids, _ in rows)
-            vectors.build(store.directory, lambda: rows, dimension=dimension, count=count, **place)
+                writer.add_video(file, result.content_sha256, result.embedding)
+            connection = writer._session.connection().connection.driver_connection
+            build(catalog.directory, Rows(connection, catalog.info.encoder.dimension, catalog._states), catalog.info)
 
-    def lost_delete(session: Any, video_ids: Any) -> None:
+    def lost_delete(writer: Any, video_ids: Any) -> None:
         """Segments go, and no cache hears of it."""
         from sqlalchemy import delete
 
-        for rows in (writing.SegmentRow, writing.OutlineRow):
-            session.execute(delete(rows).where(rows.video_id.in_(video_ids)))
+        for rows in (tables.SegmentRow, tables.OutlineRow):
+            writer._session.execute(delete(rows).where(rows.video_id.in_(video_ids)))
 
     assert maintenance  # so that what it imports is there before
     if bug == "lost-delete":
-        writing._delete_segments = lost_delete
+        Writer._delete_segments = lost_delete
     else:
         pipeline._commit = {"split-commit": split_commit, "early-cache": early_cache}[bug]
 

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 from make_videos import write_sound, write_video
 
-from cezsar import catalog, encoders, maintenance
+from cezsar import encoders, store
 from cezsar.cli import cli
 from cezsar.types import EncoderIdentity, Sampling, Segment
 
@@ -134,7 +134,7 @@ def test_a_replaced_file_is_found_with_check_content(tmp_path: Path) -> None:
     blue.replace(red)
     os.utime(red, ns=(0, status.st_mtime_ns))
     assert red.stat().st_size == status.st_size
-    with closing(sqlite3.connect(tmp_path / "i" / catalog.FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / "i" / store.FILE)) as database:
         database.execute("UPDATE videos SET inode = NULL, ctime_ns = NULL")
         database.commit()
     assert document(run("index", red, "--index", tmp_path / "i", "--json"))["unchanged"] == 1
@@ -261,8 +261,8 @@ def test_environment_gives_way_to_a_flag(colours: Path, tmp_path: Path, monkeypa
     monkeypatch.setenv("CEZSAR_MODEL", "toy")
     run("index", colours / "red.mp4")
     run("index", colours / "red.mp4", "--index", tmp_path / "from-flag")
-    assert catalog.exists(tmp_path / "from-environment")
-    assert catalog.exists(tmp_path / "from-flag")
+    assert store.exists(tmp_path / "from-environment")
+    assert store.exists(tmp_path / "from-flag")
 
 
 def test_environment_that_does_not_parse_is_wrong_usage(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_no_hits_says_why_on_stderr(made: Path, filters: list[str], reason: str)
 
 
 def test_an_index_of_no_videos_says_so(tmp_path: Path) -> None:
-    with catalog.create(tmp_path / "index", encoders.load("toy").identity, Sampling()):
+    with store.create(tmp_path / "index", encoders.load("toy").identity, Sampling()):
         pass
     told = run("query", "red", "--index", tmp_path / "index")
     assert told.stderr.splitlines()[-1] == "cezsar: no hits for 'red': the index holds no videos"
@@ -724,7 +724,7 @@ def test_verify_prints_the_contracts_document(made: Path) -> None:
 
 def test_verify_exits_1_on_a_flipped_bit_and_rebuild_mends_it(made: Path, tmp_path: Path) -> None:
     index = Path(shutil.copytree(made, tmp_path / "i"))
-    (cache,) = index.glob("vectors-*.faiss")
+    (cache,) = (path for path in index.glob("vectors-*.npy") if not path.name.endswith(".ids.npy"))
     data = bytearray(cache.read_bytes())
     data[-5] ^= 1
     cache.write_bytes(data)
@@ -744,15 +744,15 @@ def test_lost_cache_is_noticed_and_worked_around(colours: Path, made: Path, tmp_
 
 
 def test_db_current_and_upgrade(made: Path) -> None:
-    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0007", "newest": "0007"}
-    assert run("db", "upgrade", "--index", made).stdout == "0007: up to date already\n"
+    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0008", "newest": "0008"}
+    assert run("db", "upgrade", "--index", made).stdout == "0008: up to date already\n"
 
 
 def test_older_catalog_names_the_upgrade_command_and_works_after_it(tmp_path: Path) -> None:
     golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
-    shutil.copy(golden, tmp_path / catalog.FILE)
+    shutil.copy(golden, tmp_path / store.FILE)
     assert "cezsar db upgrade" in one_error(run("query", "red", "--index", tmp_path))
-    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0007\n"
+    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0008\n"
     assert run("query", "red", "--index", tmp_path).exit_code == 0
 
 
@@ -778,7 +778,7 @@ def test_read_only_index_can_be_queried_and_says_that_it_cannot_be_written(
 
 
 def test_corrupt_catalog_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / catalog.FILE).write_bytes(b"not a database, but long enough to be read as one " * 100)
+    (tmp_path / store.FILE).write_bytes(b"not a database, but long enough to be read as one " * 100)
     assert "damaged" in one_error(run("query", "red", "--index", tmp_path))
 
 
@@ -814,12 +814,12 @@ def test_help_imports_nothing_heavy() -> None:
 def test_a_query_imports_nothing_that_it_could_do_without(tmp_path: Path) -> None:
     encoder = encoders.load("lite", device="cpu")
     rows = encoder.encode_texts(["a person plays the violin", "a dog"])
-    with catalog.create(tmp_path, encoder.identity, Sampling()) as store:
-        with store.write() as session:
+    with store.create(tmp_path, encoder.identity, Sampling()) as catalog:
+        with catalog.write() as writer:
             parts = (Segment(0.0, 8.0), Segment(8.0, 16.0))
-            embedding = catalog.Embedding(16.0, parts, (0, 1), rows)
-            catalog.add_video(session, catalog.File(b"/videos", b"violin.mp4", 1, 1), b"\0" * 32, embedding)
-        maintenance.rebuild(store)
+            embedding = store.Embedding(16.0, parts, (0, 1), rows)
+            writer.add_video(store.File(b"/videos", b"violin.mp4", 1, 1), b"\0" * 32, embedding)
+        catalog.rebuild()
     code = (
         "import sys; from cezsar.cli import cli\n"
         f"try: cli(['query', 'a person plays the violin', '--index', {str(tmp_path)!r}])\n"
@@ -865,7 +865,7 @@ def test_an_index_of_an_older_lite_works_says_so_and_is_brought_over(videos: Pat
     first = EncoderIdentity(
         "lite", "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742", 384, "visual_object"
     )
-    with catalog.create(tmp_path / "i", first, Sampling()):
+    with store.create(tmp_path / "i", first, Sampling()):
         pass
     said = "cezsar: the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
     for command in (["index", videos / "red.mp4", "--quiet"], ["query", "a red screen"], ["stats"]):

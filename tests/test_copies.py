@@ -13,7 +13,7 @@ import pytest
 from make_videos import write_pictures, write_video
 from numpy.typing import NDArray
 
-from cezsar import catalog, indexer
+from cezsar import indexer, store
 from cezsar.documents import query_document
 from cezsar.indexer.fingerprints import Seconds, fingerprint
 from cezsar.query import Filters, Searcher
@@ -113,7 +113,7 @@ def test_flat_pictures_are_copies_of_the_same_content_alone(
 
 def test_without_fingerprints_nothing_is_folded(taken: Path, tmp_path: Path) -> None:
     index = Path(shutil.copytree(taken, tmp_path / "index"))
-    with closing(sqlite3.connect(index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(index / store.FILE)) as database, database:
         database.execute("DELETE FROM outlines")
     with Searcher(index) as searcher:
         assert len(searcher.search("white")) == 6

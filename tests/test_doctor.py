@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import beside_of, data_of, flipped, strike, trained_of
 from click.testing import CliRunner
 from make_videos import write_video
 
-from cezsar import catalog, maintenance, vectors
+from cezsar import store
 from cezsar.cli import cli
 from cezsar.maintenance.doctor import Finding, diagnose
 from cezsar.settings import Settings
+from cezsar.store.local import cache as vectors
+from cezsar.store.local import opening
 from cezsar.types import IndexReport, Segment, unit
 
 
@@ -44,12 +47,12 @@ def test_no_index_names_the_command_that_makes_one(tmp_path: Path) -> None:
 
 
 def test_an_older_schema_names_the_upgrade(tmp_path: Path) -> None:
-    shutil.copyfile(Path(__file__).parent / "data" / "catalogs" / "0001.sqlite", tmp_path / catalog.FILE)
+    shutil.copyfile(Path(__file__).parent / "data" / "catalogs" / "0001.sqlite", tmp_path / store.FILE)
     assert wrong(tmp_path)["index"].mend == f"cezsar db upgrade --index {tmp_path}"
 
 
 def test_a_damaged_catalog_names_the_backup(tmp_path: Path) -> None:
-    (tmp_path / catalog.FILE).write_bytes(b"not a database at all" * 100)
+    (tmp_path / store.FILE).write_bytes(b"not a database at all" * 100)
     assert "cezsar restore BACKUP --force" in wrong(tmp_path)["index"].mend
 
 
@@ -58,33 +61,40 @@ def test_a_damaged_cache_names_the_rebuild(index: Path) -> None:
     assert wrong(index)["cache"].mend == f"cezsar rebuild --index {index}"
 
 
-def test_one_bit_of_the_cache_is_noticed_and_a_sound_one_was_compared_whole(index: Path) -> None:
+@pytest.mark.parametrize("file_of", [data_of, beside_of])
+def test_one_bit_of_the_cache_is_noticed_and_a_sound_one_was_compared_whole(
+    file_of: Callable[[Path], Path], index: Path
+) -> None:
     (sound,) = (one for one in diagnose(index, model="toy", device="cpu") if one.what == "cache")
     assert sound.found == "1 vectors, exact; 0 newer ones read from the catalog; the whole checksum is right"
-    (file,) = index.glob("vectors-*.faiss")
-    content = bytearray(file.read_bytes())
-    content[-20] ^= 1
-    file.write_bytes(content)
+    strike(file_of(index), flipped(-20))
     assert wrong(index)["cache"].found == (
         "not used: its checksum is not what its stamp says; `cezsar rebuild` makes it anew"
     )
 
 
-def test_one_bit_of_a_large_cache_is_noticed_too(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("file_of", "expected"),
+    [
+        (data_of, "the cache's checksum is wrong"),
+        (beside_of, "not used: its checksum is not what its stamp says; `cezsar rebuild` makes it anew"),
+        (trained_of, "not used: its checksum is not what its stamp says; `cezsar rebuild` makes it anew"),
+    ],
+)
+def test_one_bit_of_a_large_cache_is_noticed_too(
+    file_of: Callable[[Path], Path], expected: str, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vectors, "APPROXIMATE_FROM", 1_000)
     rows = unit(np.random.default_rng(0).normal(size=(1_200, 8)))
-    with catalog.open_to_write(index) as store:
+    with opening.open_to_write(index) as catalog:
         parts = tuple(Segment(float(i), i + 1.0) for i in range(len(rows)))
-        with store.write() as session:
-            embedding = catalog.Embedding(1_200.0, parts, tuple(range(len(rows))), rows)
-            catalog.add_video(session, catalog.File(os.fsencode(index.parent), b"a", 1, 1), bytes(32), embedding)
-        maintenance.rebuild(store)
+        with catalog.write() as writer:
+            embedding = store.Embedding(1_200.0, parts, tuple(range(len(rows))), rows)
+            writer.add_video(store.File(os.fsencode(index.parent), b"a", 1, 1), bytes(32), embedding)
+        catalog.rebuild()
     assert wrong(index) == {}
-    (file,) = index.glob("vectors-*.faiss")
-    content = bytearray(file.read_bytes())
-    content[-20] ^= 1
-    file.write_bytes(content)
-    assert wrong(index)["cache"].found == "the FAISS cache's checksum is wrong"
+    strike(file_of(index), flipped(-20))
+    assert wrong(index)["cache"].found == expected
 
 
 def test_a_writer_that_was_killed_is_noticed(index: Path) -> None:

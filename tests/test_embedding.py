@@ -20,11 +20,11 @@ from make_videos import COLOURS, write_video
 from numpy.typing import NDArray
 
 from cezsar import indexer
-from cezsar.catalog import Embedding, File
 from cezsar.digest import sha256
 from cezsar.encoders.toy import Toy
 from cezsar.errors import VideoError
 from cezsar.indexer import embedding
+from cezsar.store import Embedding, File
 from cezsar.types import Limits, Sampling, Segment, Vectors
 from cezsar.video import Pool
 from cezsar.video.frames import Video

@@ -22,13 +22,14 @@ from unittest.mock import patch
 import click
 import numpy as np
 import pytest
+from caches import beside_of, data_of, trained_of
 from click.testing import CliRunner
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from torture import random_index
 from transformers.utils import logging as transformers_logging
 
-from cezsar import catalog, encoders, maintenance
-from cezsar.catalog import Embedding, File
+from cezsar import encoders, maintenance, store
 from cezsar.cli import main
 from cezsar.cli.query import _parse_example
 from cezsar.encoders.toy import COLOURS, Toy
@@ -40,8 +41,10 @@ from cezsar.query import Filters, Searcher
 from cezsar.query.benchmark.receipt import compare, read_receipt
 from cezsar.query.benchmark.sentences import class_sentences
 from cezsar.query.prompts import from_names, read_labels, visible, words
+from cezsar.store import Embedding, File
+from cezsar.store.local import opening
+from cezsar.store.local.stamp import STAMP
 from cezsar.types import Hit, Limits, Sampling, Segment
-from cezsar.vectors import STAMP
 from cezsar.video import Decoder
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -253,32 +256,32 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         b"gone.mp4": "red",
         b"gone-later.mp4": "red",
     }
-    with catalog.create(folder, Toy.identity, Sampling()) as store:
-        ids = [_add(store, name, colour) for name, colour in names.items()]
-        with store.write() as session:
-            catalog.hide_videos(session, [ids[2]])
-            catalog.purge_videos(session, [ids[3]])
-            catalog.note_failure(session, catalog.Failure(b"/videos/bad", 7, 1, "PyAV", "no video stream"))
-    with closing(sqlite3.connect(folder / catalog.FILE)) as database, database:
+    with store.create(folder, Toy.identity, Sampling()) as catalog:
+        ids = [_add(catalog, name, colour) for name, colour in names.items()]
+        with catalog.write() as writer:
+            writer.hide_videos([ids[2]])
+            writer.purge_videos([ids[3]])
+            writer.note_failure(store.Failure(b"/videos/bad", 7, 1, "PyAV", "no video stream"))
+    with closing(sqlite3.connect(folder / store.FILE)) as database, database:
         database.execute("UPDATE index_info SET index_id = ?", (_INDEX_ID,))
-    with catalog.open_to_write(folder) as store:
-        maintenance.rebuild(store)
-        _add(store, b"cyan.mp4", "cyan")
-        _add(store, b"red-too.mp4", "red")
-        with store.write() as session:
-            catalog.purge_videos(session, [ids[4]])
-    with closing(sqlite3.connect(folder / catalog.FILE)) as database:
+    with opening.open_to_write(folder) as catalog:
+        catalog.rebuild()
+        _add(catalog, b"cyan.mp4", "cyan")
+        _add(catalog, b"red-too.mp4", "red")
+        with catalog.write() as writer:
+            writer.purge_videos([ids[4]])
+    with closing(sqlite3.connect(folder / store.FILE)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return folder
 
 
-def _add(store: catalog.Catalog, name: bytes, colour: str) -> int:
+def _add(catalog: store.Catalog, name: bytes, colour: str) -> int:
     vectors = np.zeros((2, len(COLOURS)), np.float32)
     vectors[:, list(COLOURS).index(colour)] = 1
     parts = (Segment(0.0, 8.0), Segment(4.0, 9.5))
-    with store.write() as session:
+    with catalog.write() as writer:
         file = File(b"/videos", name, 1000, 1_700_000_000_000_000_000)
-        return catalog.add_video(session, file, bytes(32), Embedding(9.5, parts, (0, 1), vectors))
+        return writer.add_video(file, bytes(32), Embedding(9.5, parts, (0, 1), vectors))
 
 
 def _check_command(base: Path, words: Sequence[str], stdin: bytes = b"") -> str:
@@ -564,7 +567,7 @@ def _copied(base: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for path in base.iterdir():
-        if path.suffix in (".sqlite", ".json", ".faiss"):
+        if path.suffix in (".sqlite", ".json", ".faiss", ".npy"):
             shutil.copyfile(path, folder / path.name)
     return folder
 
@@ -577,8 +580,8 @@ def _asked(index: Path) -> tuple[list[list[Hit]], str | None]:
 
 
 def _verified(index: Path) -> maintenance.Verification:
-    with _promptly(), catalog.open_to_read(index) as store:
-        return maintenance.verify(store)
+    with _promptly(), store.open(index) as catalog:
+        return maintenance.verify(catalog)
 
 
 def _check_index(index: Path, untouched: list[list[Hit]], *, is_whole: bool) -> None:
@@ -655,7 +658,12 @@ def test_a_stamp_of_the_corpus_costs_no_answer(
 def test_a_stamp_with_another_field_costs_no_answer(
     base: Path, untouched: list[list[Hit]], tmp_path: Path, seed: Path
 ) -> None:
-    fields = {**json.loads((base / STAMP).read_bytes()), **json.loads(seed.read_bytes())}
+    fields = json.loads((base / STAMP).read_bytes())
+    part = fields["parts"][0]
+    for name, value in json.loads(seed.read_bytes()).items():  # where they are since there are parts
+        renamed = {"file": "name", "last_segment_id": "last", "generation": "pieces"}.get(name, name)
+        value = [[0, value]] if name == "generation" else value
+        next((one for one in (part["data"], part, fields) if renamed in one), fields)[renamed] = value
     _check_stamp(base, tmp_path, untouched, json.dumps(fields).encode())
 
 
@@ -668,10 +676,32 @@ def test_a_mutated_stamp_costs_no_answer(base: Path, untouched: list[list[Hit]],
     check()
 
 
-def _check_faiss(base: Path, folder: Path, untouched: list[list[Hit]], edits: Edits, kept: int | None = None) -> None:
+_SMALL = {"vectors": data_of, "ids": beside_of}
+_LARGE = {"centres": trained_of, "lists": data_of, "checksums": beside_of}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[Hit]]]:
+    """An index of 400 segments, with a cache as a large one has it, and what it answers."""
+    index = tmp_path_factory.mktemp("large") / "index"
+    random_index(index, num_segments=400, is_large=True)
+    answers, notice = _asked(index)
+    assert notice is None
+    assert _verified(index).ok
+    return index, answers
+
+
+def _check_cache(
+    base: Path,
+    folder: Path,
+    untouched: list[list[Hit]],
+    file_of: Callable[[Path], Path],
+    edits: Edits,
+    kept: int | None = None,
+) -> None:
     """A cache that is not as it was written is noticed; where its vectors are other ones, by verify at the latest."""
     index = _copied(base, folder / "index")
-    (file,) = index.glob("*.faiss")
+    file = file_of(index)
     before = file.read_bytes()
     _edit(file, edits)
     file.write_bytes(file.read_bytes()[:kept])
@@ -679,18 +709,42 @@ def _check_faiss(base: Path, folder: Path, untouched: list[list[Hit]], edits: Ed
     assert file.read_bytes() == before or not _is_verified(index)
 
 
+@pytest.mark.parametrize("file_of", _SMALL.values(), ids=_SMALL)
 @_replayed("faiss")
 def test_a_cache_of_the_corpus_is_whole_or_noticed(
-    base: Path, untouched: list[list[Hit]], tmp_path: Path, seed: Path
+    base: Path, untouched: list[list[Hit]], tmp_path: Path, seed: Path, file_of: Callable[[Path], Path]
 ) -> None:
-    _check_faiss(base, tmp_path, untouched, json.loads(seed.read_bytes()))
+    _check_cache(base, tmp_path, untouched, file_of, json.loads(seed.read_bytes()))
 
 
-def test_a_mutated_cache_is_whole_or_noticed(base: Path, untouched: list[list[Hit]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_of", _LARGE.values(), ids=_LARGE)
+@_replayed("faiss")
+def test_a_large_cache_of_the_corpus_is_whole_or_noticed(
+    large: tuple[Path, list[list[Hit]]], tmp_path: Path, seed: Path, file_of: Callable[[Path], Path]
+) -> None:
+    _check_cache(large[0], tmp_path, large[1], file_of, json.loads(seed.read_bytes()))
+
+
+@pytest.mark.parametrize("file_of", _SMALL.values(), ids=_SMALL)
+def test_a_mutated_cache_is_whole_or_noticed(
+    base: Path, untouched: list[list[Hit]], tmp_path: Path, file_of: Callable[[Path], Path]
+) -> None:
     @_examples(40)
     @given(_edits(), st.none() | st.integers(0, 1000))
     def check(edits: Edits, kept: int | None) -> None:
-        _check_faiss(base, tmp_path, untouched, edits, kept)
+        _check_cache(base, tmp_path, untouched, file_of, edits, kept)
+
+    check()
+
+
+@pytest.mark.parametrize("file_of", _LARGE.values(), ids=_LARGE)
+def test_a_mutated_large_cache_is_whole_or_noticed(
+    large: tuple[Path, list[list[Hit]]], tmp_path: Path, file_of: Callable[[Path], Path]
+) -> None:
+    @_examples(20)
+    @given(_edits(), st.none() | st.integers(0, 10_000))
+    def check(edits: Edits, kept: int | None) -> None:
+        _check_cache(large[0], tmp_path, large[1], file_of, edits, kept)
 
     check()
 
@@ -700,7 +754,7 @@ def test_bytes_of_the_corpus_in_a_catalog_are_answered_or_refused(
     base: Path, untouched: list[list[Hit]], tmp_path: Path, seed: Path
 ) -> None:
     index = _copied(base, tmp_path / "index")
-    _edit(index / catalog.FILE, json.loads(seed.read_bytes()))
+    _edit(index / store.FILE, json.loads(seed.read_bytes()))
     _check_index(index, untouched, is_whole=seed.stem == "none")
 
 
@@ -709,7 +763,7 @@ def test_a_mutated_catalog_answers_or_is_refused(base: Path, untouched: list[lis
     @given(_edits(), st.none() | st.integers(0, 120_000))
     def check(edits: Edits, kept: int | None) -> None:
         index = _copied(base, tmp_path / "index")
-        file = index / catalog.FILE
+        file = index / store.FILE
         _edit(file, edits)
         file.write_bytes(file.read_bytes()[:kept])
         _check_index(index, untouched, is_whole=False)
@@ -728,7 +782,7 @@ def test_a_catalog_with_other_rows_answers_or_is_refused(
     base: Path, untouched: list[list[Hit]], tmp_path: Path, sql: str
 ) -> None:
     index = _copied(base, tmp_path / "index")
-    with closing(sqlite3.connect(index / catalog.FILE)) as database:
+    with closing(sqlite3.connect(index / store.FILE)) as database:
         database.executescript(f"PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; {sql}")
         database.commit()
     _check_index(index, untouched, is_whole=False)

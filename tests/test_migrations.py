@@ -20,11 +20,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from cezsar import catalog, maintenance, migrations
-from cezsar.catalog.tables import Base
+from cezsar import maintenance, migrations, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexOutdated
 from cezsar.query import Searcher
+from cezsar.store.local import opening
+from cezsar.store.local.tables import Base
 from cezsar.types import Sampling, Segment
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
@@ -36,7 +37,7 @@ RED, GREEN = Path("/videos/red.mp4"), Path("/videos/green.mp4")
 def golden(revision: str, folder: Path) -> Path:
     """An index folder with a copy of this revision's golden catalog; fails where there is none."""
     folder.mkdir(exist_ok=True)
-    shutil.copyfile(make_catalogs.CATALOGS / f"{revision}.sqlite", folder / catalog.FILE)
+    shutil.copyfile(make_catalogs.CATALOGS / f"{revision}.sqlite", folder / store.FILE)
     return folder
 
 
@@ -78,61 +79,61 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
 @pytest.mark.parametrize("revision", CHAIN)
 def test_golden_catalog_is_upgraded_and_then_serves(revision: str, tmp_path: Path) -> None:
     index = golden(revision, tmp_path)
-    assert catalog.current(index) == revision
-    assert catalog.upgrade(index) == revision
-    assert catalog.current(index) == catalog.REVISION
+    assert store.current(index) == revision
+    assert store.upgrade(index) == revision
+    assert store.current(index) == store.REVISION
 
-    with catalog.open_to_read(index) as store, store.read() as session:
-        assert store.info == catalog.Info("0" * 32, Toy.identity, Sampling(2.0, 8.0, 4.0))
-        ids, vectors = catalog.tail(session, after=0, dimension=8)
+    with store.open(index) as catalog, catalog.read() as rows:
+        assert catalog.info == store.Info("0" * 32, Toy.identity, Sampling(2.0, 8.0, 4.0))
+        ids, vectors = rows.tail(after=0)
         assert ids.tolist() == [1, 2, 4]
         np.testing.assert_array_equal(vectors, Toy().encode_texts(["red", "red", "green"]))
-        assert catalog.counts(session) == catalog.Counts(videos=2, segments=3, duration_s=20.0, hidden_videos=1)
-        assert [video.file.path for video in catalog.videos(session)] == [b"red.mp4", b"green.mp4", b"bl\xfce.mp4"]
-        first = catalog.part(session, 1)
+        assert rows.counts() == store.Counts(videos=2, segments=3, duration_s=20.0, hidden_videos=1)
+        assert [video.file.path for video in rows.videos()] == [b"red.mp4", b"green.mp4", b"bl\xfce.mp4"]
+        first = rows.part(1)
         assert first == (1, 1, 0.0, 8.0, 1.5 if revision >= "0005" else None)
 
     with Searcher(index) as searcher:
         hits = searcher.search("red")
     assert [(hit.path, hit.score, hit.start_s, hit.end_s) for hit in hits] == [(RED, 1, 0, 12), (GREEN, 0, 0, 8)]
 
-    blue = catalog.Embedding(2.0, (Segment(0.0, 2.0),), (0,), Toy().encode_texts(["blue"]))
-    with catalog.open_to_write(index) as store:
-        with store.write() as session:
-            catalog.add_video(session, catalog.File(b"/videos", b"new.mp4", 1, 2), b"\0" * 32, blue)
-        with store.read() as session:
-            assert catalog.tail(session, after=0, dimension=8)[0].tolist()[-1] == 7
-        assert maintenance.rebuild(store).count == 6
-        assert maintenance.verify(store).problems == ()
+    blue = store.Embedding(2.0, (Segment(0.0, 2.0),), (0,), Toy().encode_texts(["blue"]))
+    with opening.open_to_write(index) as catalog:
+        with catalog.write() as writer:
+            writer.add_video(store.File(b"/videos", b"new.mp4", 1, 2), b"\0" * 32, blue)
+        with catalog.read() as rows:
+            assert rows.tail(after=0)[0].tolist()[-1] == 7
+        assert catalog.rebuild().count == 6
+        assert maintenance.verify(catalog).problems == ()
 
 
 @pytest.mark.parametrize("revision", CHAIN[:-1])
 def test_older_catalog_is_refused_until_it_is_upgraded(revision: str, tmp_path: Path) -> None:
     index = golden(revision, tmp_path)
     with pytest.raises(IndexOutdated, match=f"schema {revision}.*`cezsar db upgrade --index"):
-        catalog.open_to_read(index)
-    catalog.upgrade(index)
-    with catalog.open_to_read(index) as store:
-        assert store.info.encoder == Toy.identity
+        store.open(index)
+    store.upgrade(index)
+    with store.open(index) as catalog:
+        assert catalog.info.encoder == Toy.identity
 
 
 @pytest.mark.parametrize("revision", CHAIN[:-1])
 def test_upgrade_keeps_every_row(revision: str, tmp_path: Path) -> None:
     index = golden(revision, tmp_path)
-    before = contents(index / catalog.FILE)
-    with closing(sqlite3.connect(index / catalog.FILE)) as database:
+    before = contents(index / store.FILE)
+    with closing(sqlite3.connect(index / store.FILE)) as database:
         columns = {name: named(database, name) for name in before}
-    catalog.upgrade(index)
-    with closing(sqlite3.connect(index / catalog.FILE)) as database:  # which may have more columns now
+    store.upgrade(index)
+    with closing(sqlite3.connect(index / store.FILE)) as database:  # which may have more columns now
         after = {name: sorted(rows(database, f"SELECT {of} FROM {name}")) for name, of in columns.items()}
-    assert after.pop("alembic_version") == [(catalog.REVISION,)]
+    assert after.pop("alembic_version") == [(store.REVISION,)]
     assert before.pop("alembic_version") == [(revision,)]
     assert {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize("revision", CHAIN)
 def test_golden_catalog_is_what_its_revision_makes(revision: str, tmp_path: Path) -> None:
-    committed = golden(revision, tmp_path / "committed") / catalog.FILE
+    committed = golden(revision, tmp_path / "committed") / store.FILE
     made = make_catalogs.write_catalog(tmp_path / "made.sqlite", revision)
     assert schema(committed) == schema(made)
     assert contents(committed) == contents(made)
@@ -147,7 +148,7 @@ def test_every_revision_has_a_golden_catalog_and_every_golden_a_revision() -> No
 
 
 def test_code_uses_the_newest_revision_and_there_is_one_newest() -> None:
-    assert SCRIPTS.get_heads() == [catalog.REVISION]
+    assert SCRIPTS.get_heads() == [store.REVISION]
 
 
 def test_revisions_sort_in_their_order() -> None:
@@ -210,20 +211,20 @@ def test_revision_imports_nothing_of_ours(path: Path) -> None:
 )
 def test_interrupted_upgrade_leaves_the_catalog_at_its_old_revision(obstacle: str, tmp_path: Path) -> None:
     index = golden("0001", tmp_path)
-    with closing(sqlite3.connect(index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(index / store.FILE)) as database, database:
         database.execute(obstacle)
-    before = schema(index / catalog.FILE), contents(index / catalog.FILE)
+    before = schema(index / store.FILE), contents(index / store.FILE)
     with pytest.raises(BadIndex, match="already exists"):
-        catalog.upgrade(index)
-    assert catalog.current(index) == "0001"
-    assert (schema(index / catalog.FILE), contents(index / catalog.FILE)) == before
+        store.upgrade(index)
+    assert store.current(index) == "0001"
+    assert (schema(index / store.FILE), contents(index / store.FILE)) == before
 
 
 def test_upgrade_of_the_newest_changes_nothing(tmp_path: Path) -> None:
-    index = golden(catalog.REVISION, tmp_path)
-    before = (index / catalog.FILE).read_bytes()
-    assert catalog.upgrade(index) == catalog.REVISION
-    assert (index / catalog.FILE).read_bytes() == before
+    index = golden(store.REVISION, tmp_path)
+    before = (index / store.FILE).read_bytes()
+    assert store.upgrade(index) == store.REVISION
+    assert (index / store.FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
@@ -240,4 +241,4 @@ def test_alembic_upgrades_from_a_checkout(by: str, tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert catalog.current(index) == catalog.REVISION
+    assert store.current(index) == store.REVISION

@@ -12,8 +12,7 @@ import pytest
 from make_videos import COLOURS, write_pictures, write_video
 from numpy.typing import NDArray
 
-from cezsar import catalog, indexer, maintenance
-from cezsar.catalog import Outline, outline
+from cezsar import indexer, maintenance, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged
 from cezsar.indexer import reembed
@@ -21,6 +20,8 @@ from cezsar.indexer.shots import Shot, Shots, fewest
 from cezsar.query import Searcher, classify
 from cezsar.query.moments import refined
 from cezsar.settings import Settings
+from cezsar.store import Outline, outline
+from cezsar.store.local import opening
 from cezsar.types import IndexReport, Limits, Sampling, Segment
 from cezsar.video import Decoder
 from cezsar.video.frames import Video
@@ -164,10 +165,10 @@ def test_what_cannot_be_an_outline_is_damage(shots: object, fingerprints: object
 
 def test_verify_names_damaged_outlines(index_toy: Callable[..., IndexReport], toy: Settings, tmp_path: Path) -> None:
     index_toy(write_video(tmp_path / "a.mp4", CUT))
-    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(toy.index / store.FILE)) as database, database:
         database.execute("UPDATE outlines SET shots = x'00'")
-    with catalog.open_to_write(toy.index) as store:
-        assert "1 videos have outlines that cannot be" in maintenance.verify(store).problems
+    with opening.open_to_write(toy.index) as catalog:
+        assert "1 videos have outlines that cannot be" in maintenance.verify(catalog).problems
     with Searcher(toy.index) as searcher, pytest.raises(IndexDamaged, match="outlines"):
         searcher.search("red")
 
@@ -188,14 +189,14 @@ def test_replaced_and_purged_videos_leave_no_outline(
     index_toy(video)
     write_video(video, [("green", 2.0), ("red", 2.5)])
     index_toy(video)
-    with catalog.open_to_read(toy.index) as store, store.read() as snapshot:
-        ((found,),) = (catalog.outlines(snapshot, [1]).values(),)
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        ((found,),) = (rows.outlines([1]).values(),)
         assert found.edges_s.tolist() == pytest.approx([0.0, 2.0, 4.5])
-    with catalog.open_to_write(toy.index) as store:
-        with store.write() as session:
-            catalog.purge_videos(session, [1])
-        with store.read() as snapshot:
-            assert catalog.outlines(snapshot, [1]) == {}
+    with opening.open_to_write(toy.index) as catalog:
+        with catalog.write() as writer:
+            writer.purge_videos([1])
+        with catalog.read() as rows:
+            assert rows.outlines([1]) == {}
 
 
 # Hits
@@ -235,8 +236,8 @@ def test_a_search_gives_moments_and_the_segments_stay_the_grids(
     with Searcher(toy.index) as searcher:
         (hit,) = searcher.search("blue")
         assert (hit.start_s, hit.end_s) == pytest.approx((3.3, 8.7))
-        with searcher.store.read() as snapshot:
-            part = catalog.part(snapshot, hit.segment_id)
+        with searcher.read() as rows:
+            part = rows.part(hit.segment_id)
             assert part is not None
             assert (part.start_s, part.end_s) == (4.0, 12.0)
         (alike,) = searcher.search(like=[BLUE])
@@ -260,7 +261,7 @@ def test_an_index_without_outlines_works_on_the_grid_and_reembed_fills_them_in(
     index_toy(write_video(tmp_path / "a.mp4", CUT))
     with pytest.raises(BadIndex, match="already"):
         reembed(toy)
-    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(toy.index / store.FILE)) as database, database:
         database.execute("DELETE FROM outlines")
     with Searcher(toy.index) as searcher:
         (hit,) = searcher.search("blue")

@@ -327,7 +327,7 @@ def test_every_video_that_is_indexed_is_found_without_its_suffix(folder: Path, s
     captions = _rows(folder, *({"video": name, "sentence": "x"} for name in ("clip", "deep/sub")))
     assert captions.rejected == []
     assert [pair.video.name for pair in captions.pairs] == [f"clip{suffix.upper()}", f"sub{suffix}"]
-    [found, _] = index_plan([folder / f"clip{suffix.upper()}", folder / "red.mp4"], videos=(), roots=()).embed
+    [found, _] = index_plan([folder / f"clip{suffix.upper()}", folder / "red.mp4"], known=None).embed
     assert found[0].full_path.stem == "clip"
 
 

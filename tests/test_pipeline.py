@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from make_videos import COLOURS, write_sound, write_video
 
-from cezsar import catalog, indexer, maintenance
+from cezsar import indexer, maintenance, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import EncoderError, IndexDamaged, IndexMismatch, IndexReadOnly
 from cezsar.query import search
@@ -92,7 +92,7 @@ def _counts(report: IndexReport) -> dict[str, int]:
 
 def _tables(index: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the catalog, but what is of the index as a whole."""
-    with closing(sqlite3.connect(index / catalog.FILE)) as database:
+    with closing(sqlite3.connect(index / store.FILE)) as database:
         return {
             table: database.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
             for table in ("roots", "videos", "segments", "deleted_segments")
@@ -102,11 +102,11 @@ def _tables(index: Path) -> dict[str, list[tuple[Any, ...]]]:
 def _segments(index: Path) -> dict[Path, list[tuple[int, bytes]]]:
     """The ids and vectors of each visible video's segments, by path."""
     found: dict[Path, list[tuple[int, bytes]]] = {}
-    with catalog.open_to_read(index) as store, store.read() as session:
-        for video in catalog.videos(session):
+    with store.open(index) as catalog, catalog.read() as rows:
+        for video in rows.videos():
             if not video.hidden:
-                ids = catalog.segment_ids(session, [video.id])
-                _, vectors = catalog.segments(session, video.id, dimension=8)
+                ids = rows.segment_ids([video.id])
+                _, vectors = rows.segments(video.id)
                 path = video.file.full_path
                 found[path] = [(int(i), row.tobytes()) for i, row in zip(ids, vectors, strict=True)]
     return found
@@ -122,8 +122,8 @@ def _best(text: str, index: Path) -> Hit:
 
 
 def _sound(index: Path) -> bool:
-    with catalog.open_to_read(index) as store:
-        return maintenance.verify(store).ok
+    with store.open(index) as catalog:
+        return maintenance.verify(catalog).ok
 
 
 # A first run, and one with nothing to do
@@ -144,12 +144,12 @@ def test_the_catalog_holds_what_embedding_gives(folder: Path, toy: Settings) -> 
     write_video(folder / "mixed.mp4", [("red", 1.2), ("blue", 1.0), ("black", 0.8)])
     sampling = Sampling(fps=5.0, window_s=1.0, stride_s=0.5)
     indexer.index([folder], replace(toy, fps=5.0, window_s=1.0, stride_s=0.5))
-    with catalog.open_to_read(toy.index) as store, store.read() as session:
-        assert (store.info.encoder, store.info.sampling) == (Toy.identity, sampling)
-        for video in catalog.videos(session):
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert (catalog.info.encoder, catalog.info.sampling) == (Toy.identity, sampling)
+        for video in rows.videos():
             expected = indexer.embed(video.file.full_path, Toy(), sampling)
-            segments, vectors = catalog.segments(session, video.id, dimension=8)
-            places = catalog.places(session, catalog.segment_ids(session, [video.id]).tolist())
+            segments, vectors = rows.segments(video.id)
+            places = rows.places(rows.segment_ids([video.id]).tolist())
             runs = tuple(places[segment_id].run for segment_id in sorted(places))
             assert (video.duration_s, segments, runs) == (expected.duration_s, expected.segments, expected.runs)
             np.testing.assert_array_equal(vectors, expected.vectors)
@@ -184,7 +184,7 @@ def test_where_nothing_is_embedded_the_encoder_is_not_even_loaded(
 ) -> None:
     index_toy(folder)
     model = folder.parent / "model that went away"
-    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(toy.index / store.FILE)) as database, database:
         database.execute("UPDATE index_info SET encoder = ?", (str(model),))
     settings = replace(toy, model=None)
     assert _counts(indexer.index([folder], settings)) == {"unchanged": 3}
@@ -220,7 +220,7 @@ def test_what_rows_lack_of_their_files_is_noted_once_something_is_written(
     folder: Path, toy: Settings, index_toy: Index, clip: Callable[[str, Path], Path]
 ) -> None:
     index_toy(folder)
-    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database:
+    with closing(sqlite3.connect(toy.index / store.FILE)) as database:
         database.execute("UPDATE videos SET inode = NULL, ctime_ns = NULL")
         database.commit()
     before = _tables(toy.index)
@@ -228,8 +228,8 @@ def test_what_rows_lack_of_their_files_is_noted_once_something_is_written(
     assert _tables(toy.index) == before
     clip("yellow", folder / "yellow.mp4")
     assert _counts(index_toy(folder)) == {"added": 1, "unchanged": 3, "segments": 1}
-    with catalog.open_to_read(toy.index) as store, store.read() as session:
-        for video in catalog.videos(session):
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        for video in rows.videos():
             status = os.stat(video.file.absolute)
             assert (video.file.inode, video.file.ctime_ns) == (status.st_ino, status.st_ctime_ns)
 
@@ -555,7 +555,7 @@ def test_other_weights_than_those_that_made_the_index_are_refused(
     folder: Path, toy: Settings, index_toy: Index
 ) -> None:
     index_toy(folder / "red.mp4")
-    with closing(sqlite3.connect(toy.index / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(toy.index / store.FILE)) as database, database:
         database.execute("UPDATE index_info SET weights_sha256 = ?", ("0" * 64,))
     with pytest.raises(IndexMismatch, match="The weights of 'toy' are not those that made this index"):
         index_toy(folder)
@@ -566,10 +566,10 @@ def test_a_folder_that_holds_something_else_by_the_catalog_s_name_is_left_alone(
     folder: Path, toy: Settings, index_toy: Index
 ) -> None:
     toy.index.mkdir()
-    (toy.index / catalog.FILE).write_text("precious notes\n" * 999)
+    (toy.index / store.FILE).write_text("precious notes\n" * 999)
     with pytest.raises(IndexDamaged):
         index_toy(folder)
-    assert (toy.index / catalog.FILE).read_text() == "precious notes\n" * 999
+    assert (toy.index / store.FILE).read_text() == "precious notes\n" * 999
 
 
 # Interrupted, at once, and in other hands
@@ -749,8 +749,8 @@ def test_a_video_that_could_not_be_decoded_comes_in_once_it_can(
     assert _counts(indexer.index([folder], toy)) == {"added": 3, "segments": 3, "skipped": 1}
     clip("white", folder / "white.mp4")
     assert _counts(indexer.index([folder], toy)) == {"added": 1, "segments": 1, "unchanged": 3}
-    with catalog.open_to_read(toy.index) as store, store.read() as session:
-        assert catalog.failures(session) == []
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert rows.failures() == []
 
 
 def test_a_video_that_went_bad_keeps_what_it_was(folder: Path, toy: Settings) -> None:
@@ -767,8 +767,8 @@ def test_failures_are_forgotten_with_their_files(folder: Path, toy: Settings) ->
     indexer.index([folder], toy)
     bad.unlink()
     indexer.index([folder], toy)
-    with catalog.open_to_read(toy.index) as store, store.read() as session:
-        assert catalog.failures(session) == []
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert rows.failures() == []
 
 
 def test_failures_of_another_decoder_are_tried_again(
@@ -789,8 +789,8 @@ def test_a_new_index_takes_the_rate_that_its_encoder_was_trained_at(
     def fps_of(name: str, **chosen: float) -> float:
         settings = Settings(index=tmp_path / name, model="toy", **chosen)  # type: ignore[arg-type]
         indexer.index([folder], settings)
-        with catalog.open_to_read(settings.index) as store:
-            return store.info.sampling.fps
+        with store.open(settings.index) as catalog:
+            return catalog.info.sampling.fps
 
     assert fps_of("own") == 0.5
     assert fps_of("chosen", fps=4.0) == 4.0

@@ -11,13 +11,14 @@ import pytest
 from make_videos import COLOURS, write_video
 from numpy.typing import NDArray
 
-from cezsar import catalog, indexer, maintenance
+from cezsar import indexer, maintenance, store
 from cezsar.encoders.toy import COLOURS as NAMES
 from cezsar.encoders.toy import Toy
 from cezsar.indexer import segments
 from cezsar.indexer.plain import Plain
 from cezsar.query import Filters, Searcher
 from cezsar.settings import Settings
+from cezsar.store.local import opening
 from cezsar.types import EncoderIdentity, Sampling, Segment
 
 HEIGHT, WIDTH = 260, 346
@@ -174,7 +175,7 @@ def test_an_encoder_of_colours_takes_no_picture_for_plain(tmp_path: Path) -> Non
 @pytest.fixture
 def filled(toy: Settings) -> Path:
     """An index of four videos of two segments: blank.mp4 is plain, mixed.mp4 in its second half."""
-    with catalog.create(toy.index, Toy.identity, Sampling()) as store, store.write() as session:
+    with store.create(toy.index, Toy.identity, Sampling()) as catalog, catalog.write() as writer:
         for name, colours, plain in (
             ("blank.mp4", ("red", "red"), (True, True)),
             ("mixed.mp4", ("red blue", "red"), (False, True)),
@@ -183,8 +184,8 @@ def filled(toy: Settings) -> Path:
         ):
             parts = (Segment(0.0, 8.0), Segment(8.0, 16.0))
             rows = Toy().encode_texts(colours)
-            embedding = catalog.Embedding(16.0, parts, (0, 1), rows, plain=plain)
-            catalog.add_video(session, catalog.File(b"/videos", name.encode(), 1, 1), bytes(32), embedding)
+            embedding = store.Embedding(16.0, parts, (0, 1), rows, plain=plain)
+            writer.add_video(store.File(b"/videos", name.encode(), 1, 1), bytes(32), embedding)
     return toy.index
 
 
@@ -199,8 +200,8 @@ def found(index: Path, text: str | None = "red", **filters: object) -> list[tupl
 @pytest.mark.parametrize("is_cached", [False, True])
 def test_what_shows_next_to_nothing_comes_last(filled: Path, is_cached: bool) -> None:
     if is_cached:
-        with catalog.open_to_write(filled) as store:
-            maintenance.rebuild(store)
+        with opening.open_to_write(filled) as catalog:
+            catalog.rebuild()
     informed = [("mixed.mp4", 0.0), ("sure.mp4", 0.0), ("old.mp4", 0.0)]
     assert found(filled) == [*informed, ("blank.mp4", 0.0)]
     assert found(filled, top_k=3) == informed
@@ -213,14 +214,14 @@ def test_an_example_finds_what_shows_next_to_nothing(filled: Path) -> None:
 
 
 def test_stats_count_what_shows_next_to_nothing(filled: Path) -> None:
-    with catalog.open_to_read(filled) as store:
-        assert maintenance.stats(store, filled).plain_segments == 3
-        with store.read() as snapshot:
-            assert catalog.plain(snapshot).tolist() == [1, 2, 4]
+    with store.open(filled) as catalog:
+        assert maintenance.stats(catalog, filled).plain_segments == 3
+        with catalog.read() as rows:
+            assert rows.plain().tolist() == [1, 2, 4]
 
 
 def test_a_hidden_video_counts_for_nothing(filled: Path) -> None:
-    with closing(sqlite3.connect(filled / catalog.FILE)) as database, database:
+    with closing(sqlite3.connect(filled / store.FILE)) as database, database:
         database.execute("UPDATE videos SET hidden = 1 WHERE id = 1")
-    with catalog.open_to_read(filled) as store, store.read() as snapshot:
-        assert catalog.plain(snapshot).tolist() == [4]
+    with store.open(filled) as catalog, catalog.read() as rows:
+        assert rows.plain().tolist() == [4]

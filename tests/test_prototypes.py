@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cezsar import catalog, encoders
+from cezsar import encoders, store
 from cezsar.encoders import Banked, bank
 from cezsar.encoders.toy import Toy
 from cezsar.errors import EncoderError, QueryError
@@ -85,10 +85,10 @@ def _colours(*rows: Sequence[float]) -> Vectors:
 @pytest.fixture
 def searcher(tmp_path: Path) -> Iterator[Searcher]:
     """Of one video that is three parts red and four parts green."""
-    with catalog.create(tmp_path / "i", Toy.identity, Sampling()) as store, store.write() as session:
+    with store.create(tmp_path / "i", Toy.identity, Sampling()) as catalog, catalog.write() as writer:
         part = (Segment(0.0, 1.0),)
-        embedding = catalog.Embedding(1.0, part, (0,), _colours([0, 0, 3, 4, 0]))
-        catalog.add_video(session, catalog.File(b"/v", b"1.mp4", 1, 1), bytes(32), embedding)
+        embedding = store.Embedding(1.0, part, (0,), _colours([0, 0, 3, 4, 0]))
+        writer.add_video(store.File(b"/v", b"1.mp4", 1, 1), bytes(32), embedding)
     with Searcher(tmp_path / "i") as opened:
         yield opened
 

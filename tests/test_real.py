@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cezsar import catalog, indexer, metrics, query
+from cezsar import indexer, metrics, query, store
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 
@@ -76,11 +76,7 @@ def test_sparse_slide_shows_have_the_duration_that_their_captions_give(real_data
     rows = [json.loads(line) for line in lines]
     folder = real_data / "msrvtt_sparse"
     indexer.index([folder / row["video"] for row in rows], toy)
-    with catalog.open_to_read(toy.index) as store, store.read() as session:
-        dimension = store.info.encoder.dimension
-        ends_s = {
-            video.file.full_path.name: catalog.segments(session, video.id, dimension=dimension)[0][-1].end_s
-            for video in catalog.videos(session)
-        }
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        ends_s = {video.file.full_path.name: rows.segments(video.id)[0][-1].end_s for video in rows.videos()}
     for row in rows:
         assert ends_s[row["video"]] == pytest.approx(row["end_s"], abs=0.05)

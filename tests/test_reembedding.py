@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 from make_videos import write_video
 
-from cezsar import catalog, indexer, maintenance
-from cezsar.catalog import homes
+from cezsar import indexer, maintenance, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing
 from cezsar.maintenance.doctor import diagnose
 from cezsar.query import Searcher, search
 from cezsar.server.media import Media
 from cezsar.settings import Settings
+from cezsar.store import homes
+from cezsar.store.local import opening
 from cezsar.types import IndexReport
 
 SHADES = ("red", "green", "blue")
@@ -66,9 +67,9 @@ def made(videos: Path, toy: Settings, index_toy: Callable[..., IndexReport]) -> 
 
 
 def model(index: Path) -> str:
-    with catalog.open_to_read(index) as store:
-        assert maintenance.verify(store).ok
-        return store.info.encoder.name
+    with store.open(index) as catalog:
+        assert maintenance.verify(catalog).ok
+        return catalog.info.encoder.name
 
 
 def found(index: Path) -> list[str]:
@@ -98,7 +99,7 @@ def test_queries_go_on_with_the_old_vectors_until_the_end(made: Settings) -> Non
     with Searcher(made.index) as before:
         indexer.reembed(made, progress=Watch())
         assert before.search("red")[0].path.stem == "red"  # as it was opened
-        assert before.store.info.encoder.name == "toy"
+        assert before.info.encoder.name == "toy"
 
 
 def test_the_old_vectors_serve_again_after_a_rollback(made: Settings) -> None:
@@ -123,9 +124,9 @@ def test_what_came_since_is_embedded_after_a_rollback(made: Settings, toy: Setti
 
 def test_old_vectors_go_only_when_they_are_dropped(made: Settings) -> None:
     indexer.reembed(made)
-    assert (made.index / catalog.FILE).is_file()
+    assert (made.index / store.FILE).is_file()
     assert maintenance.drop_older(made.index) > 0
-    assert not (made.index / catalog.FILE).exists()
+    assert not (made.index / store.FILE).exists()
     assert model(made.index) == "other"
     with pytest.raises(IndexMissing, match="no older vectors"):
         maintenance.roll_back(made.index)
@@ -143,9 +144,9 @@ def test_coming_back_to_an_encoder_embeds_only_what_is_new(made: Settings, video
 
 def test_another_sampling_is_a_change_too(made: Settings) -> None:
     indexer.reembed(replace(made, model=None, window_s=0.25, stride_s=0.25))
-    with catalog.open_to_read(made.index) as store, store.read() as session:
-        assert store.info.sampling.window_s == 0.25
-        assert catalog.counts(session).segments == 6
+    with store.open(made.index) as catalog, catalog.read() as rows:
+        assert catalog.info.sampling.window_s == 0.25
+        assert rows.counts().segments == 6
 
 
 def test_the_same_again_is_refused(made: Settings) -> None:
@@ -239,7 +240,7 @@ def test_a_change_that_was_killed_goes_on_where_it_was(
 def test_a_pointer_that_leads_nowhere_is_damage(made: Settings, said: str) -> None:
     (made.index / homes.POINTER).write_text(said)
     with pytest.raises(IndexDamaged, match=r"current\.json"):
-        catalog.open_to_read(made.index)
+        store.open(made.index)
 
 
 def test_no_changed_bit_of_a_pointer_lets_older_vectors_answer(made: Settings) -> None:
@@ -259,9 +260,9 @@ def test_no_changed_bit_of_a_pointer_lets_older_vectors_answer(made: Settings) -
 
 def test_a_writer_that_waited_for_the_change_writes_to_the_new_vectors(made: Settings, videos: Path) -> None:
     indexer.reembed(made)
-    with catalog.open_to_write(made.index) as store:
-        assert store.info.encoder.name == "other"
-        assert store.directory == made.index / "space-2"
+    with opening.open_to_write(made.index) as catalog:
+        assert catalog.info.encoder.name == "other"
+        assert catalog.directory == made.index / "space-2"
 
 
 # Somebody's own files in an index's folder
@@ -308,8 +309,8 @@ def test_what_somebody_put_in_an_indexs_folder_survives_every_command(
     maintenance.back_up(made.index, tmp_path / "b.sqlite")
     list(diagnose(made.index, model="toy", device="cpu"))
     indexer.index([videos], toy)
-    with catalog.open_to_write(made.index) as store:
-        maintenance.rebuild(store)
+    with opening.open_to_write(made.index) as catalog:
+        catalog.rebuild()
     indexer.reembed(made)
     maintenance.roll_back(made.index)
     maintenance.restore(tmp_path / "b.sqlite", made.index, replace=True)
@@ -337,8 +338,8 @@ def test_a_folder_of_older_vectors_that_holds_something_else_stays_with_it_and_t
 
 
 def test_a_backup_is_taken_while_others_write_and_is_one_file(made: Settings, tmp_path: Path) -> None:
-    with catalog.open_to_write(made.index) as store, store.write() as session:
-        catalog.hide_videos(session, [1])
+    with opening.open_to_write(made.index) as catalog, catalog.write() as writer:
+        writer.hide_videos([1])
         maintenance.back_up(made.index, tmp_path / "b.sqlite")
     assert sorted(path.name for path in tmp_path.glob("b.sqlite*")) == ["b.sqlite"]
     maintenance.restore(tmp_path / "b.sqlite", tmp_path / "again")
@@ -372,7 +373,7 @@ def test_restoring_keeps_the_index_that_was_there(made: Settings, videos: Path, 
 def test_a_backup_of_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
     maintenance.restore(golden, tmp_path / "index")
-    assert catalog.current(tmp_path / "index") == catalog.REVISION
+    assert store.current(tmp_path / "index") == store.REVISION
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "text"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from make_videos import write_video
 
-from cezsar import catalog, encoders, indexer
+from cezsar import encoders, indexer, store
 from cezsar.encoders import sound
 from cezsar.encoders.toy import Toy
 from cezsar.errors import EncoderError, IndexMismatch
@@ -111,8 +111,8 @@ def test_an_encoder_of_a_package_indexes_and_answers_by_its_name(site: Path, col
     made = _cezsar(site, "index", colours, "--model", "tints", "--index", index, "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["model"] == "tints"
-    with catalog.open_to_read(index) as store:
-        assert store.info.encoder == EncoderIdentity("tints", "a" * 64, 8, "visual")
+    with store.open(index) as catalog:
+        assert catalog.info.encoder == EncoderIdentity("tints", "a" * 64, 8, "visual")
 
     asked = _cezsar(site, "query", "red", "--index", index, "--json")
     assert [Path(hit["path"]).name for hit in json.loads(asked.stdout)["hits"]] == ["red.mp4", "blue.mp4"]

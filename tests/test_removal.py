@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from make_videos import write_video
 
-from cezsar import catalog, indexer, maintenance, vectors
-from cezsar.catalog.pictures import opened
+from cezsar import indexer, maintenance, store
 from cezsar.errors import BadIndex, IndexMissing, QueryError
 from cezsar.query import Searcher, search
 from cezsar.settings import Settings
+from cezsar.store.local import cache as vectors
+from cezsar.store.local import opening
+from cezsar.store.local.pictures import opened
 from cezsar.types import IndexReport, unit
 
 Index = Callable[..., IndexReport]
@@ -44,12 +46,12 @@ def _shown(index: Path) -> set[str]:
 
 def _videos(index: Path) -> dict[str, tuple[bool, list[int]]]:
     """Whether each video is hidden, and its segments' ids, by name below the root."""
-    with catalog.open_to_read(index) as store:
-        assert maintenance.verify(store).problems == ()
-        with store.read() as session:
+    with store.open(index) as catalog:
+        assert maintenance.verify(catalog).problems == ()
+        with catalog.read() as rows:
             return {
-                os.fsdecode(video.file.path): (video.hidden, catalog.segment_ids(session, [video.id]).tolist())
-                for video in catalog.videos(session)
+                os.fsdecode(video.file.path): (video.hidden, rows.segment_ids([video.id]).tolist())
+                for video in rows.videos()
             }
 
 
@@ -98,8 +100,8 @@ def test_a_purged_video_is_embedded_anew_under_ids_never_used_before(
 
 
 def test_purging_much_takes_it_out_of_the_faiss_cache_too(folder: Path, toy: Settings) -> None:
-    with catalog.open_to_read(toy.index) as store:
-        index_id = store.info.index_id
+    with store.open(toy.index) as catalog:
+        index_id = catalog.info.index_id
     assert vectors.load(toy.index, index_id=index_id, dimension=8).stamp.count == 4
     indexer.remove(toy.index, [folder / "b"], purge=True)
     assert vectors.load(toy.index, index_id=index_id, dimension=8).stamp.count == 2
@@ -226,7 +228,7 @@ def _bytes_of(index: Path) -> bytes:
 
 
 def _vector(index: Path, name: str) -> bytes:
-    with closing(sqlite3.connect(index / catalog.FILE)) as database:
+    with closing(sqlite3.connect(index / store.FILE)) as database:
         query = "SELECT vector FROM segments JOIN videos ON videos.id = video_id WHERE path = ?"
         (found,) = database.execute(query, (name.encode(),)).fetchone()
     return bytes(found)
@@ -236,15 +238,15 @@ def _vector(index: Path, name: str) -> bytes:
 def distinct(folder: Path, toy: Settings) -> Path:
     """The indexed folder; the toy's vectors, mostly zeros, are changed a little: no other bytes are like one."""
     generator = np.random.default_rng(5)
-    with catalog.open_to_write(toy.index) as store:
-        with store.read() as snapshot:
-            ((ids, rows),) = list(catalog.vectors(snapshot, dimension=8))
+    with opening.open_to_write(toy.index) as catalog:
+        with catalog.read() as known:
+            ((ids, rows),) = list(known.vectors())
         rows = unit(rows + generator.normal(scale=0.01, size=rows.shape).astype(np.float32))
-        with store.write() as session:
+        with catalog.write() as writer:
             for number, row in zip(ids.tolist(), rows, strict=True):
                 changed = (row.astype("<f4").tobytes(), number)
-                session.connection().exec_driver_sql("UPDATE segments SET vector = ? WHERE id = ?", changed)
-        maintenance.rebuild(store)
+                writer._session.connection().exec_driver_sql("UPDATE segments SET vector = ? WHERE id = ?", changed)
+        catalog.rebuild()
     return folder
 
 
@@ -317,7 +319,7 @@ def test_a_purge_that_did_not_come_to_its_end_is_finished_by_the_same_again(
     def full(*_: object) -> None:
         raise BadIndex("The disk is full.")
 
-    monkeypatch.setattr(catalog.Catalog, "scrub", full)
+    monkeypatch.setattr(store.Catalog, "scrub", full)
     with pytest.raises(BadIndex, match="full"):
         indexer.remove(toy.index, [distinct / "a.mp4"], purge=True)
     monkeypatch.undo()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from cezsar.catalog import Failure, File, Video
 from cezsar.digest import sha256
 from cezsar.indexer import scan
+from cezsar.paths import is_under
+from cezsar.store import Failure, File, Video
 
 
 def _put(path: Path, content: str | None = None) -> Path:
@@ -33,11 +34,33 @@ def _rows(root: Path, paths: Iterable[Path], *, hidden: bool = False, first_id: 
     return rows
 
 
+class Listed:
+    """Rows that are all there are, asked as a catalog's are."""
+
+    def __init__(self, videos: Sequence[Video]) -> None:
+        self._videos = videos
+
+    def roots(self) -> list[bytes]:
+        return list(dict.fromkeys(video.file.root for video in self._videos))
+
+    def videos_at(self, paths: Sequence[bytes]) -> dict[bytes, Video]:
+        return {video.file.absolute: video for video in self._videos if video.file.absolute in set(paths)}
+
+    def any_under(self, path: bytes) -> bool:
+        return any(is_under(video.file.absolute, path) for video in self._videos)
+
+    def num_shown_under(self, path: bytes) -> int:
+        return sum(not video.hidden and is_under(video.file.absolute, path) for video in self._videos)
+
+    def pages(self, *, but: Container[int]) -> Iterator[Sequence[Video]]:
+        for video in self._videos:
+            yield [video] if video.id not in but else []
+
+
 def _plan(
     *paths: Path, videos: Sequence[Video] = (), prune: bool | None = None, exclude: Sequence[str] = ()
 ) -> scan.Plan:
-    roots = list(dict.fromkeys(video.file.root for video in videos))
-    return scan.plan(paths, videos=videos, roots=roots, prune=prune, exclude=exclude)
+    return scan.plan(paths, known=Listed(videos), prune=prune, exclude=exclude)
 
 
 def _new(plan: scan.Plan) -> list[Path]:
@@ -159,7 +182,7 @@ def test_a_text_that_was_remembered_as_a_failure_is_forgotten(folder: Path) -> N
     path = _put(folder / "a.ts", "export {}")
     file = File.of(os.fsencode(folder), b"a.ts", path.stat())
     failures = {file.absolute: Failure.of(file, "decoder", "no video")}
-    plan = scan.plan([folder], videos=(), roots=(), failures=failures)
+    plan = scan.plan([folder], known=None, failures=failures)
     assert (plan.skipped, plan.forget, plan.num_texts) == ([], [file.absolute], 1)
 
 
@@ -348,7 +371,7 @@ def test_contents_are_compared_on_demand_whatever_size_and_time_say(folder: Path
     _replaced_like_cp(changed, "after.")
     heard: list[tuple[Path, int]] = []
     plan = scan.plan(
-        [folder], videos=rows, roots=[os.fsencode(folder)], check_content=True,
+        [folder], known=Listed(rows), check_content=True,
         comparing=lambda path, size: heard.append((path, size)),
     )  # fmt: skip
     assert ([row for _, row in plan.embed], plan.num_unchanged) == (rows[:1], 2)
@@ -361,7 +384,7 @@ def test_a_failure_is_tried_again_once_its_file_was_replaced(folder: Path) -> No
     failures = {file.absolute: Failure.of(file, "decoder", "no picture")}
 
     def plan(*paths: Path) -> scan.Plan:
-        return scan.plan(paths, videos=(), roots=(), failures=failures)
+        return scan.plan(paths, known=None, failures=failures)
 
     assert [(skip.path, skip.was_known) for skip in plan(folder).skipped] == [(path, True)]
     _replaced_like_cp(path, "after.")

@@ -38,7 +38,7 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cezsar import catalog, indexer
+from cezsar import indexer, store
 from cezsar.cli import cli
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoError, VideoLost
@@ -49,6 +49,7 @@ from cezsar.server.guard import Guard
 from cezsar.server.media import Media, Part, Still, Wanted, opened, part
 from cezsar.server.queues import Busy, Queue
 from cezsar.settings import load
+from cezsar.store.local import opening
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder
 
@@ -379,7 +380,7 @@ def test_a_thumbnail_shows_what_most_of_the_segment_does_and_without_a_chosen_fr
     write_video(own / "videos" / "mixed.mp4", [("red", 3.0), ("green", 2.0), ("red", 3.0)])
     indexer.index([own / "videos"], load(environ={}, index=own / "index"))
     with (
-        closing(sqlite3.connect(own / "index" / catalog.FILE)) as database,
+        closing(sqlite3.connect(own / "index" / store.FILE)) as database,
         serving(own / "index", "--no-token") as address,
     ):
         (number,) = database.execute("SELECT max(id) FROM segments").fetchone()
@@ -597,12 +598,16 @@ def test_another_index_in_its_place_is_searched(own: Path) -> None:
 
 
 def test_a_locked_index_is_searched(own: Path) -> None:
-    with serving(own / "index", "--no-token") as address, catalog.open_to_write(own / "index") as store, store.write():
+    with (
+        serving(own / "index", "--no-token") as address,
+        opening.open_to_write(own / "index") as catalog,
+        catalog.write(),
+    ):
         assert ask(address, "/api/v1/search?text=red").status_code == 200
 
 
 def test_a_newer_schema_is_told(own: Path) -> None:
-    with closing(sqlite3.connect(own / "index" / catalog.FILE)) as connection, connection:
+    with closing(sqlite3.connect(own / "index" / store.FILE)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     command = [sys.executable, "-m", "cezsar", "serve", "--no-token", "--index", str(own / "index"), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -1150,16 +1155,16 @@ def test_an_engine_without_an_index_says_so(tmp_path: Path) -> None:
         pass
 
 
-def video_of(own: Path, number: int) -> catalog.Video:
-    with catalog.open_to_read(own / "index") as store, store.read() as snapshot:
-        return catalog.videos(snapshot)[number]
+def video_of(own: Path, number: int) -> store.Video:
+    with store.open(own / "index") as catalog, catalog.read() as rows:
+        return rows.videos()[number]
 
 
-def red(own: Path) -> catalog.Video:
+def red(own: Path) -> store.Video:
     return video_of(own, 0)
 
 
-def made(media: Media, video: catalog.Video, wanted: Wanted) -> bytes:
+def made(media: Media, video: store.Video, wanted: Wanted) -> bytes:
     media.make(video, wanted, lambda: True)
     kept = media.kept(video, wanted)
     assert kept is not None

@@ -13,7 +13,7 @@ import pytest
 from av.stream import Disposition
 from make_videos import COLOURS, gather, rewrite, solid, write_pictures, write_sound, write_video
 
-from cezsar import catalog, indexer, maintenance
+from cezsar import indexer, maintenance, store
 from cezsar.documents import stats_document
 from cezsar.errors import VideoError
 from cezsar.settings import load
@@ -201,13 +201,13 @@ def test_the_catalog_and_a_line_say_which_stream_was_taken(tmp_path: Path) -> No
         f"{other}: of its video streams number 1 was indexed, not number 0, which no player would show first or which "
         "gives no frame."
     ]
-    with catalog.open_to_read(settings.index) as store:
-        with store.read() as session:
-            assert {Path(video.file.path.decode()).name: video.stream for video in catalog.videos(session)} == {
+    with store.open(settings.index) as catalog:
+        with catalog.read() as rows:
+            assert {Path(video.file.path.decode()).name: video.stream for video in rows.videos()} == {
                 "cam.mp4": 1,
                 "plain.mp4": 0,
             }
-        document = stats_document(maintenance.stats(store, settings.index))
+        document = stats_document(maintenance.stats(catalog, settings.index))
     assert document["other_streams"] == [{"path": str(other), "stream": 1}]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_videos import COLOURS, write_video
 
-from cezsar import catalog, indexer
+from cezsar import indexer, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import IndexMismatch, SettingsError
 from cezsar.query import Searcher, classify, classify_videos, from_names
@@ -174,7 +174,7 @@ def test_hidden_videos_are_left_out(videos: Path, index_toy: Index) -> None:
 
 def test_an_index_of_other_weights_is_refused(videos: Path, index_toy: Index) -> None:
     index = index_toy(videos / "red.mp4").index
-    with sqlite3.connect(index / catalog.FILE) as connection:
+    with sqlite3.connect(index / store.FILE) as connection:
         connection.execute("UPDATE index_info SET weights_sha256 = ?", ("0" * 64,))
     connection.close()
     with Searcher(index) as searcher, pytest.raises(IndexMismatch, match="weights of 'toy'"):
@@ -200,11 +200,11 @@ def test_classes_agree_with_a_slow_search_over_all_sentences(
     rng = np.random.default_rng(seed)
     rows = [unit(rng.standard_normal((rng.integers(1, 5), 8))) for _ in range(3)]
     directory = tmp_path_factory.mktemp("random")
-    with catalog.create(directory, Toy.identity, Sampling()) as store, store.write() as session:
+    with store.create(directory, Toy.identity, Sampling()) as catalog, catalog.write() as writer:
         for number, vectors in enumerate(rows):
             parts = tuple(Segment(float(i), i + 1.0) for i in range(len(vectors)))
-            embedding = catalog.Embedding(float(len(parts)), parts, tuple(range(len(parts))), vectors)
-            catalog.add_video(session, catalog.File(b"/videos", b"%d.mp4" % number, 1, 1), bytes(32), embedding)
+            embedding = store.Embedding(float(len(parts)), parts, tuple(range(len(parts))), vectors)
+            writer.add_video(store.File(b"/videos", b"%d.mp4" % number, 1, 1), bytes(32), embedding)
     with Searcher(directory) as searcher:
         found = classify(searcher, [Path("/videos")], labels, top_k=top_k, timeline=True, raw=True)
     assert [video.path.name for video in found] == ["0.mp4", "1.mp4", "2.mp4"]
@@ -237,8 +237,8 @@ def test_labels_that_are_not_utf8_do_not_stop_a_real_text_encoder(toy: Settings,
 
 
 def test_videos_by_id_are_those_alone_in_their_order(colours: Searcher) -> None:
-    with colours.store.read() as session:
-        ids = {Path(os.fsdecode(video.file.path)).stem: video.id for video in catalog.videos(session)}
+    with colours.read() as rows:
+        ids = {Path(os.fsdecode(video.file.path)).stem: video.id for video in rows.videos()}
     found = classify_videos(colours, [ids["red"], 999, ids["blue"], ids["red"]], from_names(COLOURS), top_k=1)
     assert [(number, video and labels_of(video)) for number, video in found] == [
         (ids["red"], ["red"]),
@@ -254,8 +254,8 @@ def test_a_file_of_two_names_is_two_videos_by_id(tmp_path: Path, toy: Settings) 
     (tmp_path / "linked" / "also").symlink_to(tmp_path / "real")
     indexer.index([tmp_path / "real", tmp_path / "linked"], toy)
     with Searcher(toy.index) as searcher:
-        with searcher.store.read() as session:
-            ids = [video.id for video in catalog.videos(session)]
+        with searcher.read() as rows:
+            ids = [video.id for video in rows.videos()]
         assert len(ids) == 2
         for number in ids:
             [(told, video)] = classify_videos(searcher, [number], from_names(["red"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zoo
 
-from cezsar import catalog, indexer, maintenance
+from cezsar import indexer, maintenance, store
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 
@@ -33,9 +33,9 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     zoo.make(folder)
     settings = load(environ={}, index=tmp_path_factory.mktemp("index") / "i", model="toy")
     report = indexer.index([folder], settings)
-    with catalog.open_to_read(settings.index) as store, store.read() as session:
-        videos = catalog.videos(session)
-        segments = {video.file.absolute: len(catalog.segment_ids(session, [video.id])) for video in videos}
+    with store.open(settings.index) as catalog, catalog.read() as rows:
+        videos = rows.videos()
+        segments = {video.file.absolute: len(rows.segment_ids([video.id])) for video in videos}
     reasons = {os.fsencode(skip.path): skip.reason for skip in report.skipped}
     return Visit(folder, settings, report, segments, reasons)
 
@@ -63,8 +63,8 @@ def test_nothing_else_came_in(visit: Visit) -> None:
 
 
 def test_the_index_is_sound_and_a_second_run_decodes_nothing(visit: Visit) -> None:
-    with catalog.open_to_read(visit.settings.index) as store:
-        assert maintenance.verify(store).ok
+    with store.open(visit.settings.index) as catalog:
+        assert maintenance.verify(catalog).ok
     again = indexer.index([visit.folder], visit.settings)
     assert (again.added, again.updated, again.segments) == (0, 0, 0)
     assert again.unchanged == visit.report.added

@@ -30,20 +30,20 @@ TESTS = Path(__file__).parent
 sys.path += [str(TESTS), str(TESTS / "data")]
 
 import zoo  # noqa: E402
-from killable import PLANTS, POINTS  # noqa: E402
+from killable import PLANTS, POINTS, lower  # noqa: E402
 from make_catalogs import CATALOGS  # noqa: E402
 from make_videos import write_video  # noqa: E402
 
 from cezsar import (  # noqa: E402
-    catalog,
     indexer,
     maintenance,
-    vectors,
+    store,
 )
 from cezsar.encoders.toy import COLOURS, Toy  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
 from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
+from cezsar.store.local import cache, keeping, opening, rows, stamp  # noqa: E402
 from cezsar.types import Hit, Sampling, Segment, Vectors, unit  # noqa: E402
 
 Contents = dict[bytes, tuple[bytes, bool, tuple[tuple[float, float, bytes], ...]]]
@@ -108,10 +108,9 @@ class Ground:
 def contents(index: Path) -> Contents:
     """What the catalog says of each video, without ids: they say only in which order things came."""
     found: Contents = {}
-    with catalog.open_to_read(index) as store, store.read() as session:
-        dimension = store.info.encoder.dimension
-        for video in catalog.videos(session):
-            parts, rows = catalog.segments(session, video.id, dimension=dimension)
+    with store.open(index) as catalog, catalog.read() as session:
+        for video in session.videos():
+            parts, rows = session.segments(video.id)
             listed = tuple((one.start_s, one.end_s, row.tobytes()) for one, row in zip(parts, rows, strict=True))
             found[video.file.absolute] = (video.content_sha256, video.hidden, listed)
     return found
@@ -119,10 +118,10 @@ def contents(index: Path) -> Contents:
 
 def wrong(index: Path, colours: Sequence[str]) -> list[str]:
     """What verify and a query a colour find wrong; nothing where there is no index yet."""
-    if not catalog.exists(index):
+    if not store.exists(index):
         return []
-    with catalog.open_to_read(index) as store:
-        problems = list(maintenance.verify(store).problems)
+    with store.open(index) as catalog:
+        problems = list(maintenance.verify(catalog).problems)
     known = contents(index)
     twice = [path for path, (_, _, parts) in known.items() if len({part[0] for part in parts}) < len(parts)]
     problems += [f"a segment twice in {path!r}" for path in twice]
@@ -156,12 +155,16 @@ def kill(ground: Ground, point: str, seed: int, planted: str = "-") -> tuple[boo
     expected, arguments = ground.updated, ["index", str(ground.videos), "--prune", "--quiet"]
     if point == "migration":
         return _kill_migration(ground, index, hit, draw, seed)
+    if point == "lists":
+        return _kill_lists(ground, index, hit, draw, seed)
+    if point == "merge":
+        return _kill_merge(ground, index, hit, seed)
     if point in ("create", "created") or (draw.random() < 0.3 and point != "prune" and planted == "-"):
         expected = ground.fresh
         arguments += ["--model", "toy"]
     else:
         shutil.copytree(ground.before.index, index)
-        if planted == "-" and draw.random() < 0.2 and point in ("faiss-write", "before-cache", "before-stamp"):
+        if planted == "-" and draw.random() < 0.2 and point in ("cache-write", "before-cache", "before-stamp"):
             arguments = ["rebuild"]
     nth = (
         1
@@ -184,19 +187,76 @@ def kill(ground: Ground, point: str, seed: int, planted: str = "-") -> tuple[boo
 
 def _kill_migration(ground: Ground, index: Path, hit: Path, draw: random.Random, seed: int) -> tuple[bool, list[str]]:
     index.mkdir()
-    revision = draw.choice([file.stem for file in sorted(CATALOGS.iterdir()) if file.stem < catalog.REVISION])
-    shutil.copyfile(CATALOGS / f"{revision}.sqlite", index / catalog.FILE)
+    revision = draw.choice([file.stem for file in sorted(CATALOGS.iterdir()) if file.stem < store.REVISION])
+    shutil.copyfile(CATALOGS / f"{revision}.sqlite", index / store.FILE)
     was_hit = _run("migration", draw.randint(1, 3), seed, "-", ["db", "upgrade", "--index", str(index)], hit, draw)
-    after = catalog.current(index)
-    problems = [] if after in (revision, catalog.REVISION) else [f"the schema is {after}, between two"]
-    catalog.upgrade(index)
+    after = store.current(index)
+    problems = [] if after in (revision, store.REVISION) else [f"the schema is {after}, between two"]
+    store.upgrade(index)
     whole = ground.work / "upgraded"
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir()
-    shutil.copyfile(CATALOGS / f"{revision}.sqlite", whole / catalog.FILE)
-    catalog.upgrade(whole)
+    shutil.copyfile(CATALOGS / f"{revision}.sqlite", whole / store.FILE)
+    store.upgrade(whole)
     if contents(index) != contents(whole):
         problems.append("rows were lost")
+    return was_hit, problems
+
+
+def _kill_lists(ground: Ground, index: Path, hit: Path, draw: random.Random, seed: int) -> tuple[bool, list[str]]:
+    """A small index gets lists, in three parts: the old cache serves meanwhile, and what was done is kept."""
+    whole = ground.work / "of-random-vectors"
+    if not whole.exists():
+        random_index(whole, num_segments=2_500, is_large=False)
+    shutil.copytree(whole, index)
+    asked = unit(np.random.default_rng(1).normal(size=(3, 8)))
+    expected = _asked(whole, asked, exact=True)
+    was_hit = _run("lists", draw.randint(1, 4), seed, "-", ["rebuild", "--index", str(index)], hit, draw)
+    problems = [] if _asked(index, asked, exact=False) == expected else ["a query was answered otherwise"]
+    begun = {file.name for file in index.glob("vectors-*") if file.suffix != ".json"}
+    kept = {file.name for file in stamp.read(index / stamp.NEXT).written} if was_hit else set()
+    (index / stamp.STAMP).unlink()
+    large, slice_, chunk = cache.APPROXIMATE_FROM, cache._SLICE, rows._CHUNK
+    try:
+        lower(cache, keeping, rows)
+        with store.open_to_write(index) as catalog:
+            problems += maintenance.verify(catalog).problems
+    finally:
+        cache.APPROXIMATE_FROM = keeping.APPROXIMATE_FROM = large
+        cache._SLICE, rows._CHUNK = slice_, chunk
+    left = {file.name for file in index.glob("vectors-*")}
+    told = {file.name for file in stamp.read(index / stamp.STAMP).written}
+    if left != told:
+        problems.append(f"{sorted(left ^ told)} are there or not")
+    if not kept <= left & begun:
+        problems.append("what was finished was made again")
+    return was_hit, problems
+
+
+def _kill_merge(ground: Ground, index: Path, hit: Path, seed: int) -> tuple[bool, list[str]]:
+    """A part and what came since become one: the old cache serves until that one does."""
+    whole = ground.work / "of-two-halves"
+    if not whole.exists():
+        random_index(whole, num_segments=2_500, is_large=False)
+        with opening.open_to_write(whole) as catalog, catalog.write() as writer:
+            parts = tuple(Segment(float(i), i + 1.0) for i in range(1_300))
+            more = unit(np.random.default_rng(2).normal(size=(len(parts), 8)).astype(np.float32))
+            shows = store.Embedding(1_300.0, parts, tuple(range(len(parts))), more)
+            writer.add_video(store.File(b"/more", b"more.mp4", 1, 1), bytes(32), shows)
+    shutil.copytree(whole, index)
+    asked = unit(np.random.default_rng(1).normal(size=(3, 8)))
+    expected = _asked(whole, asked, exact=True)
+    was_hit = _run(
+        "merge", 1 + seed % 2, seed, "-", ["remove", "/more", "--index", str(index)], hit, random.Random(seed)
+    )
+    problems = [] if _asked(index, asked, exact=False) == expected else ["a query was answered otherwise"]
+    with store.open_to_write(index) as catalog:
+        problems += maintenance.verify(catalog).problems
+        if catalog.cache_state() != "3,800 vectors, exact; 0 newer ones read from the catalog":
+            problems.append(catalog.cache_state())
+    left = {file.name for file in index.glob("vectors-*")}
+    if left != {file.name for file in stamp.read(index / stamp.STAMP).written}:
+        problems.append("files of a cache that is none were left behind")
     return was_hit, problems
 
 
@@ -264,26 +324,37 @@ def _remove(file: Path, draw: random.Random) -> None:
     file.unlink()
 
 
-def _restamp(name: str, value: object) -> Callable[[Path, random.Random], None]:
+def _restamp(where: str, **changed: object) -> Callable[[Path, random.Random], None]:
+    """Another stamp, or one of another part or file of its vectors, by one who knows how."""
+
     def change(file: Path, draw: random.Random) -> None:
-        stamp = file.with_name("vectors.json")
-        said = json.loads(stamp.read_text()) | {name: value}
-        del said["seal"]
-        stamp.write_text(json.dumps(said | {"seal": vectors._seal(vectors.Stamp(**said))}))  # by one who knows how
+        told = stamp.read(file.with_name(stamp.STAMP))
+        (part,) = told.parts
+        if where == "file":
+            part = replace(part, data=replace(part.data, **changed))  # type: ignore[arg-type]
+        elif where == "part":
+            part = replace(part, **changed)  # type: ignore[arg-type]
+        told = replace(told, parts=(part,), **(changed if where == "stamp" else {}))  # type: ignore[arg-type]
+        stamp.write(file.with_name(stamp.STAMP), told)
 
     return change
 
 
+_VECTORS, _IDS = "vectors-*-????????.npy", "vectors-*.ids.npy"
 DAMAGES: dict[str, tuple[str, Callable[[Path, random.Random], None]]] = {
     "stamp cut": ("vectors.json", _cut),
     "stamp bit": ("vectors.json", _flip),
-    "file gone": ("vectors-*.faiss", _remove),
-    "file cut": ("vectors-*.faiss", _cut),
-    "bit flipped": ("vectors-*.faiss", _flip),
-    "another index's": ("vectors-*.faiss", _restamp("index_id", "f" * 32)),
-    "a later generation": ("vectors-*.faiss", _restamp("generation", 1_000_000)),
-    "another count": ("vectors-*.faiss", _restamp("count", 2)),
-    "a folder outside": ("vectors-*.faiss", _restamp("file", "../vectors.faiss")),
+    "file gone": (_VECTORS, _remove),
+    "ids gone": (_IDS, _remove),
+    "file cut": (_VECTORS, _cut),
+    "ids cut": (_IDS, _cut),
+    "bit flipped": (_VECTORS, _flip),
+    "bit of ids flipped": (_IDS, _flip),
+    "another index's": (_VECTORS, _restamp("stamp", index_id="f" * 32)),
+    "another version's": (_VECTORS, _restamp("stamp", version=3)),
+    "a later generation": (_VECTORS, _restamp("part", pieces=((0, 1_000_000),))),
+    "another count": (_VECTORS, _restamp("part", count=2)),
+    "a folder outside": (_VECTORS, _restamp("file", name="../vectors.npy")),
 }
 
 
@@ -307,24 +378,24 @@ def corruptions(ground: Ground, each: int) -> Outcome:
 
 def _damage_found(index: Path, expected: list[tuple[bytes, float]]) -> list[str]:
     problems = []
-    with catalog.open_to_read(index) as store:
-        if maintenance.verify(store).ok and not _is_same_stamp(index):
+    with store.open(index) as catalog:
+        if maintenance.verify(catalog).ok and not _is_same_stamp(index):
             problems.append("verify did not notice it")
     (index / "writer.json").write_text("{}")  # as a writer that was killed leaves it
     if answers(index, "red") != expected:
         problems.append("a query was wrong")
-    with maintenance.open_to_write(index) as store:
-        if not maintenance.verify(store).ok:
+    with store.open_to_write(index) as catalog:
+        if not maintenance.verify(catalog).ok:
             problems.append("the next writer did not mend it")
     return problems
 
 
 def _is_same_stamp(index: Path) -> bool:
     """Whether the stamp still says the same, as where a flip hit a blank."""
-    with catalog.open_to_read(index) as store:
-        rebuilt = store.directory / "vectors.json"
+    with store.open(index) as catalog:
+        rebuilt = catalog.directory / "vectors.json"
         said = json.loads(rebuilt.read_text())
-        maintenance.rebuild(store)
+        catalog.rebuild()
         return bool(said == json.loads(rebuilt.read_text()))
 
 
@@ -346,7 +417,8 @@ def _zero(size: int) -> Callable[[Path, random.Random], None]:
 def _swap(file: Path, draw: random.Random) -> None:
     """Two blocks in each other's place."""
     content = bytearray(file.read_bytes())
-    one, other = (512 * number for number in draw.sample(range(len(content) // 512), 2))
+    blocks = range(len(content) // 512)
+    one, other = (512 * number for number in draw.sample(blocks, 2)) if len(blocks) > 1 else (0, 0)
     content[one : one + 512], content[other : other + 512] = content[other : other + 512], content[one : one + 512]
     _rewrite(file, content)
 
@@ -357,32 +429,39 @@ def _rewrite(file: Path, content: bytes | bytearray) -> None:
     file.write_bytes(content)
 
 
-BLOWS: dict[str, tuple[str, Callable[[Path, random.Random], None]]] = {
-    "a bit": ("vectors-*.faiss", _flip),
-    "512 zeros": ("vectors-*.faiss", _zero(512)),
-    "4,096 zeros": ("vectors-*.faiss", _zero(4096)),
-    "blocks swapped": ("vectors-*.faiss", _swap),
-    "cut": ("vectors-*.faiss", _cut),
-    "a bit of the stamp": ("vectors.json", _flip),
-    "zeros in the stamp": ("vectors.json", _zero(64)),
+BLOWS: dict[str, tuple[Callable[[stamp.Stamp], stamp.Written | None], Callable[[Path, random.Random], None]]] = {
+    f"{what} of {whose}": (file_of, strike)
+    for what, strike in (
+        ("a bit", _flip),
+        ("512 zeros", _zero(512)),
+        ("4,096 zeros", _zero(4096)),
+        ("blocks swapped", _swap),
+        ("a cut", _cut),
+    )
+    for whose, file_of in (
+        ("the vectors", lambda told: told.parts[0].data),
+        ("what is beside", lambda told: told.parts[0].beside),
+        ("the centres", lambda told: told.trained),
+    )
 }
+BLOWS |= {"a bit of the stamp": (lambda _: None, _flip), "zeros in the stamp": (lambda _: None, _zero(64))}
 
 
 def random_index(folder: Path, *, num_segments: int, is_large: bool) -> None:
     """An index of random 8-d vectors, twenty a video, whose cache is made as a large one's is, or as a small one's."""
-    rows = unit(np.random.default_rng(num_segments).normal(size=(num_segments, 8)))
-    least, vectors.APPROXIMATE_FROM = vectors.APPROXIMATE_FROM, 0 if is_large else num_segments + 1
+    drawn = unit(np.random.default_rng(num_segments).normal(size=(num_segments, 8)))
+    least, cache.APPROXIMATE_FROM = cache.APPROXIMATE_FROM, 0 if is_large else num_segments + 1
     try:
-        with catalog.create(folder, Toy.identity, Sampling()) as store:
-            with store.write() as session:
+        with store.create(folder, Toy.identity, Sampling()) as catalog:
+            with catalog.write() as writer:
                 for start in range(0, num_segments, 20):
-                    some = rows[start : start + 20]
+                    some = drawn[start : start + 20]
                     parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(len(some)))
-                    embedding = catalog.Embedding(100.0, parts, tuple(range(len(some))), some)
-                    catalog.add_video(session, catalog.File(b"/v", b"%d" % start, 1, 1), bytes(32), embedding)
-            maintenance.rebuild(store)
+                    embedding = store.Embedding(100.0, parts, tuple(range(len(some))), some)
+                    writer.add_video(store.File(b"/v", b"%d" % start, 1, 1), bytes(32), embedding)
+            catalog.rebuild()
     finally:
-        vectors.APPROXIMATE_FROM = least
+        cache.APPROXIMATE_FROM = least
 
 
 def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
@@ -396,13 +475,16 @@ def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
     usual, notice = _asked(whole, asked, exact=False)
     exact, _ = _asked(whole, asked, exact=True)
     assert notice is None
+    told = stamp.read(whole / stamp.STAMP)
+    names = [name for name in BLOWS if is_large or not name.endswith("the centres")]
     for number in range(count):
-        name = list(BLOWS)[number % len(BLOWS)]
-        pattern, strike = BLOWS[name]
+        name = names[number % len(names)]
+        file_of, strike = BLOWS[name]
+        written = file_of(told)
         for file in whole.glob("vectors*"):
             (index / file.name).unlink(missing_ok=True)
             shutil.copyfile(file, index / file.name)
-        (file,) = index.glob(pattern)
+        file = index / (written.name if written else stamp.STAMP)
         before = file.read_bytes()
         strike(file, random.Random(f"{name} {seed + number}"))
         if file.read_bytes() == before:
@@ -417,8 +499,8 @@ def blows(work: Path, count: int, *, is_large: bool, seed: int = 0) -> Outcome:
             problems.append("it answered otherwise, and said nothing")
         if notice is not None and found != exact:
             problems.append("the catalog did not answer in its place")
-        with catalog.open_to_read(index) as store:
-            if pattern != "vectors.json" and maintenance.verify(store).ok:
+        with store.open(index) as catalog:
+            if written and maintenance.verify(catalog).ok:
                 problems.append("verify did not notice it")
         noticed += notice is not None
         outcome.add(f"{name} {number}", problems)

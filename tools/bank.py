@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cezsar import catalog, indexer
+from cezsar import indexer, store
 from cezsar.encoders import bank
 from cezsar.pairs import read_pairs
 from cezsar.settings import load
@@ -34,14 +34,12 @@ def main() -> None:
         report = indexer.index(videos, settings)
         if report.skipped:
             raise SystemExit(f"{report.skipped[0].path} cannot be read: {report.skipped[0].reason}")
-        with catalog.open_to_read(settings.index) as store, store.read() as session:
-            identity = store.info.encoder
-            ids = sorted((video.file.absolute, video.id) for video in catalog.videos(session))
-            rows = [
-                catalog.segments(session, number, dimension=identity.dimension)[1].mean(axis=0) for _, number in ids
-            ]
-    path = bank.write(asked.model, identity, unit(np.stack(rows)))
-    print(f"{path}: {len(rows)} videos, {path.stat().st_size:,} bytes")
+        with store.open(settings.index) as catalog, catalog.read() as rows:
+            identity = catalog.info.encoder
+            ids = sorted((video.file.absolute, video.id) for video in rows.videos())
+            means = [rows.segments(number)[1].mean(axis=0) for _, number in ids]
+    path = bank.write(asked.model, identity, unit(np.stack(means)))
+    print(f"{path}: {len(means)} videos, {path.stat().st_size:,} bytes")
 
 
 def _place(video: Path) -> bytes:

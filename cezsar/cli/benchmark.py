@@ -175,7 +175,7 @@ def _check(
     seed: int | None,
 ) -> None:
     """Run a receipt again, on what it names or on what is given in its place, and say whether it holds."""
-    from cezsar import catalog, encoders
+    from cezsar import encoders, store
     from cezsar.query.benchmark import labels_of, read_receipt
     from cezsar.settings import load
     from cezsar.types import Sampling
@@ -193,7 +193,7 @@ def _check(
         sampling = Sampling(**before["sampling"])
         identity = encoders.load(model, device=settings.device, streams=streams).identity
         settings = replace(settings, index=_own_index(root.resolve(), identity, sampling))
-    if "sampling" in before and not catalog.exists(settings.index):
+    if "sampling" in before and not store.exists(settings.index):
         settings = replace(settings, **before["sampling"])
     against = _Against(before, labels, secrets.randbelow(2**32) if seed is None else seed, takes_all)
     result, checked = _run(root, settings, request, against)
@@ -211,11 +211,11 @@ def _check(
 
 def _root(before: dict[str, Any], root: Path | None, index: Path | None) -> Path:
     """Where a receipt's clips are: as said, or where the given index found them, or under its name here."""
-    from cezsar import catalog
+    from cezsar import store
 
-    if root is None and index is not None and catalog.exists(index):
-        with catalog.open_to_read(index) as store, store.read() as session:
-            roots = catalog.roots(session)
+    if root is None and index is not None and store.exists(index):
+        with store.open(index) as catalog, catalog.read() as rows:
+            roots = rows.roots()
         root = Path(os.fsdecode(roots[0])) if len(roots) == 1 else None
     root = root or Path(before["root"])
     if not root.is_dir():
@@ -225,14 +225,14 @@ def _root(before: dict[str, Any], root: Path | None, index: Path | None) -> Path
 
 def _model(before: dict[str, Any], index: Path | None) -> str:
     """What a receipt's encoder is called here; of a folder it holds the name alone, and an index where it is."""
-    from cezsar import catalog
+    from cezsar import store
 
     name: str = before["model"]["name"]
     if not before["model"].get("is_folder"):
         return name
-    if index is not None and catalog.exists(index):
-        with catalog.open_to_read(index) as store:
-            return store.info.encoder.name
+    if index is not None and store.exists(index):
+        with store.open(index) as catalog:
+            return catalog.info.encoder.name
     raise BenchmarkError(f"The receipt's model is a folder called {name}: say where it is with --model DIR.")
 
 
@@ -259,7 +259,7 @@ def _run(
     asked_root: Path, settings: Settings, request: Request, against: _Against | None = None
 ) -> tuple[Result, Checked | None]:
     """The result, and what a check of a receipt against it found."""
-    from cezsar import catalog, indexer
+    from cezsar import indexer, store
     from cezsar.cli.index import run_index
     from cezsar.encoders.devices import device_name
     from cezsar.query import Searcher
@@ -268,7 +268,7 @@ def _run(
 
     began, root = time.monotonic(), asked_root.resolve()
     report = run_index((root,), settings)
-    if not catalog.exists(settings.index):
+    if not store.exists(settings.index):
         raise BenchmarkError(f"There is no video in {root}.")
     skipped = [f"{os.path.relpath(skip.path, root)}: {skip.reason}" for skip in report.skipped]
     circumstances = {
@@ -285,7 +285,7 @@ def _run(
         result = run(searcher, root, request, **choices)
         result = replace(result, receipt={**result.receipt, **circumstances})
         if against is not None:
-            sampling = searcher.store.info.sampling
+            sampling = searcher.info.sampling
             with Pool(settings.limits) as pool:
                 checked = check(
                     against.receipt, result, searcher, root,

@@ -75,7 +75,7 @@ def command(
         working("reading the videos") as say,
     ):
         found = _calibration(_read(pairs, videos), searcher, pool, share, split_seed, say)
-        path = searcher.store.directory / calibration.FILE
+        path = searcher.calibration_path
         calibration.write(found, path, private=True)
     if as_json:
         print_json({"calibration": os.fspath(path), **document(found)})
@@ -124,7 +124,7 @@ def _calibration(pairs: list[Pair], searcher: Searcher, pool: Pool, share: float
     if not asked or not generic:
         raise CalibrationError(f"{counted(len(pairs), 'captioned segment')} are too few to calibrate with.")
     made = calibrating.captioned(asked, sentences, searcher.encode)
-    return calibrating.calibrate(made, calibrating.bank(np.concatenate(generic)), searcher.store.info.encoder)
+    return calibrating.calibrate(made, calibrating.bank(np.concatenate(generic)), searcher.info.encoder)
 
 
 def _vectors(pair: Pair, searcher: Searcher, pool: Pool) -> Vectors:
@@ -135,7 +135,7 @@ def _vectors(pair: Pair, searcher: Searcher, pool: Pool) -> Vectors:
 
     found = searcher.segments(pair.video)
     if found is None:
-        made = indexer.embed(pair.video, searcher.encoder, searcher.store.info.sampling, pool=pool)
+        made = indexer.embed(pair.video, searcher.encoder, searcher.info.sampling, pool=pool)
         found = made.segments, made.vectors
     parts, rows = found
     end_s = pair.end_s if pair.end_s is not None else float("inf")

@@ -73,7 +73,7 @@ def command(
     The score is the cosine similarity, less what the label scores on generic videos if the encoder has some (`lite`
     does): above 0 the video fits better than those do. With --raw it is the cosine similarity of the nearest sentence.
     """
-    from cezsar import catalog
+    from cezsar import store
     from cezsar.cli.index import run_index
     from cezsar.query import Searcher, classify, encoded, read_labels
     from cezsar.settings import load
@@ -86,10 +86,10 @@ def command(
             notice(f"label {label}: {' | '.join(said)}")
     settings = load(index=index, device=device)
     form = "json" if as_json else form
-    is_new = not catalog.exists(settings.index)
+    is_new = not store.exists(settings.index)
     report = run_index(paths, settings, prune=False)
     errors = {skip.path: skip.reason for skip in report.skipped}
-    if catalog.exists(settings.index):
+    if store.exists(settings.index):
         if is_new:
             notice(f"made a new index in {settings.index} ({report.model})")
         elif report.added:

@@ -19,14 +19,14 @@ def command() -> None:
 @json_option
 def current(index: Path | None, as_json: bool) -> None:
     """Say which schema revision the catalog has, and which one this CEZSAR uses."""
-    from cezsar import catalog
+    from cezsar import store
     from cezsar.settings import load
 
-    revision = catalog.current(load(index=index).index)
+    revision = store.current(load(index=index).index)
     if as_json:
-        print_json({"current": revision, "newest": catalog.REVISION})
+        print_json({"current": revision, "newest": store.REVISION})
     else:
-        click.echo(f"{revision} (this CEZSAR uses {catalog.REVISION})")
+        click.echo(f"{revision} (this CEZSAR uses {store.REVISION})")
 
 
 @command.command()
@@ -34,13 +34,13 @@ def current(index: Path | None, as_json: bool) -> None:
 @json_option
 def upgrade(index: Path | None, as_json: bool) -> None:
     """Bring an older catalog up to date, in one transaction; everything in it is kept."""
-    from cezsar import catalog
+    from cezsar import store
     from cezsar.settings import load
 
-    before = catalog.upgrade(load(index=index).index)
+    before = store.upgrade(load(index=index).index)
     if as_json:
-        print_json({"before": before, "current": catalog.REVISION})
-    elif before == catalog.REVISION:
+        print_json({"before": before, "current": store.REVISION})
+    elif before == store.REVISION:
         click.echo(f"{before}: up to date already")
     else:
-        click.echo(f"upgraded {before} -> {catalog.REVISION}")
+        click.echo(f"upgraded {before} -> {store.REVISION}")

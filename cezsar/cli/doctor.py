@@ -23,7 +23,7 @@ def command(ctx: click.Context, index: Path | None, model: str | None, device: s
 
     Nothing is changed. `cezsar verify` compares every vector, which this does not.
     """
-    from cezsar import catalog
+    from cezsar import store
     from cezsar.errors import BadIndex
     from cezsar.maintenance.doctor import diagnose
     from cezsar.settings import DEFAULT_MODEL, load
@@ -32,8 +32,8 @@ def command(ctx: click.Context, index: Path | None, model: str | None, device: s
     tried = settings.model
     if tried is None:
         try:
-            with catalog.open_to_read(settings.index) as store:
-                tried = store.info.encoder.name
+            with store.open(settings.index) as catalog:
+                tried = catalog.info.encoder.name
         except BadIndex:
             tried = DEFAULT_MODEL
     findings = list(diagnose(settings.index, model=tried, device=settings.device))

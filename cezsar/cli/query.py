@@ -112,7 +112,7 @@ def command(
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
         searcher = stack.enter_context(Searcher(settings.index, device=settings.device))
-        if older := encoders.older(searcher.store.info.encoder):
+        if older := encoders.older(searcher.info.encoder):
             notice(older)
         examples = [] if like is None else [_example(searcher, like, settings.limits)]
         pool = stack.enter_context(_pool(settings.limits)) if export else None
@@ -163,7 +163,7 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
     if form == "json":
         from cezsar.documents import query_document
 
-        document = query_document(text, searcher.store.info.encoder.name, hits)
+        document = query_document(text, searcher.info.encoder.name, hits)
         print_json(document, indent=None if is_batch else 1)
     elif form == "csv":
         for hit in hits:
@@ -238,7 +238,7 @@ def _example(searcher: Searcher, spec: str, limits: Limits) -> Vectors:
         return found
     try:
         with _pool(limits) as pool:
-            made = indexer.embed(path, searcher.encoder, searcher.store.info.sampling, pool=pool)
+            made = indexer.embed(path, searcher.encoder, searcher.info.sampling, pool=pool)
     except VideoError as error:
         raise QueryError(f"--like {path}: {error}.") from None
     return mean_vector(made.segments, made.vectors, segment, path)

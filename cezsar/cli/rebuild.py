@@ -13,13 +13,13 @@ from cezsar.cli.console import counted, index_option, json_option, notice, print
 @index_option
 @json_option
 def command(index: Path | None, as_json: bool) -> None:
-    """Make the FAISS cache anew from the catalog, which stays as it is."""
-    from cezsar import catalog, maintenance
+    """Make the cache anew from the catalog, which stays as it is."""
+    from cezsar import store
     from cezsar.settings import load
 
-    with catalog.open_to_write(load(index=index).index, notice=notice) as store, working("making the cache anew"):
-        stamp = maintenance.rebuild(store)
+    with store.open_to_write(load(index=index).index, notice=notice) as catalog, working("making the cache anew"):
+        stamp = catalog.rebuild()
     if as_json:
-        print_json({"index": str(store.directory), "vectors": stamp.count, "bytes": stamp.size})
+        print_json({"index": str(catalog.directory), "vectors": stamp.count, "bytes": stamp.num_bytes})
     else:
-        click.echo(f"rebuilt the cache: {counted(stamp.count, 'vector')}, {stamp.size / 1e6:,.1f} MB")
+        click.echo(f"rebuilt the cache: {counted(stamp.count, 'vector')}, {stamp.num_bytes / 1e6:,.1f} MB")

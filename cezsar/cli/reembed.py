@@ -46,12 +46,12 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
     cezsar reembed --rollback
     cezsar reembed --drop-old
     """
-    from cezsar import catalog, maintenance
+    from cezsar import maintenance, store
     from cezsar.settings import load
 
     changes = [name for name in ("model", "streams", "fps", "window_s", "stride_s") if chosen[name] is not None]
     settings, num_asked = load(**chosen), bool(changes) + rollback + drop_old
-    if num_asked > 1 or (num_asked == 0 and not catalog.exists(settings.index)):
+    if num_asked > 1 or (num_asked == 0 and not store.exists(settings.index)):
         raise click.UsageError(_NEEDED)
     if num_asked == 0:
         settings = _newest(settings)
@@ -73,10 +73,10 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
 
 def _newest(settings: Settings) -> Settings:
     """The settings that ask for the same encoder in its newest version, and the same streams."""
-    from cezsar import catalog, encoders
+    from cezsar import encoders, store
 
-    with catalog.open_to_read(settings.index) as store:
-        recorded = store.info.encoder
+    with store.open(settings.index) as catalog:
+        recorded = catalog.info.encoder
     if encoders.older(recorded) is None:
         raise click.UsageError(_NEEDED)
     return replace(settings, model=recorded.name, streams=recorded.streams)

@@ -16,13 +16,13 @@ from cezsar.paths import readable
 @json_option
 def command(index: Path | None, as_json: bool) -> None:
     """Say what the index holds and which encoder made it."""
-    from cezsar import catalog, encoders, maintenance
+    from cezsar import encoders, maintenance, store
     from cezsar.documents import stats_document
     from cezsar.settings import load
 
     directory = load(index=index).index
-    with catalog.open_to_read(directory) as store:
-        stats = maintenance.stats(store, directory)
+    with store.open(directory) as catalog:
+        stats = maintenance.stats(catalog, directory)
     if older := encoders.older(stats.encoder):
         notice(older)
     if as_json:

@@ -16,13 +16,13 @@ from cezsar.paths import readable
 @json_option
 @click.pass_context
 def command(ctx: click.Context, index: Path | None, as_json: bool) -> None:
-    """Prove that rows and vectors agree: every id and every vector, and the FAISS cache's checksum. Exit 1 if not."""
-    from cezsar import catalog, maintenance
+    """Prove that rows and vectors agree: every id and every vector, and the cache's checksum. Exit 1 if not."""
+    from cezsar import maintenance, store
     from cezsar.settings import load
 
     try:
-        with catalog.open_to_read(load(index=index).index) as store:
-            result = maintenance.verify(store)
+        with store.open(load(index=index).index) as catalog:
+            result = maintenance.verify(catalog)
     except IndexDamaged as error:
         result = maintenance.Verification(videos=0, segments=0, problems=(str(error),))
     if as_json:

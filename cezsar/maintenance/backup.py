@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cezsar import catalog
-from cezsar.catalog import homes
+from cezsar import store
 from cezsar.errors import BadIndex, IndexOutdated
 from cezsar.files import PRIVATE_FOLDER, appearing
-from cezsar.maintenance.rebuild import fold_if_due
 from cezsar.maintenance.spaces import switch
+from cezsar.store import homes
 
 
 def back_up(directory: Path, target: Path, *, replace: bool = False) -> int:
@@ -21,7 +20,7 @@ def back_up(directory: Path, target: Path, *, replace: bool = False) -> int:
     """
     if target.exists() and not replace:
         raise BadIndex(f"{target} is there already: --force replaces it.")
-    catalog.backup(directory, target)
+    store.backup(directory, target)
     return target.stat().st_size
 
 
@@ -32,35 +31,35 @@ def restore(
 
     Raises BadIndex where there is an index already, unless replace; IndexDamaged where source is no sound catalog.
     """
-    revision = catalog.check(source)
-    if revision > catalog.REVISION:
-        raise IndexOutdated(f"{source} has schema {revision}, newer than this CEZSAR's {catalog.REVISION}.")
-    if not catalog.exists(directory):
+    revision = store.check(source)
+    if revision > store.REVISION:
+        raise IndexOutdated(f"{source} has schema {revision}, newer than this CEZSAR's {store.REVISION}.")
+    if not store.exists(directory):
         try:
             directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise BadIndex(f"The index folder {directory} cannot be made: {error.strerror}.") from None
-        with catalog.locked(directory):
+        with store.locked(directory):
             _copy(source, directory)
     elif replace:
-        with catalog.open_to_write(directory, notice=notice):
+        with store.open_to_write(directory, notice=notice):
             place = homes.fresh(directory)
             _copy(source, place)
-            catalog.upgrade(place)
+            store.upgrade(place)
             switch(directory, place)
     else:
         raise BadIndex(f"There is an index in {directory} already: --force puts the backup in its place, and keeps it.")
-    catalog.upgrade(directory)
-    with catalog.open_to_write(directory, notice=notice) as store:
-        fold_if_due(store)
+    store.upgrade(directory)
+    with store.open_to_write(directory, notice=notice) as catalog:
+        catalog.fold_if_due()
 
 
 def _copy(source: Path, place: Path) -> None:
     try:
         place.mkdir(PRIVATE_FOLDER, exist_ok=True)
         for left_over in ("-wal", "-shm"):  # of a catalog that was deleted: SQLite would take them for this one's
-            (place / f"{catalog.FILE}{left_over}").unlink(missing_ok=True)
-        with appearing(place / catalog.FILE, durable=True, private=True) as draft:
+            (place / f"{store.FILE}{left_over}").unlink(missing_ok=True)
+        with appearing(place / store.FILE, durable=True, private=True) as draft:
             shutil.copyfile(source, draft)
     except OSError as error:
         raise BadIndex(f"The index in {place} cannot be written: {error.strerror}.") from None

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from cezsar import __version__, catalog, encoders, vectors, video
-from cezsar.catalog import homes
+from cezsar import __version__, encoders, store, video
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated
-from cezsar.maintenance.rebuild import cache_state, open_cache
 from cezsar.paths import is_gone
+from cezsar.store import homes
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "faiss-gpu", "faiss-cpu", "av", "SQLAlchemy", "alembic")
 _LEAST_FREE = 1 << 30  # bytes
@@ -82,10 +81,10 @@ def _installation(model: str, device: str) -> Iterator[Finding]:
 def _index(directory: Path) -> Iterator[Finding]:
     at = f"--index {directory}"
     try:
-        revision = catalog.current(directory)
-        with catalog.open_to_read(directory) as store:
-            yield Finding("index", True, f"{store.directory}, of {store.info.encoder.name}, schema {revision}")
-            yield from _contents(store, directory)
+        revision = store.current(directory)
+        with store.open(directory) as catalog:
+            yield Finding("index", True, f"{catalog.directory}, of {catalog.info.encoder.name}, schema {revision}")
+            yield from _contents(catalog, directory)
     except IndexMissing:
         yield Finding("index", False, f"there is none in {directory} yet", f"cezsar index PATH... {at}")
     except IndexOutdated as error:
@@ -94,27 +93,27 @@ def _index(directory: Path) -> Iterator[Finding]:
         yield Finding("index", False, str(error), f"cezsar restore BACKUP --force {at}")
 
 
-def _contents(store: catalog.Catalog, directory: Path) -> Iterator[Finding]:
+def _contents(catalog: store.Catalog, directory: Path) -> Iterator[Finding]:
     at = f"--index {directory}"
-    with store.read() as session:
+    with catalog.read() as rows:
         try:
-            wrong = vectors.damage(store.directory, open_cache(store, session).stamp)
+            wrong = catalog.cache_damage()
             is_fit = wrong is None
-            cache = wrong or f"{cache_state(store)}; the whole checksum is right"
+            cache = wrong or f"{catalog.cache_state()}; the whole checksum is right"
         except BadIndex:
             is_fit = False
-            cache = cache_state(store)
-        counts, problems = catalog.counts(session), catalog.inconsistencies(session)
-        roots, failures = catalog.roots(session), catalog.failures(session)
+            cache = catalog.cache_state()
+        counts, problems = rows.counts(), rows.inconsistencies()
+        roots, failures = rows.roots(), rows.failures()
     told = "; ".join(problems) or f"{counts.videos:,} videos, {counts.segments:,} segments, sound"
     yield Finding("catalog", not problems, told, f"cezsar restore BACKUP --force {at}")
     yield Finding("cache", is_fit or not counts.segments, cache, f"cezsar rebuild {at}")
-    interrupted = catalog.was_interrupted(store.directory)
+    interrupted = store.was_interrupted(catalog.directory)
     yield Finding(
         "last writer", not interrupted, "was killed: its cache's checksum is compared" if interrupted else "ended well",
         f"cezsar rebuild {at}",
     )  # fmt: skip
-    writable = os.access(store.directory, os.W_OK)
+    writable = os.access(catalog.directory, os.W_OK)
     yield Finding(
         "writable", writable, "yes" if writable else "no: it can be searched, not changed", f"chmod u+w {directory}"
     )

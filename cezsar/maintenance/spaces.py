@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cezsar import catalog, folders
-from cezsar.catalog import homes
-from cezsar.catalog.lock import LOCK
+from cezsar import folders, store
 from cezsar.errors import BadIndex
-from cezsar.files import DRAFT
-from cezsar.maintenance.rebuild import fold_if_due
-
-_OF_AN_INDEX = re.compile(
-    r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|calibration\.json|"
-    + DRAFT.pattern,
-    DRAFT.flags,
-)
+from cezsar.store import homes
 
 
 def switch(directory: Path, place: Path) -> None:
@@ -29,14 +19,14 @@ def switch(directory: Path, place: Path) -> None:
         raise BadIndex(f"The index in {directory} cannot be switched: {error.strerror}.") from None
 
 
-def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> catalog.Info:
+def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> store.Info:
     """Let the catalog before the last switch serve again; what it is. Raises IndexMissing where there is none."""
-    with catalog.open_to_write(directory, notice=notice):
-        with catalog.open_previous(directory) as store:
-            place, info = store.directory, store.info
+    with store.open_to_write(directory, notice=notice):
+        with store.open_previous(directory) as catalog:
+            place, info = catalog.directory, catalog.info
         switch(directory, place)
-    with catalog.open_to_write(directory) as store:
-        fold_if_due(store)  # its cache may have been dropped, or made before much else
+    with store.open_to_write(directory) as catalog:
+        catalog.fold_if_due()  # its cache may have been dropped, or made before much else
     return info
 
 
@@ -46,7 +36,7 @@ def drop_older(directory: Path, *, notice: Callable[[str], None] = lambda _: Non
     Only files of an index, by their names, and no link is followed: a folder that holds anything else stays with it,
     and notice is told.
     """
-    with catalog.open_to_write(directory, notice=notice):
+    with store.open_to_write(directory, notice=notice):
         return sum(_dropped(place, directory, notice) for place in homes.others(directory))
 
 
@@ -54,9 +44,9 @@ def _dropped(place: Path, directory: Path, notice: Callable[[str], None]) -> int
     """Delete a catalog, in the index's folder or one of its own; returns how many bytes that freed."""
     freed = 0
     try:
-        with catalog.locked(place), folders.opened(place) as folder:  # nobody is at work there
+        with store.locked(place), folders.opened(place) as folder:  # nobody is at work there
             for name, status in folder.files().items():
-                if _OF_AN_INDEX.fullmatch(name):
+                if homes.OF_A_CATALOG.fullmatch(name):
                     folder.unlink(name)
                     freed += status.st_size
         if place != directory:
@@ -69,9 +59,9 @@ def _dropped(place: Path, directory: Path, notice: Callable[[str], None]) -> int
 def _drop_folder(place: Path, notice: Callable[[str], None]) -> None:
     """Delete a folder whose catalog has gone, if its lock was all that was left in it."""
     with folders.opened(place) as folder:
-        if others := sorted(set(folder.entries()) - {LOCK}):
+        if others := sorted(set(folder.entries()) - {store.LOCK}):
             notice(f"{place} stays: {others[0]} in it is not CEZSAR's.")
             return
         with suppress(FileNotFoundError):
-            folder.unlink(LOCK)
+            folder.unlink(store.LOCK)
     place.rmdir()

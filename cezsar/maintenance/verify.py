@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from cezsar import catalog, vectors
+from cezsar import store
 from cezsar.errors import CacheMissing, CacheUnusable, IndexDamaged
-from cezsar.maintenance.rebuild import open_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +22,23 @@ class Verification:
         return not self.problems
 
 
-def verify(index: catalog.Catalog) -> Verification:
-    """Compare the catalog with itself and with the FAISS cache, if there is one: ids, vectors and checksum, exactly."""
-    info, problems = index.info, []
+def verify(index: store.Catalog) -> Verification:
+    """Compare the catalog with itself and with the cache, if there is one: ids, vectors and checksum, exactly."""
+    problems = []
     cache = None
-    with index.read() as session:
+    with index.read() as rows:
         try:
-            cache = open_cache(index, session)
+            cache = index.open_cache(rows)
         except CacheMissing:
             pass  # the catalog serves alone, as it does until a first run is over
         except CacheUnusable as error:
-            problems.append(f"the FAISS cache cannot be used: {error}; `cezsar rebuild` makes it anew")
-        num_videos, num_segments = len(catalog.videos(session)), catalog.num_segments_after(session, 0)
-        problems += catalog.inconsistencies(session)
+            problems.append(f"the cache cannot be used: {error}; `cezsar rebuild` makes it anew")
+        num_videos, num_segments = len(rows.videos()), rows.num_segments_after(0)
+        problems += rows.inconsistencies()
         try:
-            problems += _differences(session, cache, dimension=info.encoder.dimension)
+            problems += index.differences(rows, cache)
         except IndexDamaged as error:
             problems.append(str(error))
-    if cache is not None and (wrong := vectors.damage(index.directory, cache.stamp)):
+    if cache is not None and (wrong := index.cache_damage()):
         problems.append(f"{wrong}; `cezsar rebuild` makes it anew")
     return Verification(num_videos, num_segments, tuple(problems))
-
-
-def _differences(session: catalog.Snapshot, cache: vectors.Cache | None, *, dimension: int) -> list[str]:
-    """Vectors that are not unit, and what the cache has too much, too little or otherwise."""
-    num_bad = num_missing = num_other = 0
-    known = [np.empty(0, np.int64)]
-    cached_ids = cache.ids() if cache else np.empty(0, np.int64)
-    last = cache.stamp.last_segment_id if cache else 0
-    for ids, rows in catalog.vectors(session, dimension=dimension):
-        num_bad += int((~(np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-3)).sum())
-        ids, rows = ids[ids <= last], rows[ids <= last]
-        at = np.searchsorted(cached_ids, ids)
-        there = at < len(cached_ids)
-        there[there] = cached_ids[at[there]] == ids[there]
-        num_missing += int((~there).sum())
-        if cache and there.any():
-            num_other += int((~cache.agrees(ids[there], rows[there])).sum())
-        known.append(ids)
-    unknown = np.setdiff1d(cached_ids, np.concatenate(known))
-    if cache:
-        unknown = np.setdiff1d(unknown, catalog.deleted(session, since=cache.stamp.generation))
-    found = (
-        (num_bad, "vectors in the catalog are not of length 1"),
-        (num_missing, "segments are missing from the FAISS cache; `cezsar rebuild` makes it anew"),
-        (num_other, "vectors differ between the catalog and the FAISS cache; `cezsar rebuild` makes it anew"),
-        (len(unknown), "vectors in the FAISS cache have no segment; `cezsar rebuild` makes it anew"),
-    )
-    return [f"{count} {what}" for count, what in found if count]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cezsar import __version__, answers, catalog, maintenance
+from cezsar import __version__, answers, store
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
@@ -112,7 +112,7 @@ async def search(
                 raise _no_segment(like)
             examples = [vector]
         hits = searcher.search(text, without=without, like=examples, filters=filters, exact=exact)
-        return JSONResponse(query_document(text, searcher.store.info.encoder.name, hits))
+        return JSONResponse(query_document(text, searcher.info.encoder.name, hits))
 
     return await _searched(request, work)
 
@@ -129,7 +129,7 @@ async def classified(request: Request, question: Question) -> Response:
 
     def work(searcher: Searcher) -> Response:
         if question.none_of_these and searcher.calibration is None:
-            raise QueryError(f"{searcher.store.info.encoder.name} has no calibration: it cannot say that none fits.")
+            raise QueryError(f"{searcher.info.encoder.name} has no calibration: it cannot say that none fits.")
         told = {}
         num_predictions = 0
         for number, video in classify_videos(
@@ -149,7 +149,7 @@ async def classified(request: Request, question: Question) -> Response:
             for number, one in told.items()
         ]
         answer: answers.ClassifyIndexedAnswer = {
-            **labels_document(searcher.store.info.encoder.name, encoded(labels, raw=question.raw)),
+            **labels_document(searcher.info.encoder.name, encoded(labels, raw=question.raw)),
             "videos": videos,
         }
         return JSONResponse(answer)
@@ -162,8 +162,8 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
     """By id; the next page is after the last id of this one."""
 
     def work(searcher: Searcher) -> Response:
-        with searcher.store.read() as snapshot:
-            found = catalog.videos_shown(snapshot, after=after, limit=limit)
+        with searcher.read() as rows:
+            found = rows.videos_shown(after=after, limit=limit)
         answer: answers.VideosAnswer = {"videos": [_video(video) for video in found]}
         return JSONResponse(answer)
 
@@ -191,9 +191,9 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
     """By id; the next page is after the last id of this one."""
 
     def work(searcher: Searcher) -> Response:
-        with searcher.store.read() as snapshot:
-            _shown(snapshot, video_id)
-            found = catalog.parts(snapshot, video_id, after=after, limit=limit)
+        with searcher.read() as rows:
+            _shown(rows, video_id)
+            found = rows.parts(video_id, after=after, limit=limit)
         answer: answers.SegmentsAnswer = {"segments": [_segment(one) for one in found]}
         return JSONResponse(answer)
 
@@ -263,8 +263,7 @@ async def stats(request: Request) -> Response:
     """As `cezsar stats --json` answers."""
 
     def work(searcher: Searcher) -> Response:
-        directory = services(request).engine.directory
-        return JSONResponse(stats_document(maintenance.stats(searcher.store, directory)))
+        return JSONResponse(stats_document(searcher.stats()))
 
     return await _searched(request, work)
 
@@ -274,9 +273,9 @@ async def health(request: Request) -> Response:
     """Asks for no token, and says nothing of what the index holds."""
 
     def work(searcher: Searcher) -> Response:
-        with searcher.store.read() as snapshot:
-            catalog.generation(snapshot)
-        name = searcher.store.info.encoder.name
+        with searcher.read() as rows:
+            rows.generation()
+        name = searcher.info.encoder.name
         answer: answers.HealthAnswer = {"status": "ok", "version": __version__, "model": name}
         return JSONResponse(answer)
 
@@ -294,13 +293,13 @@ async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queu
     return await (queue or own.searches).run(with_searcher)
 
 
-async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> Content:
+async def _made(request: Request, video: store.Video, wanted: Wanted) -> Content:
     """What is wanted of a video; made where it has not been kept."""
     own = services(request)
 
     def is_there() -> bool:
-        with own.engine.using() as searcher, searcher.store.read() as snapshot:
-            now = catalog.video(snapshot, video.id)
+        with own.engine.using() as searcher, searcher.read() as rows:
+            now = rows.video(video.id)
         return now is not None and now.content_sha256 == video.content_sha256
 
     kept = await own.files.run(lambda: own.media.kept(video, wanted))
@@ -312,28 +311,28 @@ async def _made(request: Request, video: catalog.Video, wanted: Wanted) -> Conte
     return kept
 
 
-async def _video_of(request: Request, video_id: int) -> catalog.Video:
-    def find(searcher: Searcher) -> catalog.Video:
-        with searcher.store.read() as snapshot:
-            return _shown(snapshot, video_id)
+async def _video_of(request: Request, video_id: int) -> store.Video:
+    def find(searcher: Searcher) -> store.Video:
+        with searcher.read() as rows:
+            return _shown(rows, video_id)
 
     return await _searched(request, find)
 
 
-async def _segment_of(request: Request, segment_id: int) -> tuple[catalog.Part, catalog.Video]:
-    def find(searcher: Searcher) -> tuple[catalog.Part, catalog.Video]:
-        with searcher.store.read() as snapshot:
-            found = catalog.part(snapshot, segment_id)
+async def _segment_of(request: Request, segment_id: int) -> tuple[store.Part, store.Video]:
+    def find(searcher: Searcher) -> tuple[store.Part, store.Video]:
+        with searcher.read() as rows:
+            found = rows.part(segment_id)
             if found is None:
                 raise _no_segment(segment_id)
-            return found, _shown(snapshot, found.video_id)
+            return found, _shown(rows, found.video_id)
 
     return await _searched(request, find)
 
 
-def _shown(snapshot: catalog.Snapshot, video_id: int) -> catalog.Video:
+def _shown(rows: store.Rows, video_id: int) -> store.Video:
     """The visible video of this id, or 404."""
-    found = catalog.video(snapshot, video_id)
+    found = rows.video(video_id)
     if found is None:
         raise _no_video(video_id)
     return found
@@ -347,9 +346,9 @@ def _no_segment(segment_id: int) -> HTTPException:
     return HTTPException(404, f"There is no segment {segment_id}.")
 
 
-def _segment(found: catalog.Part) -> answers.SegmentAnswer:
+def _segment(found: store.Part) -> answers.SegmentAnswer:
     return {"segment_id": found.id, "start_s": found.start_s, "end_s": found.end_s}
 
 
-def _video(video: catalog.Video) -> answers.VideoAnswer:
+def _video(video: store.Video) -> answers.VideoAnswer:
     return {"video_id": video.id, **path_fields(video.file.full_path), "duration_s": video.duration_s}

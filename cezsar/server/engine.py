@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cezsar import catalog, encoders
+from cezsar import encoders, store
 from cezsar.encoders import Banked, Encoder
 from cezsar.query import Searcher
 from cezsar.types import EncoderIdentity, Vectors
@@ -54,12 +54,12 @@ class Engine:
 
     def _current(self) -> _Opened:
         with self._lock:
-            state = catalog.homes.state(self.directory)
+            state = store.homes.state(self.directory)
             if self._opened is None or self._opened.state != state:
                 with ExitStack() as if_it_fails:
-                    searcher = Searcher(self.directory, device=self._device)
+                    searcher = Searcher(self.directory, device=self._device, cores=1)
                     if_it_fails.callback(searcher.__exit__)
-                    searcher.encoder = self._encoder_of(searcher.store.info.encoder)
+                    searcher.encoder = self._encoder_of(searcher.info.encoder)
                     if_it_fails.pop_all()
                 if self._opened is not None:
                     self._opened.leave()

@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
-from cezsar.catalog import Video, pictures
 from cezsar.errors import BadIndex, QueryError, VideoError, VideoLost
 from cezsar.folders import Folder
 from cezsar.paths import is_under
+from cezsar.store import Video, pictures
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder, Pool
 

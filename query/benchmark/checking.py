@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from cezsar import catalog
-from cezsar.catalog import Embedding
 from cezsar.errors import VideoError
 from cezsar.query.benchmark.receipt import TOLERANCE, compare, has_contents
 from cezsar.query.benchmark.run import Progress, Result
 from cezsar.query.search import Searcher
+from cezsar.store import Embedding
 
 _SHARE = 10  # one clip of so many is embedded anew
 _LEAST = 5  # clips
@@ -84,18 +83,18 @@ def check(
 
 def _apart(searcher: Searcher, video: int, anew: Embedding) -> float:
     """The largest difference between a video's vectors in the index and new ones; infinite where segments differ."""
-    with searcher.store.read() as session:
-        parts, rows = catalog.segments(session, video, dimension=searcher.store.info.encoder.dimension)
-    if tuple(parts) != tuple(anew.segments) or rows.shape != anew.vectors.shape:
+    with searcher.read() as rows:
+        parts, vectors = rows.segments(video)
+    if tuple(parts) != tuple(anew.segments) or vectors.shape != anew.vectors.shape:
         return math.inf
-    apart = float(np.abs(rows.astype(np.float64) - anew.vectors).max(initial=0.0))
+    apart = float(np.abs(vectors.astype(np.float64) - anew.vectors).max(initial=0.0))
     return math.inf if math.isnan(apart) else apart
 
 
 def _stale(searcher: Searcher, result: Result, paths: dict[int, str]) -> list[str]:
     """Files whose content is not what the index was made of."""
-    with searcher.store.read() as session:
-        known = {video.id: video.content_sha256.hex() for video in catalog.videos(session)}
+    with searcher.read() as rows:
+        known = {video.id: video.content_sha256.hex() for video in rows.videos()}
     files = result.receipt["clips"]["files"]
     return [
         f"{name}: its content is not what the index was made of (`touch` it, so that it is embedded again)"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cezsar import __version__, catalog, encoders
+from cezsar import __version__, encoders
 from cezsar.choices import CORRECTIONS, PROTOTYPES, SENTENCES, not_one_of
 from cezsar.datasets import DATASETS, definition
 from cezsar.digest import sha256
@@ -275,8 +275,8 @@ def _retrieve(searcher: Searcher, root: Path, request: Request, skipped: Sequenc
 
 def _indexed(searcher: Searcher) -> dict[Path, int]:
     """The ids of the visible videos, by path."""
-    with searcher.store.read() as session:
-        return {video.file.full_path: video.id for video in catalog.videos(session) if not video.hidden}
+    with searcher.read() as rows:
+        return {video.file.full_path: video.id for video in rows.videos() if not video.hidden}
 
 
 def _video_id(moment: Moment, indexed: dict[Path, int]) -> int:
@@ -307,8 +307,8 @@ def _contents(searcher: Searcher, root: Path, result: Result, reads_files: bool)
 
 def _known_contents(searcher: Searcher) -> dict[int, str]:
     """The sha256 of each video's content when it was indexed, by its id."""
-    with searcher.store.read() as session:
-        return {video.id: video.content_sha256.hex() for video in catalog.videos(session)}
+    with searcher.read() as rows:
+        return {video.id: video.content_sha256.hex() for video in rows.videos()}
 
 
 def hashed(path: Path) -> str:
@@ -321,20 +321,19 @@ def hashed(path: Path) -> str:
 
 def _vectors(searcher: Searcher, ids: Sequence[int]) -> Vectors:
     """(N, D): the unit mean of each video's segments."""
-    dimension = searcher.store.info.encoder.dimension
-    with searcher.store.read() as session:
-        means = [catalog.segments(session, video, dimension=dimension)[1].mean(axis=0) for video in ids]
+    with searcher.read() as rows:
+        means = [rows.segments(video)[1].mean(axis=0) for video in ids]
     return unit(np.stack(means))
 
 
 def _moments(searcher: Searcher, moments: Sequence[Moment], indexed: dict[Path, int]) -> Vectors:
     """(N, D): the unit mean of the segments that each moment holds the middle of, or of those that it touches."""
-    dimension, rows = searcher.store.info.encoder.dimension, []
-    with searcher.store.read() as session:
+    means = []
+    with searcher.read() as rows:
         for moment in moments:
-            parts, vectors = catalog.segments(session, _video_id(moment, indexed), dimension=dimension)
-            rows.append(vectors[_chosen(parts, moment)].mean(axis=0))
-    return unit(np.stack(rows))
+            parts, vectors = rows.segments(_video_id(moment, indexed))
+            means.append(vectors[_chosen(parts, moment)].mean(axis=0))
+    return unit(np.stack(means))
 
 
 def _chosen(parts: Sequence[Segment], moment: Moment) -> list[int]:
@@ -345,7 +344,7 @@ def _chosen(parts: Sequence[Segment], moment: Moment) -> list[int]:
 
 
 def _about(searcher: Searcher, request: Request) -> dict[str, Any]:
-    info = searcher.store.info
+    info = searcher.info
     name = info.encoder.name
     return {
         "format": FORMAT,

@@ -85,6 +85,8 @@ def write_catalog(path: Path, revision: str) -> Path:
                 struct.pack("<d16s", start_s, bytes([170] * 16)) for start_s in (0, 9)
             ]  # of one and the same thing
             database.execute("INSERT INTO outlines VALUES (1, ?, ?)", (b"".join(shots), bytes(range(96))))
+        if revision >= "0008":
+            database.executemany("INSERT INTO names VALUES (?, ?)", [(number, name) for number, name, _ in VIDEOS])
     return path
 
 

@@ -12,10 +12,15 @@ import re
 from pathlib import Path
 
 from cezsar.errors import IndexDamaged
-from cezsar.files import appearing
+from cezsar.files import DRAFT, appearing
+from cezsar.store.local.stamp import FILES
 
 FILE = "catalog.sqlite"
 POINTER = "current.json"
+OF_A_CATALOG = re.compile(
+    rf"catalog\.sqlite(-wal|-shm|-journal)?|calibration\.json|{FILES}|{DRAFT.pattern}", DRAFT.flags
+)
+"""The names of a catalog's own files, with its cache's, but of no lock."""
 _NAME = re.compile(r"space-([1-9]\d{0,8})")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from cezsar.catalog import schema
-from cezsar.catalog.homes import FILE
 from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
+from cezsar.store.local import schema
+from cezsar.store.local.homes import FILE
 
 BUSY_MS = 30_000
 _LOOK_EVERY = 1_000_000  # steps of SQLite's machine, some 20 ms of work

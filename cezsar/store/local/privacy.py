@@ -9,15 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from cezsar import folders
-from cezsar.catalog import pictures
-from cezsar.files import DRAFT
 from cezsar.folders import Folder
+from cezsar.store.local import pictures
+from cezsar.store.local.homes import OF_A_CATALOG
 
-_OURS = re.compile(
-    r"catalog\.sqlite(-wal|-shm|-journal)?|vectors\.json|vectors-\d+-[0-9a-f]{8}\.faiss|current\.json|writer\.(lock|json)"
-    r"|purge\.json|calibration\.json|" + DRAFT.pattern,
-    DRAFT.flags,
-)
+_OURS = re.compile(rf"current\.json|writer\.(lock|json)|purge\.json|{OF_A_CATALOG.pattern}", OF_A_CATALOG.flags)
 _SPACE = re.compile(r"space-\d+")
 
 

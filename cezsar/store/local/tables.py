@@ -60,6 +60,15 @@ class VideoRow(Base):
     stream: Mapped[int | None]
 
 
+class NameRow(Base):
+    """A name on the way to a video below its root, its letters composed (NFC): a folder's, or the file's own."""
+
+    __tablename__ = "names"
+    __table_args__ = (Index("ix_names_name", "name", "video_id"),)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+
+
 class SegmentRow(Base):
     """run numbers the stretches of near-identical neighbours within a video; ids are never used twice.
 
@@ -85,7 +94,7 @@ class SegmentRow(Base):
 
 
 class OutlineRow(Base):
-    """A video's shots and the fingerprints of its seconds, as cezsar.catalog.outline packs them."""
+    """A video's shots and the fingerprints of its seconds, as cezsar.store.outline packs them."""
 
     __tablename__ = "outlines"
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)

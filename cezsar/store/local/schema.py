@@ -8,7 +8,7 @@ from itertools import groupby
 
 from cezsar.errors import IndexDamaged
 
-REVISION = "0007"  # the newest revision in migrations/versions
+REVISION = "0008"  # the newest revision in migrations/versions
 
 # columns and their types, as of REVISION
 _TABLES = {
@@ -18,6 +18,7 @@ _TABLES = {
     "roots": "id INTEGER, path BLOB",
     "videos": "id INTEGER, root_id INTEGER, path BLOB, size BIGINT, mtime_ns BIGINT, content_sha256 BLOB, "
     "duration_s FLOAT, hidden BOOLEAN, inode BIGINT, ctime_ns BIGINT, stream INTEGER",
+    "names": "video_id INTEGER, name BLOB",
     "sqlite_sequence": "name, seq",
     "segments": "id INTEGER, video_id INTEGER, start_s FLOAT, end_s FLOAT, run INTEGER, vector BLOB, best_s FLOAT, "
     "plain BOOLEAN",
@@ -28,13 +29,14 @@ _TABLES = {
 }
 _INDICES = {
     "ix_deleted_segments_generation": "CREATE INDEX ix_deleted_segments_generation ON deleted_segments (generation)",
+    "ix_names_name": "CREATE INDEX ix_names_name ON names (name, video_id)",
     "ix_segments_place": "CREATE UNIQUE INDEX ix_segments_place ON segments (video_id, start_s)",
     "ix_segments_plain": "CREATE INDEX ix_segments_plain ON segments (id) WHERE plain = 1",
     "ix_segments_run": "CREATE INDEX ix_segments_run ON segments (video_id, run, start_s, end_s)",
     "ix_videos_hidden": "CREATE INDEX ix_videos_hidden ON videos (id) WHERE hidden = 1",
 }
 _FORMER_INDICES = {"ix_segments_video_id": "CREATE INDEX ix_segments_video_id ON segments (video_id)"}
-_OWN_INDEX = re.compile(r"sqlite_autoindex_(alembic_version|roots|videos|failures)_1|sqlite_stat\d")
+_OWN_INDEX = re.compile(r"sqlite_autoindex_(alembic_version|roots|videos|names|failures)_1|sqlite_stat\d")
 _CHECKS = re.compile(r"\b(CHECK|COLLATE|DEFAULT|GENERATED|VIRTUAL)\b|\bAS\s*\(", re.IGNORECASE)
 _COLUMNS = """
 SELECT own.name, columns.name, columns.type, columns.hidden

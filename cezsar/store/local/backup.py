@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from cezsar.catalog import schema
-from cezsar.catalog.connection import connect, open_file, translated
-from cezsar.catalog.homes import home
-from cezsar.catalog.store import current
 from cezsar.errors import BadIndex, IndexDamaged
 from cezsar.files import appearing
+from cezsar.store.local import schema
+from cezsar.store.local.connection import connect, open_file, translated
+from cezsar.store.local.homes import home
+from cezsar.store.local.opening import current
 
 
 def backup(directory: Path, target: Path) -> None:

@@ -1,0 +1,237 @@
+"""An open catalog: consistent states to read, transactions to write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cezsar.errors import BadIndex, CacheUnusable, IndexDamaged, IndexReadOnly, SettingsError
+from cezsar.store.local import keeping, stamp
+from cezsar.store.local.cache import Cache, build
+from cezsar.store.local.connection import is_still, open_file, prepare, translated
+from cezsar.store.local.homes import FILE
+from cezsar.store.local.lock import WriterLock
+from cezsar.store.local.nearest import States
+from cezsar.store.local.rows import Rows
+from cezsar.store.local.stamp import Stamp
+from cezsar.store.words import Info
+from cezsar.types import EncoderIdentity, Sampling
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+    from cezsar.store.local.writer import Writer
+
+_INFO = "SELECT index_id, encoder, weights_sha256, streams, dimension, generation, fps, window_s, stride_s"
+
+
+class Catalog:
+    """An open catalog. read() gives a consistent state; write() one transaction, all or nothing.
+
+    cores is how many threads one search may take, None for all. Reading needs no SQLAlchemy, which takes longer to load
+    than a query takes.
+    """
+
+    def __init__(self, directory: Path, lock: WriterLock | None = None, *, cores: int | None = None) -> None:
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = lock
+        self.directory = directory
+        with self._snapshot() as connection:
+            self.info = _info(connection.execute(f"{_INFO} FROM index_info LIMIT 2").fetchall(), directory)
+        self._states = States(directory, self.info, cores=cores)
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def notice(self) -> str | None:
+        """Why the last search did without the cache, where it did; answers are the same, only slower."""
+        return self._states.notice
+
+    def version(self) -> Hashable:
+        """What changes when an answer could."""
+        with self.read() as rows:
+            return stamp.on_disk(self.directory), rows.generation()
+
+    def open_cache(self, rows: Rows) -> Cache:
+        """The cache of a state that was asked nothing yet. Raises CacheUnusable with the reason."""
+        return keeping.opened(self.directory, rows, self.info)
+
+    def cache_state(self) -> str:
+        """The cache in a few words: how much of the catalog it holds, or why it is not used."""
+        with self.read() as rows:
+            return keeping.state(self.directory, rows, self.info)
+
+    def cache_damage(self) -> str | None:
+        """What the checksums of the cache's whole files say; None where they are right. Raises CacheUnusable."""
+        with self.read() as rows:
+            return stamp.damage(self.directory, self.open_cache(rows).stamp)
+
+    def differences(self, rows: Rows, cache: Cache | None) -> list[str]:
+        """Vectors that are not of length 1, and what the cache has too much, too little or otherwise; in words."""
+        return keeping.differences(rows, cache)
+
+    def rebuild(self) -> Stamp:
+        """Write the cache anew, from the catalog, which is not changed; for who may write. Raises BadIndex."""
+        with self.read() as rows:
+            made = build(self.directory, rows, self.info)
+        self._settle()
+        return made
+
+    def fold_if_due(self) -> bool:
+        """Bring the cache in step with the catalog, where it is far behind or unusable; whether it was. For who may
+        write. Raises BadIndex."""
+        with self.read() as rows:
+            return keeping.fold_if_due(self.directory, rows, self.info)
+
+    def drop_cache(self) -> None:
+        """Delete the cache: the catalog serves without it. Raises BadIndex."""
+        stamp.drop(self.directory)
+
+    def tidy(self) -> None:
+        """Have a cache that is sound and not far behind, before anything new is written.
+
+        One of a later state, which was lost, must go first. After a writer that was killed all of it is compared.
+        """
+        if self._lock is not None and self._lock.was_interrupted:
+            with suppress(CacheUnusable):  # it is made anew
+                if self.cache_damage():
+                    self.rebuild()
+            self._settle()
+        self.fold_if_due()
+
+    def _settle(self) -> None:
+        """That a writer was killed is of no consequence any more."""
+        if self._lock is not None:
+            self._lock.settle()
+
+    @contextmanager
+    def read(self) -> Iterator[Rows]:
+        """One consistent state: everything that is asked of it is of the same moment."""
+        with self._snapshot() as connection:
+            yield Rows(connection, self.info.encoder.dimension, self._states)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        with translated(self.directory):
+            is_kept = True
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                is_kept = not is_still(self.directory)
+                connection = open_file(self.directory / FILE, immutable=not is_kept)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("ROLLBACK")
+            except BaseException:
+                connection.close()
+                raise
+            if is_kept:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Writer]:
+        """One transaction with a generation of its own; committed at the end, or else undone.
+
+        Raises IndexReadOnly where the catalog was opened to read.
+        """
+        if self._lock is None:
+            raise IndexReadOnly(f"The index in {self.directory} was opened to read, and cannot be written.")
+        from sqlalchemy.orm import Session
+
+        from cezsar.store.local.writer import Writer
+
+        with raised(self.directory), Session(self._engine) as session, session.begin():
+            yield Writer(session)
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the catalog's files: it is written anew, and its log is emptied.
+
+        Raises BadIndex where a reader is in the way for long, or there is no room.
+        """
+        with translated(self.directory), closing(sqlite3.connect(self.directory / FILE)) as connection:
+            connection.isolation_level = None
+            prepare(connection)
+            connection.execute("VACUUM")
+            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise BadIndex(f"Somebody is reading the index in {self.directory}: its log still holds what was deleted.")
+
+    @cached_property
+    def _engine(self) -> Engine:
+        engine = _engine(url(self.directory / FILE), wal=True)
+        return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def _info(rows: Sequence[tuple[Any, ...]], directory: Path) -> Info:
+    damaged = IndexDamaged(
+        f"The catalog in {directory} does not say what made it; it was not made whole, or is damaged."
+    )
+    if len(rows) != 1:
+        raise damaged
+    index_id, encoder, weights_sha256, streams, dimension, generation, *times = rows[0]
+    if not all(isinstance(text, str) for text in (index_id, encoder, weights_sha256, streams)) or not all(
+        isinstance(number, int) and 0 <= number - least < 1 << 62 for number, least in ((dimension, 1), (generation, 0))
+    ):
+        raise damaged
+    try:
+        sampling = Sampling(*times)
+    except (SettingsError, TypeError):
+        raise damaged from None
+    return Info(index_id, EncoderIdentity(encoder, weights_sha256, dimension, streams), sampling)
+
+
+def url(path: Path) -> URL:
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path))
+
+
+def _engine(url: URL, *, wal: bool = False) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    engine = create_engine(url)
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: pysqlite would not before a SELECT
+        prepare(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        if wal:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+@contextmanager
+def raised(directory: Path) -> Iterator[None]:
+    """SQLAlchemy's errors as SQLite's own, and these as ours."""
+    from sqlalchemy.exc import DBAPIError
+
+    with translated(directory):
+        try:
+            yield
+        except DBAPIError as error:
+            raise error.orig or error from None

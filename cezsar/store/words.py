@@ -1,0 +1,169 @@
+"""The words of an index: what its rows are, whichever store keeps them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from cezsar.errors import IndexDamaged
+from cezsar.paths import below
+from cezsar.store.outline import Outline
+from cezsar.types import EncoderIdentity, Ids, Sampling, Scores, Segment, Vectors
+
+_INODE_BITS = (1 << 63) - 1
+
+Run: TypeAlias = tuple[int, int]  # a video's id, and the number of a stretch of near-identical neighbours in it
+
+
+def whole(root: object, path: object) -> bytes:
+    """The path below the root. Raises IndexDamaged where they are none: SQLite would keep anything in any column."""
+    if not (isinstance(root, bytes) and isinstance(path, bytes)):
+        raise IndexDamaged("Some paths in the catalog are none: `cezsar verify` says more.")
+    return below(root, path)
+
+
+class File(NamedTuple):
+    """A file as the catalog knows it: root and path below it as bytes, size in bytes, times in nanoseconds.
+
+    inode and ctime_ns are None where they were not kept. inode is the system's number less its highest bit, which
+    SQLite's integers have no room for.
+    """
+
+    root: bytes
+    path: bytes
+    size: int
+    mtime_ns: int
+    inode: int | None = None
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, root: bytes, path: bytes, status: os.stat_result) -> File:
+        """A file below root as the system describes it."""
+        return cls(root, path, status.st_size, status.st_mtime_ns, status.st_ino & _INODE_BITS, status.st_ctime_ns)
+
+    @property
+    def absolute(self) -> bytes:
+        """The whole path."""
+        return whole(self.root, self.path)
+
+    @property
+    def full_path(self) -> Path:
+        """The whole path as a Path; bytes that are no text stay as they are."""
+        return Path(os.fsdecode(self.absolute))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file, whole path and the rest as in File, that a decoder could make nothing of, and why."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    decoder: str
+    reason: str
+    inode: int | None = None
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, file: File, decoder: str, reason: str) -> Failure:
+        """This file's, as it was when it was read."""
+        return cls(file.absolute, file.size, file.mtime_ns, decoder, reason, file.inode, file.ctime_ns)
+
+
+class Video(NamedTuple):
+    """A video in the catalog; stream is the number of the one that was taken, None if not noted.
+
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N).
+    """
+
+    id: int
+    file: File
+    content_sha256: bytes
+    duration_s: float
+    hidden: bool
+    stream: int | None = None
+
+
+class Part(NamedTuple):
+    """A segment as a row: its id, its video, its stretch in seconds, and when the frame that stands for it is shown.
+
+    best_s is None for a segment of before frames were chosen.
+    """
+
+    id: int
+    video_id: int
+    start_s: float
+    end_s: float
+    best_s: float | None
+
+
+class Place(NamedTuple):
+    """Where a segment is: its video, and the range of its run of near-identical neighbours, in seconds."""
+
+    video_id: int
+    path: Path
+    run: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What an index holds: visible videos and segments, their seconds, and hidden videos."""
+
+    videos: int
+    segments: int
+    duration_s: float
+    hidden_videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
+
+    best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
+    number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it. outline is
+    None where nobody looked for shots. plain says which segments show next to nothing; None where nobody looked.
+    """
+
+    duration_s: float
+    segments: tuple[Segment, ...]
+    runs: tuple[int, ...]
+    vectors: Vectors
+    best_s: tuple[float, ...] | None = None
+    stream: int | None = None
+    outline: Outline | None = None
+    plain: tuple[bool, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What an index is: its own id, the encoder that made it, and its sampling."""
+
+    index_id: str
+    encoder: EncoderIdentity
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which segments may be found: of the videos that path names or matches, and those that are plain, or are not.
+
+    A plain segment shows next to nothing. None is no condition.
+    """
+
+    path: str | None = None
+    plain: bool | None = None
+
+
+ANYWHERE = Where()
+
+
+class Found(NamedTuple):
+    """The nearest segments: ids (N,), scores (N,) to six decimals, best first, and the catalog's vectors (N, D)."""
+
+    ids: Ids
+    scores: Scores
+    vectors: Vectors

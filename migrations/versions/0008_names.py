@@ -1,0 +1,39 @@
+"""The names on the way to each video, below its root, so that a path or a name is looked up rather than looked for.
+
+Revision: 0008, after 0007.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    names = op.create_table(
+        "names",
+        sa.Column("video_id", sa.Integer, sa.ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("name", sa.LargeBinary, primary_key=True),
+    )
+    op.create_index("ix_names_name", "names", ["name", "video_id"])
+    connection = op.get_bind()
+    videos = connection.exec_driver_sql("SELECT id, path FROM videos WHERE typeof(path) = 'blob'").fetchall()
+    rows = [{"video_id": number, "name": name} for number, path in videos for name in _names(path)]
+    for start in range(0, len(rows), 10_000):
+        connection.execute(sa.insert(names), rows[start : start + 10_000])
+
+
+def _names(path: bytes) -> set[bytes]:
+    shown = path if path.isascii() else os.fsencode(unicodedata.normalize("NFC", os.fsdecode(path)))
+    return set(shown.split(b"/"))
+
+
+def downgrade() -> None:
+    op.drop_index("ix_names_name", "names")
+    op.drop_table("names")
