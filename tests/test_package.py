@@ -56,7 +56,7 @@ def test_wheel_ships_migrations_objects_vectors_and_class_sentences(wheel_names:
     page = {path.relative_to(_ROOT).as_posix() for path in (_ROOT / "cezsar" / "server" / "page").iterdir()}
     assert len(page) > 8
     official = [name for name, one in DATASETS.items() if one.reading in (CLIPS, CLASSES)]
-    assert official == ["ucf101", "hmdb51", "kinetics400", "kinetics-zsar"]
+    assert {"ucf101", "hmdb51", "kinetics400", "kinetics-zsar"} <= set(official)
     assert (
         revisions
         | page
