@@ -22,7 +22,7 @@ _PATHS = """
 SELECT videos.id, roots.path, videos.path FROM videos JOIN roots ON roots.id = root_id
 WHERE videos.id IN ({}) AND hidden = 0
 """
-_SHOWN = "SELECT id FROM videos WHERE id IN ({}) AND hidden = 0"
+HIDDEN = "SELECT id FROM videos WHERE hidden = 1"
 
 
 def videos_under(connection: sqlite3.Connection, glob: str) -> list[int]:
@@ -42,7 +42,7 @@ def videos_under(connection: sqlite3.Connection, glob: str) -> list[int]:
     if _WILD.search(glob):
         likely |= _matching(connection, asked.text, roots)
     unsure = sorted(likely - sure)
-    return sorted({*_visible(connection, sure), *_that_match(connection, unsure, glob)})
+    return sorted({*sure, *_that_match(connection, unsure, glob)} - _ids(connection, HIDDEN))
 
 
 def video_called(connection: sqlite3.Connection, path: Path) -> int | None:
@@ -134,10 +134,6 @@ def _longest(text: str) -> str | None:
 def _that_match(connection: sqlite3.Connection, ids: list[int], glob: str) -> list[int]:
     rows = _rows(connection, ids, _PATHS)
     return [number for number, root, below in rows if matches(whole(root, below), root, glob)]
-
-
-def _visible(connection: sqlite3.Connection, ids: set[int]) -> list[int]:
-    return [number for (number,) in _rows(connection, sorted(ids), _SHOWN)]
 
 
 def _of_name(connection: sqlite3.Connection, name: str) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import CacheUnusable
+from cezsar.paths import Named, named
 from cezsar.store import scores
 from cezsar.store.local import keeping, stamp
 from cezsar.store.local.cache import Cache
@@ -25,6 +26,7 @@ _SPARE = 8  # candidates more than are asked for: some may be hidden
 _SPARE_OF_CODES = 48  # and codes rank a little otherwise than vectors do
 _LOOKS = 3  # without a mask, each at four times as many candidates
 _SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
+_PATHS = 8  # whose segments are kept
 _NONE = np.empty(0, np.int64)
 
 
@@ -32,7 +34,7 @@ _NONE = np.empty(0, np.int64)
 class State:
     """What is known of an index before a search: its cache, what came since, and how many segments are visible.
 
-    files and generation tell one state from another.
+    files and generation tell one state from another. paths are the segments of what was asked for last.
     """
 
     files: tuple[tuple[object, ...], ...]
@@ -40,6 +42,7 @@ class State:
     cache: Cache | None
     tail: tuple[Ids, Vectors]
     size: int
+    paths: dict[Named | None, Ids] = field(default_factory=dict)
 
 
 class States:
@@ -88,13 +91,12 @@ class Nearest:
         self._rows, self._states = rows, states
         self._state = states.of(rows)
         self._compared: tuple[bytes, Ids, NDArray[np.float32]] | None = None
-        self._paths: dict[str, Ids] = {}
 
     def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
         """As Rows.nearest."""
         only, but = self._only(where, without), np.unique(without)
         if only is not None:
-            only = np.setdiff1d(only, but)
+            only = np.setdiff1d(only, but, assume_unique=True) if len(but) else only
             if len(only) <= _FEW:
                 return _ranked(query, *self._rows.vectors_of(only), k)
         cache = self._state.cache
@@ -120,9 +122,13 @@ class Nearest:
         return self._rows.plain() if where.plain else None
 
     def _of(self, path: str) -> Ids:
-        if path not in self._paths:
-            self._paths[path] = self._rows.segment_ids(self._rows.videos_under(path))
-        return self._paths[path]
+        known, asked = self._state.paths, named(path)
+        if (ids := known.get(asked)) is None:
+            ids = self._rows.segment_ids(self._rows.videos_under(path))
+            if len(known) >= _PATHS:
+                known.clear()
+            known[asked] = ids
+        return ids
 
     def _with_cache(self, cache: Cache, query: Vectors, k: int, where: Where, choice: Choice) -> Found:
         spare = _SPARE if cache.is_exact else k // 8 + _SPARE_OF_CODES
