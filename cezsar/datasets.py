@@ -68,19 +68,19 @@ DATASETS = {
         Definition(
             name="hmdb51",
             reading=CLASSES,
-            holds="a folder a class, called as the official ones",
+            holds="one folder per class, with the official names",
             clips="its clips lie in a folder for each class, as brush_hair/NAME.avi",
         ),
         Definition(
             name="kinetics400",
             reading=CLASSES,
-            holds="a folder a class, called as the official ones",
+            holds="one folder per class, with the official names",
             clips="its clips lie in a folder for each class, as 'air drumming' or air_drumming",
         ),
         Definition(
             name="kinetics-zsar",
             reading=CLASSES,
-            holds="a folder a class: the 220 classes of K600 that K400 lacks",
+            holds="one folder per class: the 220 classes of K600 that K400 lacks",
             clips="its clips lie in a folder for each class, as 'acting in play' or acting_in_play",
             protocol="zsar",
             own=(OwnProtocol(("zsar",), "kinetics-zsar's three splits of 160"),),
@@ -95,7 +95,7 @@ DATASETS = {
         Definition(
             name="folder",
             reading=FOLDERS,
-            holds="your own: one sub-folder a class",
+            holds="your own: one sub-folder per class",
             clips="its clips lie in a sub-folder for each class",
         ),
         Definition(

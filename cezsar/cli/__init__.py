@@ -71,7 +71,7 @@ def cli() -> None:
     cezsar query "person playing violin"           find the moments that show it
     cezsar classify ~/Movies --labels cooking,surfing
 
-    Nothing leaves this machine. `cezsar COMMAND --help` says more of each.
+    Nothing leaves this machine. `cezsar COMMAND --help` says more.
     """
     try:
         Path.cwd()

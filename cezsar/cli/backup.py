@@ -16,9 +16,9 @@ from cezsar.paths import readable
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @json_option
 def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
-    """Copy the index, vectors included, to one FILE; queries and indexing go on meanwhile.
+    """Copy the index, with its vectors, to one FILE; queries and indexing go on meanwhile.
 
-    The copy is consistent and checked, and appears whole or not at all. `cezsar restore FILE` makes an index of it.
+    The copy is consistent and checked, and appears whole or not at all. `cezsar restore FILE` makes an index from it.
     """
     from cezsar import maintenance
     from cezsar.settings import load

@@ -42,7 +42,7 @@ _HELP = """Repeat a zero-shot protocol, with a receipt that anyone can check.
 DATASET        what --root holds
 {datasets}
 
-Where no list of clips is known, every clip found is judged.
+If no list of clips is known, every clip below --root is judged.
 
 \b
 PROTOCOL                        classes that are candidates
@@ -51,7 +51,7 @@ half, random:K                  a half, or K, drawn --runs times: mean and std
 {protocols}
 
 Nothing is downloaded. The dataset is indexed like any folder, into an index of its own, so that a second protocol
-takes seconds. Figures have 95% bootstrap intervals; of equal scores the right answer counts as last.
+takes seconds. Figures have 95% bootstrap intervals; among equal scores the right answer counts as last.
 
 \b
 cezsar benchmark folder --root clips --sentences ours --out report
@@ -68,39 +68,44 @@ cezsar benchmark --check report/receipt.json
 @click.option("--root", metavar="DIR", type=PathType(path_type=Path, exists=True, file_okay=False), help="The dataset.")
 @click.option("--protocol", metavar="P", help="full, half, random:K, split1, truze ... (above).  [default: full]")
 @click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Draws of random:K and half.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these draws.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of these draws.")
 @click.option("--model", metavar="NAME", help="The encoder, as for cezsar index.  [default: lite]")
-@click.option("--streams", type=click.Choice(choices.STREAMS), help="Of a trained model, which to use.")
+@click.option("--streams", type=click.Choice(choices.STREAMS), help="Streams of a trained model to use.")
 @click.option(
     "--sentences", metavar="|".join((*choices.SENTENCES, "FILE")), default=choices.SENTENCES[0], show_default=True,
-    help="What a class is.",
+    help="The text of a class.",
 )  # fmt: skip
-@click.option("--raw", is_flag=True, help="Labels as cezsar classify --raw takes them.")
+@click.option("--raw", is_flag=True, help="Take labels as cezsar classify --raw does.")
 @click.option(
     "--prototypes", type=click.Choice(choices.PROTOTYPES), default=choices.PROTOTYPES[0], show_default=True,
-    help="With --raw: of several sentences of a class, the nearest, or their mean.",
+    help="With --raw: the nearest of a class's sentences, or their mean.",
 )  # fmt: skip
 @click.option(
     "--correction", type=click.Choice(choices.CORRECTIONS), default=choices.CORRECTIONS[0],
-    show_default=True, help="One that sees all test clips, unlabelled.",
+    show_default=True, help="A correction that sees all test clips, unlabelled.",
 )  # fmt: skip
 @click.option(
     "--index", metavar="DIR", type=PathType(file_okay=False, path_type=Path),
     help="The index's folder.  [default: one in the user's cache]",
 )  # fmt: skip
-@click.option("--out", metavar="DIR", type=PathType(path_type=Path, file_okay=False), help="Receipt, figures, report.")
-@click.option("--allow-missing", is_flag=True, help="Go on without what is missing; coverage is printed.")
-@click.option("--query-field", metavar="F", help="pairs: the field of a row with its one query.")
-@click.option("--split", metavar="NAME", help="Where train/ and val/ lie side by side, the folder that is meant.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=PathType(path_type=Path, file_okay=False),
+    help="Folder for receipt, figures and report.",
+)
+@click.option("--allow-missing", is_flag=True, help="Go on without missing clips, and print the coverage.")
+@click.option("--query-field", metavar="F", help="pairs: the field that holds a row's one query.")
+@click.option("--split", metavar="NAME", help="The folder to take if train/ and val/ lie side by side.")
 @click.option(
     "--check", metavar="RECEIPT", type=PathType(path_type=Path, exists=True, dir_okay=False),
-    help="Hash a receipt's clips, embed a tenth of them anew, run it again and compare. --root, --model, --sentences "
-    "and --index say where things are now.",
+    help="Hash a receipt's clips, embed a tenth of them anew, repeat the protocol and compare. --root, --model, "
+    "--sentences and --index say where things are now.",
 )  # fmt: skip
 @click.option("--all", "takes_all", is_flag=True, help="With --check: embed all clips anew.")
 @click.option(
     "--check-seed", metavar="N", type=click.IntRange(min=0),
-    help="With --check: which tenth is embedded anew.  [default: drawn, and printed]",
+    help="With --check: seed of the tenth that is embedded anew.  [default: drawn, and printed]",
 )  # fmt: skip
 @device_option
 @json_option

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 @index_option
 @click.option(
     "--validation", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
-    help="Share of the videos whose sentences are asked for; the others are the background. Of an encoder that was "
-    "trained on PAIRS, the share that its training kept out.",
+    help="Share of the videos whose sentences are searched for; the others are the background. If the encoder was "
+    "trained on PAIRS, give the share that its training kept out.",
 )  # fmt: skip
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Which videos these are.")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Chooses these videos.")
 @device_option
 @json_option
 def command(
@@ -58,10 +58,10 @@ def command(
 ) -> None:
     """Learn from captioned videos how far this index's encoder can be believed.
 
-    PAIRS are files of captions as for `cezsar train`: they should be of videos that the encoder was not trained on.
-    Their sentences are asked for among the videos, and among those that show nothing like it. From then on every hit
-    of this index has a confidence, and `cezsar query` says where there is nothing like what is asked for. The result
-    is calibration.json in the index's folder; videos that the index does not hold are embedded, and not added to it.
+    PAIRS are files of captions as for `cezsar train`, best of videos that the encoder was not trained on. Each sentence
+    is searched for among the videos, and among those that show nothing like it. From then on every hit of this index
+    has a confidence, and `cezsar query` says if nothing is like the text. The result is calibration.json in the index's
+    folder. Videos that the index does not hold are embedded, and not added to it.
     """
     from cezsar.query import Searcher, calibration
     from cezsar.settings import load

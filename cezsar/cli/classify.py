@@ -38,19 +38,17 @@ if TYPE_CHECKING:
     "--labels",
     metavar="a,b,c|FILE",
     required=True,
-    help="Your classes: a list, a .txt file with one a line, or a .json file {label: [sentences]}.",
+    help="Your labels: a list, a .txt file with one per line, or a .json file {label: [sentences]}.",
 )
 @index_option
-@click.option(
-    "-k", "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to give a video."
-)
-@click.option("--segments", "timeline", is_flag=True, help="A timeline: the classes of each segment too.")
+@click.option("-k", "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per video.")
+@click.option("--segments", "timeline", is_flag=True, help="Give a timeline too: the labels of each segment.")
 @click.option("--format", "form", type=click.Choice(CLASSIFY_FORMATS), default="table", show_default=True)
-@click.option("--raw", is_flag=True, help="Encode labels as they are: the nearest sentence, and no correction.")
+@click.option("--raw", is_flag=True, help="Encode labels as they are, take the nearest sentence, and correct nothing.")
 @json_option
-@click.option("--none-of-these", is_flag=True, help="Say so where no label fits a video, by the encoder's calibration.")
+@click.option("--none-of-these", is_flag=True, help="Say so if no label fits a video, by the encoder's calibration.")
 @device_option
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is encoded for each label.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the texts encoded for each label on stderr.")
 def command(
     paths: tuple[Path, ...],
     labels: str,
@@ -66,12 +64,12 @@ def command(
 ) -> None:
     """Say which of your labels fits each video under PATH best, without any training on them.
 
-    Videos that are not in the index yet are added to it first. A label is described by its own words (PlayingGuitar and
-    playing_guitar are "playing guitar"; the numbers of a numbered list are left out), by what its rare words mean
-    (WordNet), and by the sentences that a .json file gives it, which say what is seen:
-    {"archery": ["a person draws a bow and shoots at a target"]}. Their mean is compared with the video. -v shows them.
-    The score is the cosine similarity, less what the label scores on generic videos if the encoder has some (`lite`
-    does): above 0 the video fits better than those do. With --raw it is the cosine similarity of the nearest sentence.
+    Videos that are not in the index yet are added to it first. A label is the mean of its own words (PlayingGuitar and
+    playing_guitar are "playing guitar"; the numbers of a numbered list are left out), of the meanings of its rare words
+    (WordNet), and of the sentences that a .json file gives it, which say what is seen:
+    {"archery": ["a person draws a bow and shoots at a target"]}. -v shows them. The score is the cosine similarity of
+    this mean and the video, less the label's score on generic videos if the encoder has some (`lite` does): above 0 the
+    video fits better than those do. With --raw it is the cosine similarity of the nearest sentence.
     """
     from cezsar import store
     from cezsar.cli.index import run_index

@@ -19,9 +19,9 @@ from cezsar.paths import readable
 @json_option
 @click.pass_context
 def command(ctx: click.Context, index: Path | None, model: str | None, device: str | None, as_json: bool) -> None:
-    """Say what is wrong with this machine, installation and index, and the command that mends each. Exit 1 if any is.
+    """List what is wrong with this machine, installation and index, with the command that mends each.
 
-    Nothing is changed. `cezsar verify` compares every vector, which this does not.
+    The exit code is 1 if something is wrong. Nothing is changed. Only `cezsar verify` compares every vector.
     """
     from cezsar import store
     from cezsar.errors import BadIndex

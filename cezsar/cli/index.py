@@ -35,10 +35,12 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @index_option
 @click.option("--model", metavar="NAME|HUB_ID|DIR", help="Encoder of a new index.  [default: lite]")
 @click.option(
-    "--fps", type=_POSITIVE, help="Frames looked at a second, for a new index.  [default: the encoder's, or 2]"
+    "--fps", type=_POSITIVE, help="Frames per second to look at, for a new index.  [default: the encoder's, or 2]"
 )
-@click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment, for a new index.  [default: 8]")
-@click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: 4]")
+@click.option("--window", "window_s", type=_POSITIVE, help="Seconds per segment, for a new index.  [default: 8]")
+@click.option(
+    "--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts, for a new index.  [default: 4]"
+)
 @click.option(
     "--prune/--no-prune",
     default=None,
@@ -49,22 +51,22 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @device_option
 @click.option("--workers", type=click.IntRange(min=1), help="Videos decoded at once.  [default: 2]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
-@click.option("--retry", is_flag=True, help="Try again what could not be decoded, though it has not changed.")
+@click.option("--retry", is_flag=True, help="Try videos again that could not be decoded, even if unchanged.")
 @click.option(
     "--check-content", is_flag=True,
-    help="Compare every video's content, not only its size, times and inode: reads all of them.",
+    help="Compare the content of every video, not only its size, times and inode: this reads all of them.",
 )  # fmt: skip
 @click.option(
     "--stall-limit", "stall_limit_s", metavar="S", type=_POSITIVE,
-    help="Give a video up that gives no frame for so long.  [default: 60]",
+    help="Give up on a video that gives no frame for S seconds.  [default: 60]",
 )  # fmt: skip
 @click.option(
     "--time-limit", "time_limit_s", metavar="S", type=_POSITIVE,
-    help="Give a video up that takes so long to decode in all.  [default: 14400]",
+    help="Give up on a video that takes S seconds to decode in all.  [default: 14400]",
 )  # fmt: skip
 @click.option(
     "--memory-limit", "memory_limit_gb", metavar="GB", type=_POSITIVE,
-    help="Give a video up that takes so much memory to decode.  [default: 4]",
+    help="Give up on a video that takes so much memory to decode.  [default: 4]",
 )  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary; skipped files are still named.")
 @json_option
@@ -81,9 +83,9 @@ def command(
     """Look at every video under PATH once, and remember what it shows.
 
     PATH is a file, or a folder, which is searched recursively; hidden files, waste bins and a NAS's own folders are
-    left out. Only what is new or has changed is embedded: run it again whenever videos came. Moved and renamed files
+    left out. Only new and changed videos are embedded: run it again when there are new ones. Moved and renamed files
     are recognised by their content. An existing index keeps its model, fps, window and stride. Ctrl-C keeps what is
-    done so far. Videos are decoded in processes of their own: one that crashes, hangs or takes too much is named and
+    done so far. Each video is decoded in a process of its own: one that crashes, hangs or takes too much is named and
     left out, and tried again when it has changed.
     """
     from cezsar.settings import load

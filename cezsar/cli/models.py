@@ -13,7 +13,7 @@ from cezsar.cli.console import json_option, notice, print_json
 @click.command(name="models")
 @json_option
 def command(as_json: bool) -> None:
-    """List the encoders, where their weights come from, and which to choose."""
+    """List the encoders, the source of their weights, and which to choose."""
     from cezsar.encoders import cards
 
     found = cards(notice)
@@ -21,8 +21,8 @@ def command(as_json: bool) -> None:
         print_json([asdict(card) for card in found])
         return
     click.echo(
-        "Offline or on a laptop, take lite, the default. Where the model hub can be reached and\n"
-        "quality matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
+        "Offline or on a laptop, take lite, the default. If you can reach the model hub and quality\n"
+        "matters, name a SigLIP 2 or CLIP checkpoint: cezsar index PATH --model HUB_ID --index DIR\n"
     )
     for card in found:
         click.echo(click.style(card.name, bold=True) + (f", version {card.version}" if card.version else ""))

@@ -51,24 +51,24 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @click.command(name="query")
 @click.argument("words", metavar="[TEXT]", nargs=-1)
 @index_option
-@click.option("-k", "--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Hits to give.")
+@click.option("-k", "--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Number of hits.")
 @click.option("--min-score", type=float, metavar="X", help="Only hits of at least this score, in -1 to 1.")
 @click.option(
-    "--per-video", type=click.IntRange(min=0), default=1, show_default=True, help="Hits a video; 0 for all of them."
+    "--per-video", type=click.IntRange(min=0), default=1, show_default=True, help="Hits per video; 0 for all."
 )
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
-@click.option("--not", "without", metavar="TEXT", multiple=True, help="Away from what shows this. Repeatable.")
-@click.option("--like", metavar="VIDEO[@START-END]", help="What looks like this, instead of TEXT or with it.")
-@click.option("--all-copies", is_flag=True, help="Near-identical hits of different files are hits of their own.")
-@click.option("--exact", is_flag=True, help="Compare every vector; a very large index else may miss a few hits.")
-@click.option("--any", "anything", is_flag=True, help="What is nearest, also where nothing is like it.")
+@click.option("--not", "without", metavar="TEXT", multiple=True, help="Turn away from what this says. Repeatable.")
+@click.option("--like", metavar="VIDEO[@START-END]", help="Find what looks like this, instead of TEXT or with it.")
+@click.option("--all-copies", is_flag=True, help="Give near-identical hits of different files one by one.")
+@click.option("--exact", is_flag=True, help="Compare every vector; without it a very large index may miss a few hits.")
+@click.option("--any", "anything", is_flag=True, help="Give the nearest hits, even if nothing is like TEXT.")
 @click.option("--format", "form", type=click.Choice(QUERY_FORMATS), default="table", show_default=True)
 @json_option
 @click.option(
     "--export",
     metavar="DIR",
     type=PathType(file_okay=False, path_type=Path),
-    help="Cut each hit to a file, replacing one of the same name.",
+    help="Cut each hit to a file in DIR; a file of the same name is replaced.",
 )
 @device_option
 def command(
@@ -88,12 +88,12 @@ def command(
     export: Path | None,
     device: str | None,
 ) -> None:
-    """Find the moments that show TEXT, best first; TEXT - reads one query a line from standard input.
+    """Find the moments that show TEXT, best first; TEXT - reads standard input, one query per line.
 
     The score is the cosine similarity of a moment and the text: it ranks. The confidence says how likely a person would
-    say that the moment shows it. Where not even the best is likely enough, the table says "Nothing like it" above the
-    nearest, and --format paths and --export give none, unless with --any. Times for --like are seconds or m:ss, as in
-    --like trip.mp4@1:20-1:30.
+    say that the moment shows the text. If not even the best hit is likely enough, the table says "Nothing like it"
+    above the nearest, and --format paths and --export give none; --any gives them all the same. Times for --like are
+    seconds or m:ss, as in --like trip.mp4@1:20-1:30.
     """
     from cezsar import encoders
     from cezsar.query import Filters, Searcher

@@ -23,13 +23,13 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command(name="reembed")
 @index_option
 @click.option("--model", metavar="NAME|HUB_ID|DIR", help="The encoder to change to.")
-@click.option("--streams", type=click.Choice(STREAMS), help="Of a trained model, which.")
-@click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: the index's]")
-@click.option("--window", "window_s", type=_POSITIVE, help="Seconds a segment.  [default: the index's]")
+@click.option("--streams", type=click.Choice(STREAMS), help="Streams of a trained model to use.")
+@click.option("--fps", type=_POSITIVE, help="Frames per second to look at.  [default: the index's]")
+@click.option("--window", "window_s", type=_POSITIVE, help="Seconds per segment.  [default: the index's]")
 @click.option("--stride", "stride_s", type=_POSITIVE, help="Seconds between segments' starts.  [default: the index's]")
 @click.option("--allow-missing", is_flag=True, help="Change over without videos that cannot be embedded now.")
-@click.option("--rollback", is_flag=True, help="Let the vectors before the last change serve again.")
-@click.option("--drop-old", is_flag=True, help="Delete all vectors that do not serve.")
+@click.option("--rollback", is_flag=True, help="Return to the vectors before the last change.")
+@click.option("--drop-old", is_flag=True, help="Delete all vectors that are not in use.")
 @device_option
 @click.option("--workers", type=click.IntRange(min=1), help="Videos decoded at once.  [default: 2]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames encoded at once.  [default: 8]")
@@ -37,11 +37,11 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, **chosen: Any) -> None:
     """Change an index's encoder or sampling, and lose nothing.
 
-    New vectors are made beside the old ones; queries go on with the old ones, and change over at once when every video
-    has been embedded. An interrupted run goes on where it was. The old vectors stay until --drop-old.
+    New vectors are made beside the old ones. Queries use the old ones until every video has been embedded, and then
+    change over at once. The next run goes on where one was interrupted. The old vectors stay until --drop-old.
 
     \b
-    cezsar reembed                              an index of an older version of lite: bring it over
+    cezsar reembed                              bring over an index of an older version of lite
     cezsar reembed --model google/siglip2-base-patch16-224
     cezsar reembed --rollback
     cezsar reembed --drop-old

@@ -12,7 +12,7 @@ from cezsar.cli.console import counted, index_option, json_option, notice, path_
 @click.command(name="remove")
 @path_arguments
 @index_option
-@click.option("--purge", is_flag=True, help="Delete rows, vectors and pictures for good, of videos already hidden too.")
+@click.option("--purge", is_flag=True, help="Delete rows, vectors and pictures for good, also those of hidden videos.")
 @json_option
 def command(paths: tuple[Path, ...], index: Path | None, purge: bool, as_json: bool) -> None:
     """Take the videos at or under PATH out of every answer. The video files themselves are never touched.

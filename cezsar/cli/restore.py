@@ -13,13 +13,13 @@ from cezsar.paths import readable
 @click.command(name="restore")
 @click.argument("file", type=PathType(path_type=Path, exists=True, dir_okay=False))
 @index_option
-@click.option("--force", is_flag=True, help="Put it in the place of an index that is there, which is kept beside it.")
+@click.option("--force", is_flag=True, help="Replace an index that is there, and keep it beside the new one.")
 @json_option
 def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
-    """Make an index of a FILE that `cezsar backup` wrote.
+    """Make an index from a FILE that `cezsar backup` wrote.
 
-    With --force, an index that is there is kept beside it: `cezsar reembed --rollback` returns to it, --drop-old
-    deletes it.
+    With --force, an index that is there is kept beside the new one: `cezsar reembed --rollback` returns to it,
+    --drop-old deletes it.
     """
     from cezsar import maintenance
     from cezsar.settings import load

@@ -19,9 +19,13 @@ _TOKEN = "CEZSAR_TOKEN"
 
 @click.command(name="serve")
 @index_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 is everywhere.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one.")
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="0 takes one that is free."
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option(
     "--token-file",
@@ -37,7 +41,7 @@ _TOKEN = "CEZSAR_TOKEN"
 @click.option(
     "--no-token",
     is_flag=True,
-    help="Ask for no token: whoever can reach it, as every account of this machine can, may search and watch.",
+    help="Ask for no token: all who can reach the server, such as every account of this machine, may search and watch.",
 )
 @click.option("--cors", metavar="ORIGIN", multiple=True, help="Let pages of this origin ask. Repeatable.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
@@ -53,10 +57,11 @@ def command(
     opens: bool,
     device: str | None,
 ) -> None:
-    """Search in the browser, and by HTTP: a page at / and an API at /api/v1.
+    """Serve searches to browsers and scripts: a page at / and an HTTP API at /api/v1.
 
-    Only this machine can reach it, unless --host says otherwise. It asks for a token; where none is given it makes one.
-    The address that it prints holds the token, and --open opens it. Ctrl-C stops it once what is in flight is done.
+    Only this machine can reach the server, unless --host says otherwise. It asks for a token, and makes one if you give
+    none. The printed address holds the token, and --open opens that address. After Ctrl-C it finishes the requests in
+    flight and stops.
     """
     from cezsar.settings import load
 

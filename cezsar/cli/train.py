@@ -37,43 +37,45 @@ _MODEL = (
 @click.option("--also", metavar="PAIRS", multiple=True, type=_FILE, help="More pairs, noisier ones. Repeatable.")
 @click.option("--also-weight", type=_POSITIVE, help="How much a noisier row counts, up to 1.  [default: 0.1]")
 @click.option("--out", metavar="DIR", type=_FOLDER, help="The run's folder, a new one.  [default: ./cezsar-run]")
-@click.option("--resume", metavar="DIR", type=_FOLDER, help="Go on with the run of this folder, as it was started.")
+@click.option("--resume", metavar="DIR", type=_FOLDER, help="Go on with the run in this folder, as it was started.")
 @click.option("--start-from", metavar="DIR|HUB_ID", help="Begin with the weights of a saved model of the same sizes.")
 @click.option("--preset", type=click.Choice(choices.PRESETS), default="lite", show_default=True, help="The model.")
 @click.option("--backbone", metavar="NAME", help="Image backbone: timm:NAME, or DIR or HUB_ID of CLIP or SigLIP.")
 @click.option("--sentence-encoder", metavar="NAME", help="DIR or HUB_ID of a sentence-transformers model.")
-@click.option("--fps", type=_POSITIVE, help="Frames looked at a second.  [default: 1]")
+@click.option("--fps", type=_POSITIVE, help="Frames per second to look at.  [default: 1]")
 @click.option("--joint-dim", type=_COUNT, help="Width of the joint space.  [lite: 384, bit: 128]")
 @click.option("--d-model", type=_WHOLE, help="Width of the transformer path; 0 for none.  [lite: 0, bit: 1024]")
 @click.option("--num-memories", type=_WHOLE, help="Segments in the memory; 0 for none.  [lite: 16384, bit: 0]")
-@click.option("--dropout", type=_SHARE, help="In the transformer path.  [default: 0.2]")
-@click.option("--layer-dropout", type=_SHARE, help="In its transformer layer.  [lite: as --dropout, bit: 0.1]")
-@click.option("--text-dropout", type=_SHARE, help="Of sentences, and of what is recalled.  [lite: 0.1, bit: 0.2]")
-@click.option("--streams", type=_STREAMS, help="What a segment's vector holds.  [default: visual_object]")
+@click.option("--dropout", type=_SHARE, help="Dropout in the transformer path.  [default: 0.2]")
+@click.option("--layer-dropout", type=_SHARE, help="Dropout in its transformer layer.  [lite: as --dropout, bit: 0.1]")
+@click.option("--text-dropout", type=_SHARE, help="Dropout of sentences, and of recalled ones.  [lite: 0.1, bit: 0.2]")
+@click.option("--streams", type=_STREAMS, help="Streams in a segment's vector.  [default: visual_object]")
 @click.option(
     "--visual-weight",
     type=click.FloatRange(0, 1),
-    help="The visual stream's share, the objects' the rest.  [lite: 0.75, bit: 0.8]",
+    help="The visual stream's share; the objects have the rest.  [lite: 0.75, bit: 0.8]",
 )
 @click.option(
     "--loss",
     type=click.Choice(choices.LOSSES),
-    help="What is minimised.  [lite: infonce, bit: triplet]",
+    help="The loss that is minimised.  [lite: infonce, bit: triplet]",
 )
-@click.option("--train-streams", type=_STREAMS, help="What the loss is taken of.  [lite: as --streams, bit: visual]")
+@click.option("--train-streams", type=_STREAMS, help="Streams in the loss.  [lite: as --streams, bit: visual]")
 @click.option("--margin", type=_POSITIVE, help="The triplet loss's margin.  [default: 1]")
 @click.option(
     "--distances",
     type=click.Choice(choices.DISTANCES),
-    help="The triplet loss's: of unit vectors, or of LayerNormed ones.  [lite: unit, bit: layernorm]",
+    help="The triplet loss's distances: of unit vectors, or of LayerNormed ones.  [lite: unit, bit: layernorm]",
 )
 @click.option(
     "--negatives",
     type=click.Choice(choices.NEGATIVES),
-    help="Whence the wrong sentences come.  [lite: batch, bit: band]",
+    help="Source of the wrong sentences.  [lite: batch, bit: band]",
 )
-@click.option("--band", metavar="LOW HIGH", nargs=2, type=float, help="Cosine distances of a band.  [default: 0 0.8]")
-@click.option("--num-negatives", type=_COUNT, help="Sentences of the band a positive.  [default: 10]")
+@click.option(
+    "--band", metavar="LOW HIGH", nargs=2, type=float, help="Range of a band's cosine distances.  [default: 0 0.8]"
+)
+@click.option("--num-negatives", type=_COUNT, help="Sentences of the band per positive.  [default: 10]")
 @click.option(
     "--object-positives/--no-object-positives",
     default=None,
@@ -82,19 +84,21 @@ _MODEL = (
 @click.option(
     "--object-windows",
     type=_WHOLE,
-    help="Windows of 10 s that choose a segment's objects; 0 for the whole of it.  [lite: 0, bit: 3]",
+    help="Windows of 10 s that choose a segment's objects; 0 takes the whole segment.  [lite: 0, bit: 3]",
 )
 @click.option(
-    "--object-weight", type=_POSITIVE, help="What its objects count, its sentence being 1.  [lite: 1, bit: 2]"
+    "--object-weight",
+    type=_POSITIVE,
+    help="How much a segment's objects count; its sentence counts 1.  [lite: 1, bit: 2]",
 )
 @click.option(
     "--object-negatives",
     type=click.Choice(choices.OBJECT_NEGATIVES),
-    help="An object's: those of its caption, or of its own band.  [lite: caption, bit: own]",
+    help="An object's negatives: its caption's, or those in a band of its own.  [lite: caption, bit: own]",
 )
-@click.option("--epochs", type=_COUNT, help="At most so many.  [lite: 60, bit: 200]")
-@click.option("--patience", type=_COUNT, help="Stop after so many without a better recall.  [lite: 60, bit: 20]")
-@click.option("--batch-size", type=_COUNT, help="Segments a step.  [lite: 1024, bit: 128]")
+@click.option("--epochs", type=_COUNT, help="Epochs at most.  [lite: 60, bit: 200]")
+@click.option("--patience", type=_COUNT, help="Stop after so many epochs without a better recall.  [lite: 60, bit: 20]")
+@click.option("--batch-size", type=_COUNT, help="Segments per step.  [lite: 1024, bit: 128]")
 @click.option("--lr", "learning_rate", type=_POSITIVE, help="AdamW's learning rate.  [lite: 0.001, bit: 0.0001]")
 @click.option(
     "--schedule",
@@ -102,16 +106,16 @@ _MODEL = (
     help="How the rate goes on after its warm-up.  [lite: cosine, bit: constant]",
 )
 @click.option("--warmup", type=_SHARE, help="Share of the steps in which the rate rises.  [lite: 0.05, bit: 0]")
-@click.option("--clip-norm", type=_LEAST_0, help="Gradients are cut to this length; 0 for never.  [lite: 1, bit: 0]")
+@click.option("--clip-norm", type=_LEAST_0, help="Cut gradients to this length; 0 for never.  [lite: 1, bit: 0]")
 @click.option("--anchor", type=_LEAST_0, help="Pull towards the closed-form start.  [lite: 0.1, bit: 0]")
 @click.option("--frame-dropout", type=_SHARE, help="Share of frames hidden in training.  [default: 0]")
 @click.option("--precision", type=click.Choice(choices.PRECISIONS), help="Mixed precision.  [default: no]")
 @click.option(
     "--validation", "share", type=_SHARE, default=0.1, show_default=True,
-    help="Share of the videos that is kept out; 0 for none.",
+    help="Share of the videos to keep out; 0 for none.",
 )  # fmt: skip
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Which videos are kept out.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights and draws.  [default: 0]")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Chooses the videos to keep out.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and draws.  [default: 0]")
 @click.option("--half", is_flag=True, help="Store best/ in float16, half as large.")
 @click.option("--cache", metavar="DIR", type=_FOLDER, help="Where frame features are kept.  [default: the user cache]")
 @device_option
@@ -128,19 +132,19 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
     .csv    with the columns video, start_s, end_s, sentence
     .json   of ActivityNet Captions or MSR-VTT, as published
 
-    In .jsonl, "sentences" may be a list, and "source" names the footage that several files were cut from. Without start
-    and end a row is of the whole video. Rows of the same video, start and end are one segment with several sentences.
-    Rows that cannot be used are named, with the reason, and left out.
+    In .jsonl, "sentences" may be a list, and "source" names the footage that several files were cut from. A row
+    without start and end stands for the whole video. Rows of the same video, start and end are one segment with several
+    sentences. Rows that cannot be used are named, with the reason, and left out.
 
     \b
     cezsar train captions.jsonl --videos ~/Movies --out run     train; Ctrl-C stops
     cezsar train --resume run                                   go on, with the same result
     cezsar index ~/Movies --model run/best --index new          use it
 
-    Frames are encoded once, into a cache. Videos are decoded in processes of their own: one that crashes, hangs or
-    takes too much costs its own rows alone. The run's folder then holds run.json, metrics.jsonl, curves.png and the
-    checkpoints best/ and last/. A share of the videos is kept out to measure recall on: sentences looking for their
-    segments among all that are kept out.
+    Frames are encoded once, into a cache. Each video is decoded in a process of its own: one that crashes, hangs or
+    takes too much costs only its own rows. The run's folder then holds run.json, metrics.jsonl, curves.png and the
+    checkpoints best/ and last/. A share of the videos is kept out to measure recall: each of their sentences searches
+    for its segment among all that are kept out.
     """
     from cezsar import training
     from cezsar.settings import load
