@@ -42,7 +42,7 @@ class Folder:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
-        raise FileNotFoundError(f"{name} is no file")
+        raise FileNotFoundError(f"{name} is not a file")
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file that is not there yet, and that nobody else may read. Raises OSError."""
@@ -155,7 +155,7 @@ def _forget(draft: Path) -> None:
 def _opened(path: Path, name: str, within: int | None) -> Iterator[Folder]:
     if not _BY_DESCRIPTOR:
         if not stat.S_ISDIR(os.lstat(name).st_mode):
-            raise NotADirectoryError(f"{path} is no folder")
+            raise NotADirectoryError(f"{path} is not a folder")
         yield Folder(path, None)
         return
     descriptor = os.open(name, _ITSELF, dir_fd=within)

@@ -213,11 +213,11 @@ def embed_and_commit(
                 if progress:
                     progress.done(path, file.size)
                     if result.shortfall:
-                        progress.notice(f"{path}: {result.shortfall}; what there is was indexed.")
+                        progress.notice(f"{path}: {result.shortfall}; the readable part was indexed.")
                     if result.embedding.stream:
                         progress.notice(
-                            f"{path}: of its video streams number {result.embedding.stream} was indexed, not number 0, "
-                            "which no player would show first or which gives no frame."
+                            f"{path}: video stream {result.embedding.stream} was indexed, not stream 0, "
+                            "which a player would not show first or which gives no frame."
                         )
             if catalog and failed:
                 with catalog.write() as writer:

@@ -88,7 +88,7 @@ def from_names(names: Iterable[str]) -> Labels:
     for name, (said,) in labels.items():
         other = known.setdefault(said.casefold(), name)
         if other != name:
-            raise QueryError(f"Two labels are the same words: {other!r} and {name!r} are both {said!r}.")
+            raise QueryError(f"Two labels have the same words: {other!r} and {name!r} are both {said!r}.")
     return labels
 
 
@@ -161,7 +161,7 @@ def _checked(labels: list[tuple[str, tuple[str, ...]]]) -> Labels:
     shown = [unicodedata.normalize("NFC", name) for name in names]
     twice = sorted({name for name in shown if shown.count(name) > 1})
     if twice:
-        raise QueryError(f"These labels are there twice: {', '.join(twice)}.")
+        raise QueryError(f"These labels are given twice: {', '.join(twice)}.")
     return dict(labels)
 
 

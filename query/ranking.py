@@ -183,7 +183,7 @@ class _Moments:
         found = []
         for run in wanted:
             if (place := self._places.get(run)) is None:
-                raise IndexDamaged("Some segments in the catalog are of no video: `cezsar verify` says more.")
+                raise IndexDamaged("Some segments in the catalog belong to no video: `cezsar verify` says more.")
             stretch = Segment(place.start_s, place.end_s)
             if place.video_id in self.outlines:
                 shots = self.outlines[place.video_id]

@@ -192,7 +192,7 @@ class Searcher:
         """The unit vector (D,) to look along: the mean of what is wanted less half the mean of what is not."""
         texts = [*([] if text is None else [text]), *without]
         if long := next((line for line in texts if len(line) > MOST_CHARACTERS), None):
-            raise QueryError(f"A text of {len(long):,} characters is too long: {MOST_CHARACTERS:,} are the most.")
+            raise QueryError(f"A text of {len(long):,} characters is too long: at most {MOST_CHARACTERS:,}.")
         if not all(visible(line).strip() for line in texts):
             raise QueryError("The query is empty: say in a few words what should be seen.")
         if text is None and not like:

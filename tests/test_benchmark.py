@@ -160,7 +160,7 @@ def test_a_dataset_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch) -> Non
     found = read("diving48", ROOT, [ROOT / "tuck" / "a.mp4", ROOT / "pike" / "b.mp4"])
     assert [(clip.label, clip.name) for clip in found.clips] == [("Pike", "pike/b.mp4"), ("Tuck", "tuck/a.mp4")]
     assert planned(found, "few").tasks[0].classes == ("Pike", "Tuck")
-    with pytest.raises(BenchmarkError, match="The protocol few is of diving48, not of ucf101"):
+    with pytest.raises(BenchmarkError, match="The protocol few belongs to diving48, not to ucf101"):
         planned(ucf101(), "few")
     with pytest.raises(BenchmarkError, match=r"There are: full, half, random:K, split1, .*, zsar, few"):
         planned(ucf101(), "nope")
@@ -203,7 +203,7 @@ def test_classes_without_clips_are_drawn_from_only_where_nothing_may_be_missing(
     ("name", "said"),
     [
         ("nope", "no protocol 'nope'"),
-        ("zsar", "is of kinetics-zsar, not of ucf101"),
+        ("zsar", "belongs to kinetics-zsar, not to ucf101"),
         ("random:102", "asks for 102 classes, and there are 101"),
         ("random:1", "needs a number of classes from 2"),
         ("random:", "needs a number of classes from 2"),

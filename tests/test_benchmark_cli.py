@@ -638,7 +638,7 @@ def test_a_receipt_of_captions_is_checked_and_names_the_one_that_changed(tmp_pat
     ("arguments", "said"),
     [
         (["--protocol", "nope"], "There is no protocol 'nope'. There are: full, half"),
-        (["--protocol", "truze"], "truze is of ucf101, not of folder"),
+        (["--protocol", "truze"], "truze belongs to ucf101, not to folder"),
         (["--protocol", "random:9"], "random:9 asks for 9 classes, and there are 3"),
         (["--protocol", "random:x"], "random:x needs a number of classes"),
         (["--sentences", "ours"], "no sentence for 3 of 3 classes (blue, green, red)"),

@@ -306,9 +306,9 @@ def test_a_best_frame_at_a_time_that_cannot_be_is_damage(index: Path, value: str
     with closing(sqlite3.connect(index / store.FILE)) as database, database:
         database.execute(f"UPDATE segments SET best_s = {value}")
     with store.open(index) as catalog, catalog.read() as rows:
-        with pytest.raises(IndexDamaged, match="times that cannot be"):
+        with pytest.raises(IndexDamaged, match="impossible times"):
             rows.part(1)
-        assert rows.inconsistencies() == ["1 segments have times that cannot be"]
+        assert rows.inconsistencies() == ["1 segments have impossible times"]
 
 
 def test_catalog_opened_to_read_cannot_be_changed(index: Path) -> None:

@@ -102,7 +102,7 @@ def test_what_is_left_out_by_its_name_is_one_line_and_in_json(tmp_path: Path) ->
     result = run("index", tmp_path / "v", "--index", tmp_path / "i", "--model", "toy", "--json")
     assert document(result)["left_out"] == {"count": 4, "suffixes": {".qqq": 2, ".zzz": 1}, "texts": 1}
     assert result.stderr.splitlines() == [
-        "cezsar: left out 3 files whose names are no video's (.qqq 2, .zzz 1); a file is taken if PATH is its own name"
+        "cezsar: left out 3 files without a video's suffix (.qqq 2, .zzz 1); a file is taken if PATH is its own name"
     ]
     assert run("index", tmp_path / "v", "--index", tmp_path / "i", "--quiet").stderr == ""
 
@@ -291,7 +291,7 @@ def test_interrupt_exits_130_and_keeps_what_was_committed(
     monkeypatch.setattr(command.Bar, "done", stop)
     result = run("index", colours, "--index", tmp_path / "i", "--model", "toy")
     assert result.exit_code == 130
-    assert "what was committed stays" in result.stderr
+    assert "committed work stays" in result.stderr
     assert json.loads(run("stats", "--index", tmp_path / "i", "--json").stdout)["videos"] == 1
 
 
@@ -330,7 +330,7 @@ def test_a_line_that_is_too_long_is_left_out_and_the_others_are_answered(made: P
         "cezsar: line 2 has more than 10,000 characters: it is left out",
         "cezsar: line 5 has more than 10,000 characters: it is left out",
     ]
-    assert "10,000 are the most" in one_error(run("query", "red " * 3_000, "--index", made))
+    assert "too long: at most 10,000" in one_error(run("query", "red " * 3_000, "--index", made))
 
 
 @pytest.mark.parametrize(

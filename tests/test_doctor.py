@@ -114,7 +114,7 @@ def test_files_that_could_not_be_decoded_are_counted(
     (tmp_path / "videos" / "bad.mp4").write_text("bad")
     index_toy(tmp_path / "videos")
     found = wrong(index)["files"]
-    assert found.found.startswith("1 could not be decoded, as ")
+    assert found.found.startswith("1 could not be decoded, such as ")
     assert "--retry" in found.mend
 
 

@@ -897,7 +897,7 @@ def test_every_embedded_encoder_has_a_card_with_its_dimension(load: Load) -> Non
 def test_the_card_of_xclip_says_that_its_text_is_unconditioned() -> None:
     (card,) = (card for card in CARDS if "X-CLIP" in card.name)
 
-    assert "text without its video-conditioned prompts" in card.advice
+    assert "texts go without its video-conditioned prompts" in card.advice
 
 
 def test_every_card_says_where_the_weights_come_from_and_under_which_licence() -> None:
@@ -947,5 +947,5 @@ def test_what_an_index_names_is_never_fetched(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(EncoderError, match=r"'somebody/some-model', which is not on this machine: `hf download"):
         encoders.load_recorded(recorded)
     (tmp_path / "somebody" / "some-model").mkdir(parents=True)  # the current folder's is not what is meant
-    with pytest.raises(EncoderError, match="no encoder that can be looked for here"):
+    with pytest.raises(EncoderError, match="no encoder can be found by that name"):
         encoders.load_recorded(recorded)

@@ -168,7 +168,7 @@ def test_verify_names_damaged_outlines(index_toy: Callable[..., IndexReport], to
     with closing(sqlite3.connect(toy.index / store.FILE)) as database, database:
         database.execute("UPDATE outlines SET shots = x'00'")
     with opening.open_to_write(toy.index) as catalog:
-        assert "1 videos have outlines that cannot be" in maintenance.verify(catalog).problems
+        assert "1 videos have impossible outlines" in maintenance.verify(catalog).problems
     with Searcher(toy.index) as searcher, pytest.raises(IndexDamaged, match="outlines"):
         searcher.search("red")
 

@@ -254,7 +254,7 @@ def test_a_stream_that_the_backbone_cannot_have_is_not_trained() -> None:
     training, validation = planted()
     recipe = replace(BIT, train_streams="visual_object", distances="unit")
     request = Request((), (), None, "", "bit", {"backbone": "some"}, recipe, Split())
-    with pytest.raises(TrainingError, match="some has no classifier, and so no visual_object to train"):
+    with pytest.raises(TrainingError, match="some has no classifier, so visual_object cannot be trained"):
         prepare(request, backbone, encoder, training, validation)  # type: ignore[arg-type]
     model, _ = prepare(replace(request, recipe=BIT), backbone, encoder, training, validation)  # type: ignore[arg-type]
     assert model.config.streams == "visual"

@@ -509,7 +509,7 @@ def test_a_video_that_ends_early_is_indexed_with_a_notice(tmp_path: Path, index_
     assert _counts(index_toy(path, progress=watch)) == {"added": 1, "segments": 1}
     (line,) = watch.lines
     assert line.startswith(f"{path}: only ")
-    assert line.endswith(" of the 7.0 s that it claims could be read; what there is was indexed.")
+    assert line.endswith(" of the 7.0 s that it claims could be read; the readable part was indexed.")
 
 
 # An index that has been made keeps what made it

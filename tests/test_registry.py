@@ -56,7 +56,7 @@ def raising(device):
 _SAYS = {
     "missing": "cannot be imported: No module named 'no_such_module' (ModuleNotFoundError)",
     "absent": "cannot be imported: module 'broken' has no attribute 'absent' (AttributeError)",
-    "number": "is registered as broken:number, which is nothing that can be called.",
+    "number": "is registered as broken:number, which cannot be called.",
     "half": "is a int without identity, short_side, encode_frames, encode_segments, encode_texts: no encoder.",
     "raising": "cannot be made: 'weights' (KeyError)",
     "another": "must have an EncoderIdentity of that name and of visual, object, visual_object vectors, not EncoderI",
@@ -139,7 +139,7 @@ def test_models_lists_what_packages_register_and_names_what_is_broken(site: Path
         "advice": "Eight colours under another name.", "version": None, "package": "cezsar-tints",
     }  # fmt: skip
     assert told.stderr.splitlines() == [
-        "cezsar: The encoder 'a/b' of the package cezsar-broken is not used: a name is of letters, digits, '_', '.' "
+        "cezsar: The encoder 'a/b' of the package cezsar-broken is not used: a name may have letters, digits, '_', '.' "
         "and '-'.",
         f"cezsar: The encoder 'absent' of the package cezsar-broken {_SAYS['absent']}",
         "cezsar: The encoder 'lite' of the package cezsar-broken is not used: CEZSAR has one of that name.",

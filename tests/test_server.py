@@ -215,7 +215,7 @@ def test_an_answer_is_bounded(own: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             asked = {"labels": ["red", "blue"], "video_ids": [1]}
             assert client.post("/api/v1/classify", json=asked).status_code == 200
             told = client.post("/api/v1/classify", json={**asked, "timeline": True})
-            assert "too much for one answer" in problem(told, 400)
+            assert "answer would be too large" in problem(told, 400)
 
 
 def test_the_index_and_a_segment_are_told(folder: Path, client: httpx.Client, ids: dict[str, int]) -> None:
@@ -913,7 +913,7 @@ def test_a_token_comes_from_one_place_and_options_win_over_the_environment(
             assert httpx.URL(entrance).params["token"] == token
     monkeypatch.setenv("CEZSAR_TOKEN", "short")
     ended = run(*index)
-    assert (ended.exit_code, "The token in CEZSAR_TOKEN is none" in ended.stderr) == (2, True)
+    assert (ended.exit_code, "The token in CEZSAR_TOKEN is not a token" in ended.stderr) == (2, True)
     (own / "token").chmod(0o644)
     ended = run(*index, *file)
     assert (ended.exit_code, ended.stdout) == (1, "")
@@ -1024,7 +1024,7 @@ def test_a_port_in_use_is_told(own: Path) -> None:
         port = str(other.getsockname()[1])
         ended = run("--index", str(own / "index"), "--port", port)
     assert ended.exit_code == 1
-    assert f"Port {port} of 127.0.0.1 cannot be listened at" in ended.stderr
+    assert f"cannot listen on port {port} of 127.0.0.1" in ended.stderr
 
 
 def test_wrong_options_are_told(own: Path) -> None:

@@ -198,7 +198,7 @@ def test_the_catalog_and_a_line_say_which_stream_was_taken(tmp_path: Path) -> No
     settings, said = load(environ={}, index=tmp_path / "i", model="toy"), _Lines()
     indexer.index([folder], settings, progress=said)
     assert said.lines == [
-        f"{other}: of its video streams number 1 was indexed, not number 0, which no player would show first or which "
+        f"{other}: video stream 1 was indexed, not stream 0, which a player would not show first or which "
         "gives no frame."
     ]
     with store.open(settings.index) as catalog:

@@ -57,7 +57,7 @@ class _Commands(click.Group):
             click.echo(f"cezsar: {_NO_MEMORY}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("cezsar: interrupted; what was committed stays.", err=True)
+            click.echo("cezsar: interrupted; committed work stays.", err=True)
             ctx.exit(130)
 
 

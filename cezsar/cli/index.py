@@ -191,12 +191,11 @@ class Bar:
 
 
 def _left_out(suffixes: Mapping[str, int]) -> str:
-    """How many files' names are no video's, by suffix, the five that are there most often."""
+    """How many files have no video's suffix, with the five suffixes that are there most often."""
     most = sorted(suffixes.items(), key=lambda one: (-one[1], one[0]))
     told = ", ".join(f"{suffix} {count:,}" for suffix, count in most[:5]) + (", ..." if len(most) > 5 else "")
-    count = sum(suffixes.values())
-    whose = "whose name is" if count == 1 else "whose names are"
-    return f"left out {counted(count, 'file')} {whose} no video's ({told}); a file is taken if PATH is its own name"
+    count = counted(sum(suffixes.values()), "file")
+    return f"left out {count} without a video's suffix ({told}); a file is taken if PATH is its own name"
 
 
 def _summary(report: IndexReport) -> str:

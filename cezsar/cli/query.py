@@ -156,7 +156,7 @@ def _lines() -> Iterator[str]:
             num_queries += 1
             yield line
     if num_queries == 0:
-        raise QueryError("There are no queries on standard input: give one a line.")
+        raise QueryError("There are no queries on standard input: give one per line.")
 
 
 def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_batch: bool, anything: bool) -> None:

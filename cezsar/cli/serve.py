@@ -118,5 +118,5 @@ def _given(token: str | None, token_file: Path | None, *, no_token: bool) -> str
         return tokens.read(token_file)
     given = environment or None if token is None else token
     if given is not None and not tokens.is_token(given):
-        raise click.UsageError(f"The token in {_TOKEN if token is None else '--token'} is none: {tokens.RULE}.")
+        raise click.UsageError(f"The token in {_TOKEN if token is None else '--token'} is not a token: {tokens.RULE}.")
     return given

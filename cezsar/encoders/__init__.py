@@ -106,7 +106,7 @@ def _here(name: str) -> str:
     if registry.NAME.fullmatch(name):
         raise EncoderError(f"The index was made with {name!r}, an encoder of a package that is not installed here.")
     if not _HUB_ID.fullmatch(name) or os.path.exists(name):  # what the current folder has is not what is meant
-        raise EncoderError(f"The index was made with {name!r}, which is no encoder that can be looked for here.")
+        raise EncoderError(f"The index was made with {name!r}, and no encoder can be found by that name.")
     from cezsar.encoders import hub
 
     if not hub.is_cached(name):

@@ -37,7 +37,7 @@ def check_folder(folder: Path) -> None:
             if stat.S_ISDIR(status.st_mode) and path.name not in _CONFIGS:
                 continue
             kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
-            raise EncoderError(f"{path} is {kind}, and not a file of a model: put the model's own in its place.")
+            raise EncoderError(f"{path} is {kind}, and not a file of a model: put the model's own file in its place.")
         most_mb = _MOST_MB["config" if path.name in _CONFIGS else "table"]
         if path.suffix not in (".safetensors", ".bin") and status.st_size > most_mb * 1_000_000:
             raise EncoderError(

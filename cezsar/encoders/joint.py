@@ -104,7 +104,7 @@ def load_model(source: str) -> CezsarModel:
     except REFUSALS as error:
         raise EncoderError(f"{source} does not hold a whole CEZSAR model: {first_line(error)}") from None
     if wrong := sorted({*loaded["missing_keys"], *loaded["unexpected_keys"]}):
-        raise EncoderError(f"{source} does not hold the weights that its config.json says: {', '.join(wrong[:3])}.")
+        raise EncoderError(f"{source} does not hold the weights that its config.json names: {', '.join(wrong[:3])}.")
     trained: CezsarModel = model.eval().requires_grad_(False)
     return trained
 

@@ -70,23 +70,23 @@ CARDS = (
         dimension=None,
         licence="the checkpoint's own",
         weights="what `cezsar train` made",
-        advice="Trained on videos of your own: docs/training.md.",
+        advice="Trained on your own videos: docs/training.md.",
     ),
     Card(
         name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
         dimension=None,
         licence="the checkpoint's own",
         weights="Hugging Face hub, or a folder",
-        advice="Where the hub can be reached and quality matters: google/siglip2-base-patch16-224, "
-        "or openai/clip-vit-base-patch32 where speed counts.",
+        advice="If you can reach the hub: google/siglip2-base-patch16-224 for quality, "
+        "or openai/clip-vit-base-patch32 for speed.",
     ),
     Card(
         name="HUB_ID or DIR of X-CLIP",
         dimension=None,
         licence="the checkpoint's own",
         weights="Hugging Face hub, or a folder",
-        advice="Whole segments through its video tower; text without its video-conditioned prompts, "
-        "so below its published figures.",
+        advice="Its video tower sees whole segments; texts go without its video-conditioned prompts, "
+        "so expect less than its published figures.",
     ),
 )
 
@@ -153,7 +153,7 @@ def _card(point: EntryPoint) -> Card:
     if point.name in MAKERS:
         raise EncoderError(f"{_whose(point)} is not used: CEZSAR has one of that name.")
     if not NAME.fullmatch(point.name):
-        raise EncoderError(f"{_whose(point)} is not used: a name is of letters, digits, '_', '.' and '-'.")
+        raise EncoderError(f"{_whose(point)} is not used: a name may have letters, digits, '_', '.' and '-'.")
     maker = _maker(point)
     about: Any = point.dist.metadata if point.dist else {}
     return Card(
@@ -175,7 +175,7 @@ def _maker(point: EntryPoint) -> Callable[[str], Encoder]:
     except Exception as error:  # anything may be wrong with what others wrote
         raise EncoderError(f"{_whose(point)} cannot be imported: {_first_line(error)}") from error
     if not callable(maker):
-        raise EncoderError(f"{_whose(point)} is registered as {point.value}, which is nothing that can be called.")
+        raise EncoderError(f"{_whose(point)} is registered as {point.value}, which cannot be called.")
     return maker
 
 

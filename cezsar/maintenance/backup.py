@@ -48,7 +48,9 @@ def restore(
             store.upgrade(place)
             switch(directory, place)
     else:
-        raise BadIndex(f"There is an index in {directory} already: --force puts the backup in its place, and keeps it.")
+        raise BadIndex(
+            f"There is an index in {directory} already: --force puts the backup in its place, and keeps the old one."
+        )
     store.upgrade(directory)
     with store.open_to_write(directory, notice=notice) as catalog:
         catalog.fold_if_due()

@@ -122,7 +122,7 @@ def _contents(catalog: store.Catalog, directory: Path) -> Iterator[Finding]:
         mend = f"mount it again, or cezsar remove {os.fsdecode(root)} {at}"
         yield Finding("folder", not gone, os.fsdecode(root) + (" is not there" if gone else ""), mend)
     if failures:
-        told = f"{len(failures):,} could not be decoded, as {os.fsdecode(failures[0].path)}: {failures[0].reason}"
+        told = f"{len(failures):,} could not be decoded, such as {os.fsdecode(failures[0].path)}: {failures[0].reason}"
         yield Finding("files", False, told, f"cezsar index PATH... --retry {at}")
     if others := homes.others(directory):
         yield Finding("older vectors", True, f"{len(others)} kept; cezsar reembed --drop-old deletes them")

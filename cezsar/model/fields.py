@@ -33,7 +33,7 @@ _LEAST = {  # of the whole numbers; the others may be 0
 def check(values: Mapping[str, object]) -> None:
     """Raise ValueError on a field of ours that has another type than it should, or is too small."""
     if not isinstance(values, Mapping):
-        raise ValueError("it is no object of JSON")
+        raise ValueError("it is not a JSON object")
     for name, kind in KINDS.items():
         found = value(kind, values.get(name, LATER.get(name)), name)
         if kind is not str and not _LEAST.get(name, 0) <= found < _MOST:

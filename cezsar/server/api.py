@@ -129,7 +129,7 @@ async def classified(request: Request, question: Question) -> Response:
 
     def work(searcher: Searcher) -> Response:
         if question.none_of_these and searcher.calibration is None:
-            raise QueryError(f"{searcher.info.encoder.name} has no calibration: it cannot say that none fits.")
+            raise QueryError(f"{searcher.info.encoder.name} has no calibration: it cannot tell if no label fits.")
         told = {}
         num_predictions = 0
         for number, video in classify_videos(
@@ -140,7 +140,7 @@ async def classified(request: Request, question: Question) -> Response:
             told[number] = video
             num_predictions += len(video.predictions) * (1 + len(video.segments))
             if num_predictions > _MOST_PREDICTIONS:
-                raise QueryError("That is too much for one answer: ask for fewer videos, or for a smaller k.")
+                raise QueryError("The answer would be too large: ask for fewer videos, or for a smaller k.")
         videos: list[answers.IndexedVideoPredictionsAnswer] = [
             {
                 **predictions_document(one, timeline=question.timeline, none_of_these=question.none_of_these),
@@ -307,7 +307,7 @@ async def _made(request: Request, video: store.Video, wanted: Wanted) -> Content
         await own.decodings.once((video, wanted), lambda: own.media.make(video, wanted, is_there), request)
         kept = await own.files.run(lambda: own.media.kept(video, wanted))
     if kept is None:
-        raise HTTPException(503, "What was made has been deleted already: ask again.", {"retry-after": "1"})
+        raise HTTPException(503, "The file was deleted before it could be sent: ask again.", {"retry-after": "1"})
     return kept
 
 

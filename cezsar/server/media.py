@@ -181,13 +181,13 @@ class Media:
                     if self._is_over:
                         raise BadIndex("The server is stopping.") from None
                     if not os.path.exists(room.path):
-                        raise BadIndex(f"What is made in {folder.path} was deleted: ask again.") from None
+                        raise BadIndex(f"A file in {folder.path} was deleted meanwhile: ask again.") from None
                     if any(os.strerror(code).lower() in str(error).lower() for code in _FULL):  # all that comes of it
                         raise self._no_room(folder.path) from None
                     raise
                 made = room.files().get(wanted.name)
                 if made is None:
-                    raise BadIndex(f"What is made in {folder.path} was deleted: ask again.")
+                    raise BadIndex(f"A file in {folder.path} was deleted meanwhile: ask again.")
                 with _alone(folder):
                     self._make_room(folder, made.st_size)
                     folder.take(room, wanted.name, name)
@@ -288,7 +288,7 @@ def opened(video: Video) -> BinaryIO:
     file.close()
     if not is_same:
         raise VideoLost("The video's file was replaced just now: ask again.")
-    raise VideoError("The video's file is no file any more.")
+    raise VideoError("The video's path is not a file any more.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -136,7 +136,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no name"
-        raise CezsarError(f"There is no host {host!r} to listen at ({reason}).") from None
+        raise CezsarError(f"There is no host {host!r} to listen on ({reason}).") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
@@ -144,6 +144,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise CezsarError(
-            f"Port {port} of {host} cannot be listened at ({error.strerror}): --port takes another one, 0 any."
+            f"The server cannot listen on port {port} of {host} ({error.strerror}): choose another --port, or 0 for a "
+            "free one."
         ) from None
     return listener

@@ -20,7 +20,7 @@ Run: TypeAlias = tuple[int, int]  # a video's id, and the number of a stretch of
 def whole(root: object, path: object) -> bytes:
     """The path below the root. Raises IndexDamaged where they are none: SQLite would keep anything in any column."""
     if not (isinstance(root, bytes) and isinstance(path, bytes)):
-        raise IndexDamaged("Some paths in the catalog are none: `cezsar verify` says more.")
+        raise IndexDamaged("Some paths in the catalog are not paths: `cezsar verify` says more.")
     return below(root, path)
 
 

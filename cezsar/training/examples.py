@@ -127,9 +127,7 @@ class Split:
         validation = examples.where(self._kept_out(examples))
         training = examples.where(~np.isin(examples.sources, validation.sources))
         if len(np.unique(training.sources)) < 2:
-            raise TrainingError(
-                "There must be at least two videos to train on: what one shows is learned by what others do not."
-            )
+            raise TrainingError("There must be at least two videos to train on: each is told from the others.")
         if self.share > 0 and len(validation) < 2:
             raise TrainingError(
                 f"A share of {self.share:g} keeps {len(validation)} segments out, too few to validate with: "

@@ -246,7 +246,9 @@ def _model(
     if config.d_model % config.num_heads:
         raise TrainingError(f"d-model {config.d_model} is not a multiple of its {config.num_heads} attention heads.")
     if request.recipe.train_streams not in (None, "visual") and not config.num_objects:
-        raise TrainingError(f"{config.backbone} has no classifier, and so no {request.recipe.train_streams} to train.")
+        raise TrainingError(
+            f"{config.backbone} has no classifier, so {request.recipe.train_streams} cannot be trained."
+        )
     torch.manual_seed(request.recipe.seed)
     model = CezsarModel(config)
     if request.start_from is not None and not resume:
@@ -270,7 +272,7 @@ def _begin_with(model: CezsarModel, source: str) -> None:
         if getattr(saved.config, f"{part}_sha256") != getattr(model.config, f"{part}_sha256"):
             here = getattr(model.config, part)
             raise TrainingError(
-                f"{source} stands on the {part} {getattr(saved.config, part)!r}, and this run on {here!r}."
+                f"{source} uses the {part} {getattr(saved.config, part)!r}, and this run uses {here!r}."
             )
     weights = dict(saved.named_parameters())
     there = {name: tuple(value.shape) for name, value in model.named_parameters()}

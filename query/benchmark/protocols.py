@@ -57,7 +57,7 @@ def plan(dataset: Dataset, name: str, *, runs: int, seed: int, allow_missing: bo
     """
     own = {name: one.name for one in DATASETS.values() if not one.is_retrieval for name in one.own_names}
     if own.get(name, dataset.name) != dataset.name:
-        raise BenchmarkError(f"The protocol {name} is of {own[name]}, not of {dataset.name}.")
+        raise BenchmarkError(f"The protocol {name} belongs to {own[name]}, not to {dataset.name}.")
     if name in _GROUPS:
         return _test_list(dataset, name, allow_missing)
     if name == "zsar":

@@ -69,7 +69,7 @@ def _file(dataset: Definition, root: Path) -> Path:
     if not found and dataset.reading == MOMENTS:
         found = sorted(root.glob("*.jsonl"))
         if len(found) > 1:
-            raise BenchmarkError(f"There are several .jsonl files in {root}: call the one to use captions.jsonl.")
+            raise BenchmarkError(f"There are several .jsonl files in {root}: rename the one to use to captions.jsonl.")
         if not found and (root / "captions.csv").is_file():
             found = [root / "captions.csv"]
     if not found:

@@ -170,7 +170,7 @@ class Catalog:
             connection.execute("VACUUM")
             is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if is_busy:
-            raise BadIndex(f"Somebody is reading the index in {self.directory}: its log still holds what was deleted.")
+            raise BadIndex(f"Somebody is reading the index in {self.directory}: its log still holds the deleted rows.")
 
     @cached_property
     def _engine(self) -> Engine:

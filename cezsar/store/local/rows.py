@@ -239,7 +239,7 @@ class Rows:
         """The segments that were deleted after a generation, and the generations in which they were: (N,) and (N,)."""
         found = self._connection.execute(DELETED, (since,)).fetchall()
         if any(type(number) is not int for row in found for number in row):
-            raise IndexDamaged("Some deletions in the catalog cannot be: `cezsar verify` says more.")
+            raise IndexDamaged("Some deletions in the catalog are impossible: `cezsar verify` says more.")
         return _ids(found), np.array([row[1] for row in found], np.int64)
 
     def plain(self) -> Ids:
@@ -352,12 +352,12 @@ class Rows:
                 "segments WHERE typeof(start_s) != 'real' OR typeof(end_s) != 'real' OR start_s < 0"
                 f" OR end_s > {_LONGEST_S} OR typeof(best_s) NOT IN ('real', 'null')"
                 f" OR best_s NOT BETWEEN 0 AND {_LONGEST_S}",
-                "segments have times that cannot be",
+                "segments have impossible times",
             ),
-            ("segments WHERE id < 1", "segments have ids that cannot be"),
-            ("videos WHERE typeof(path) != 'blob'", "videos have paths that cannot be"),
+            ("segments WHERE id < 1", "segments have impossible ids"),
+            ("videos WHERE typeof(path) != 'blob'", "videos have impossible paths"),
             ("segments WHERE plain NOT IN (0, 1)", "segments are neither plain nor not"),
-            ("deleted_segments WHERE typeof(generation) != 'integer'", "deletions are of no generation"),
+            ("deleted_segments WHERE typeof(generation) != 'integer'", "deletions have no generation"),
         ):
             (count,) = self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
             if count:
@@ -366,7 +366,7 @@ class Rows:
             "SELECT shots, fingerprints, duration_s FROM outlines JOIN videos ON videos.id = video_id"
         )
         if wrong := sum(not _is_outline(row) for row in kept):
-            problems.append(f"{wrong} videos have outlines that cannot be")
+            problems.append(f"{wrong} videos have impossible outlines")
         return problems
 
 
@@ -414,7 +414,7 @@ def _part(row: tuple[Any, ...]) -> Part:
 def _check_times(start_s: object, end_s: object) -> None:
     """That a stretch is as it can be: SQLite would keep anything in any column."""
     if not (isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= _LONGEST_S):
-        raise IndexDamaged("Some segments in the catalog have times that cannot be: `cezsar verify` says more.")
+        raise IndexDamaged("Some segments in the catalog have impossible times: `cezsar verify` says more.")
 
 
 def _matrix(blobs: list[bytes], dimension: int) -> Vectors:
