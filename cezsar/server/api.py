@@ -52,7 +52,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 T = TypeVar("T")
 Id = Annotated[int, Path(ge=1, le=1 << 62)]
 After = Annotated[int, Query(ge=0, le=1 << 62, description="Only those with a higher id.")]
-Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
+Limit = Annotated[int, Query(ge=1, le=1_000, description="The most items of a page.")]
 Text = Annotated[str, StringConstraints(max_length=_LONGEST)]
 Words = Annotated[str, StringConstraints(max_length=_LONGEST, pattern=r"\S")]
 
@@ -60,7 +60,7 @@ router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
 
 
 class Question(BaseModel):
-    """What is to be told apart in which videos."""
+    """The labels to compare with some videos of the index."""
 
     labels: (
         Annotated[list[Words], Field(min_length=1, max_length=200)]
@@ -68,39 +68,44 @@ class Question(BaseModel):
             dict[Words, Annotated[list[Words], Field(min_length=1, max_length=100)]],
             Field(min_length=1, max_length=200),
         ]
-    ) = Field(description="Labels, or labels with sentences that say them.")
+    ) = Field(description="Labels, or labels with sentences that describe them.")
     video_ids: Annotated[list[Annotated[int, Field(ge=1, le=1 << 62)]], Field(min_length=1, max_length=100)]
-    k: Annotated[int, Field(ge=1, le=200, description="Labels a video.")] = 5
-    timeline: Annotated[bool, Field(description="Each segment too.")] = False
-    none_of_these: Annotated[bool, Field(description="A label of null for what none fits; needs a calibration.")] = (
+    k: Annotated[int, Field(ge=1, le=200, description="Labels per video.")] = 5
+    timeline: Annotated[bool, Field(description="Label each segment too.")] = False
+    none_of_these: Annotated[bool, Field(description="Answer a label of null if none fits; needs a calibration.")] = (
         False
     )
-    raw: Annotated[bool, Field(description="Labels as they are: the nearest sentence, and no correction.")] = False
+    raw: Annotated[
+        bool, Field(description="Take labels as they are and their nearest sentence, and correct nothing.")
+    ] = False
 
 
 @router.get("/search", summary="The moments that show a text, best first", response_model=answers.QueryAnswer)
 async def search(
     request: Request,
     text: Annotated[str | None, Query(max_length=_LONGEST, description="What should be seen.")] = None,
-    without: Annotated[list[Text], Query(alias="not", max_length=8, description="Away from what shows this.")] = [],  # noqa: B006
+    without: Annotated[list[Text], Query(alias="not", max_length=8, description="Turn away from what this says.")] = [],  # noqa: B006
     like: Annotated[
-        int | None, Query(ge=1, le=1 << 62, description="What looks like this segment, instead of a text or with it.")
+        int | None,
+        Query(ge=1, le=1 << 62, description="Find what looks like this segment, instead of a text or with it."),
     ] = None,
-    k: Annotated[int, Query(ge=1, le=MOST_HITS, description="Hits to give.")] = 10,
+    k: Annotated[int, Query(ge=1, le=MOST_HITS, description="Number of hits.")] = 10,
     min_score: Annotated[
         float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="No hit below this score.")
     ] = None,
-    per_video: Annotated[int, Query(ge=0, le=1_000_000, description="Hits a video; 0 for all of them.")] = 1,
+    per_video: Annotated[int, Query(ge=0, le=1_000_000, description="Hits per video; 0 for all.")] = 1,
     path: Annotated[
-        str | None, Query(max_length=_LONGEST, description="A glob that path, file or folder match.")
+        str | None,
+        Query(max_length=_LONGEST, description="A glob that the path, or the name of the file or a folder, matches."),
     ] = None,
     exact: Annotated[bool, Query(description="Compare every vector.")] = False,
-    all_copies: Annotated[bool, Query(description="Copies are hits of their own.")] = False,
+    all_copies: Annotated[bool, Query(description="Make copies hits of their own.")] = False,
 ) -> Response:
     """As `cezsar query --json` answers.
 
-    `confidence`, in [0, 1], says how likely a person would say that a hit shows it; if the best is below `threshold`,
-    `nothing_like_it` is true. They are null, and it is false, if the encoder has no calibration, and with `like`.
+    `confidence`, in [0, 1], says how likely a person would say that a hit shows the text. If the best one is below
+    `threshold`, `nothing_like_it` is true. If the encoder has no calibration, and with `like`, `confidence` and
+    `threshold` are null and `nothing_like_it` is false.
     """
     filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
 
@@ -119,7 +124,7 @@ async def search(
 
 @router.post("/classify", summary="The nearest labels of videos", response_model=answers.ClassifyIndexedAnswer)
 async def classified(request: Request, question: Question) -> Response:
-    """As `cezsar classify --json` answers, for videos of the index, in the order asked; each also has its video_id."""
+    """As `cezsar classify --json`, for videos of the index, in the requested order; each also has its video_id."""
     asked = question.labels
     labels = {label: (label,) if isinstance(asked, list) else tuple(asked[label]) for label in asked}
     if question.timeline and question.k > _MOST_IN_TIMELINES:
@@ -176,9 +181,7 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
     response_model=answers.PlayableVideoAnswer,
 )
 async def video(request: Request, video_id: Id) -> Response:
-    """`media_type` is null where only parts can be played, which are made when asked for: /stream with `start_s` and
-    `end_s`.
-    """
+    """`media_type` is null if browsers cannot play the whole file; /stream with `start_s` and `end_s` makes parts."""
     found = await _video_of(request, video_id)
     own = services(request)
     media_type = await own.probes.run(lambda: own.media.media_type(found))
@@ -204,7 +207,7 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
     "/videos/{video_id}/stream",
     summary="A video to play, whole or a part",
     response_class=StreamingResponse,
-    responses={200: {"content": {"video/mp4": {}, "video/webm": {}}}, 206: {"description": "The range asked for."}},
+    responses={200: {"content": {"video/mp4": {}, "video/webm": {}}}, 206: {"description": "The requested range."}},
 )
 async def stream(
     request: Request,
@@ -215,12 +218,12 @@ async def stream(
     end_s: Annotated[
         float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where it ends, in seconds.")
     ] = None,
-    download: Annotated[bool, Query(description="As a file to keep: with a name, and at full size.")] = False,
+    download: Annotated[bool, Query(description="Send a file to keep: with a name, and at full size.")] = False,
 ) -> Response:
-    """With range requests. Without start_s and end_s the file itself, where browsers play it, or else its first part.
+    """With range requests. Without start_s and end_s it is the file, if browsers play it, or else its first part.
 
-    A part lasts up to 120 s. It is MP4 with the picture copied where that is exact enough, and else encoded anew, and
-    then with a short side of at most 720 pixels, unless it is downloaded.
+    A part lasts up to 120 s. It is MP4. Its picture is copied if that is exact enough; otherwise it is encoded anew,
+    with a short side of at most 720 pixels, unless it is downloaded.
     """
     found = await _video_of(request, video_id)
     own = services(request)
@@ -270,7 +273,7 @@ async def stats(request: Request) -> Response:
 
 @router.get("/health", summary="Whether the index can be searched", response_model=answers.HealthAnswer)
 async def health(request: Request) -> Response:
-    """Asks for no token, and says nothing of what the index holds."""
+    """Asks for no token, and reveals nothing of the index."""
 
     def work(searcher: Searcher) -> Response:
         with searcher.read() as rows:
