@@ -8,7 +8,7 @@ from typing_extensions import NotRequired, TypedDict  # pydantic takes no others
 
 
 class PathFields(TypedDict):
-    """A path as text; path_bytes is base64, where the path is not UTF-8 and path can only show it."""
+    """A path as text; path_bytes is base64, if the path is not UTF-8 and path can only show it."""
 
     path: str
     path_bytes: NotRequired[str]

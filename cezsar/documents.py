@@ -49,9 +49,9 @@ def index_document(report: IndexReport) -> IndexAnswer:
 
 
 def query_document(text: str | None, model: str, hits: Hits) -> QueryAnswer:
-    """What `query --json` prints; the query is null where only --like was given.
+    """What `query --json` prints; the query is null if only --like was given.
 
-    Confidences and threshold are null where there is no calibration, or something was asked for by an example.
+    Confidences and threshold are null if there is no calibration, or something was asked for by an example.
     """
     return {
         "query": text,
@@ -73,7 +73,7 @@ def classify_document(
     """What `classify --json` prints; words are the labels with what was encoded for each.
 
     "segments" are given with a timeline only, and "label" with none_of_these, for a video and its segments: the first
-    one, or null where none is believed.
+    one, or null if none is believed.
     """
 
     def entry(video: VideoPredictions) -> VideoPredictionsAnswer | UnreadableVideo:

@@ -74,7 +74,7 @@ class FeatureCache:
     ) -> tuple[dict[Path, VideoFeatures], dict[Path, str]]:
         """The features of these videos, and why others have none; done(video, was new) is called after each.
 
-        Raises TrainingError where the cache cannot be written.
+        Raises TrainingError if the cache cannot be written.
         """
         features, reasons = {}, {}
 
@@ -125,7 +125,7 @@ class FeatureCache:
         return self._folder / f"{self._known[key]}.safetensors"
 
     def _load(self, path: Path) -> VideoFeatures | None:
-        """What is there; None where nothing is, or where it is damaged and must be made again."""
+        """What is there; None if nothing is, or if it is damaged and must be made again."""
         try:
             with safe_open(path, framework="numpy") as file:
                 duration_s = float(file.metadata()["duration_s"])

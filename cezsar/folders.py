@@ -77,7 +77,7 @@ class Folder:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Folder]:
-        """A folder in it. Raises OSError where it is a link, or no folder."""
+        """A folder in it. Raises OSError if it is a link, or no folder."""
         with _opened(self.path / name, self._at(name), self._descriptor) as folder:
             yield folder
 
@@ -105,13 +105,13 @@ class Folder:
 
     @property
     def descriptor(self) -> int | None:
-        """For the system's own calls; None where it has none for folders."""
+        """For the system's own calls; None if it has none for folders."""
         return self._descriptor
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Folder]:
-    """A folder itself. Raises OSError where it is a link, or no folder."""
+    """A folder itself. Raises OSError if it is a link, or no folder."""
     with _opened(path, os.fspath(path), None) as folder:
         yield folder
 

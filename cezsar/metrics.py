@@ -120,7 +120,7 @@ def expected_calibration_error(confidence: NDArray[np.floating], is_right: NDArr
 def auroc(scores: NDArray[np.floating], is_positive: NDArray[np.bool_]) -> float:
     """The area under the ROC curve, in [0, 1]: how often a positive one scores above a negative one, ties half.
 
-    Not a number where there are none of either.
+    Not a number if there are none of either.
     """
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranked = (counts.cumsum() - (counts - 1) / 2)[inverse]

@@ -60,7 +60,7 @@ def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = No
     sentences) and, where several files were cut from one footage, source. Rows of one segment are one pair, as in
     grouped(). A row that starts after its end has the two exchanged. Videos are looked for in the given folder, by
     default the file's own, and below it; the suffix may be left out. field names another field that holds a row's one
-    sentence. Raises PairsError where the file cannot be read or is of no such format.
+    sentence. Raises PairsError if the file cannot be read or is of no such format.
     """
     folder = _Folder(videos or file.parent)
     pairs: list[Pair] = []
@@ -83,7 +83,7 @@ def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = No
 def grouped(pairs: Sequence[Pair]) -> Captions:
     """One pair a segment, in order of first appearance, with every sentence that is said of it once.
 
-    Pairs are of one segment where video, start and end are equal; a video is its file, however its path is spelt.
+    Pairs are of one segment if video, start and end are equal; a video is its file, however its path is spelt.
     What is noisy stays apart from what is not. A pair that names no source, so that it is the video's name, takes the
     one that the first other pair of its video names; one that names another source than a pair of the same segment
     before it is rejected, since it could be trained on and validated with at once.

@@ -179,7 +179,7 @@ class Named(NamedTuple):
 
 
 def named(glob: str) -> Named | None:
-    """What a name or a glob names, as matches() understands it; None where it is empty."""
+    """What a name or a glob names, as matches() understands it; None if it is empty."""
     try:
         here = os.getcwd()
     except OSError:  # it was deleted
@@ -223,7 +223,7 @@ def readable(path: Path | str) -> str:
 
 
 def path_fields(path: Path) -> PathFields:
-    """{"path": ...}, and "path_bytes" in base64 where the path is not UTF-8 and "path" can only show it."""
+    """{"path": ...}, and "path_bytes" in base64 if the path is not UTF-8 and "path" can only show it."""
     raw = os.fsencode(path)
     try:
         return {"path": raw.decode("utf-8")}

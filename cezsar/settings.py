@@ -19,7 +19,7 @@ DEFAULT_MODEL = "lite"
 class Settings:
     """Where the index is and how to work on it.
 
-    model, streams, fps, window_s and stride_s are None where nobody chose: a new index then takes the defaults, and an
+    model, streams, fps, window_s and stride_s are None if nobody chose: a new index then takes the defaults, and an
     existing one keeps its own. Raises SettingsError on a value out of its range.
     """
 
@@ -73,7 +73,7 @@ def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
 
     The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_STREAMS, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE,
     CEZSAR_DEVICE, CEZSAR_WORKERS, CEZSAR_BATCH_SIZE, CEZSAR_STALL_LIMIT, CEZSAR_TIME_LIMIT and CEZSAR_MEMORY_LIMIT.
-    Raises SettingsError where one does not parse.
+    Raises SettingsError if one does not parse.
     """
     readers: dict[str, Any] = {
         "index": Path, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,

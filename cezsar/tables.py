@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: numbers are on the right; a detail is left out where there is little room."""
+    """A column: numbers are on the right; a detail is left out if there is little room."""
 
     title: str
     is_number: bool = False

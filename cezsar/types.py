@@ -46,7 +46,7 @@ class Hit:
 
     start_s and end_s are the moment's, which may begin and end with a shot rather than with the segment.
     copies are the other files in which the same was found, best first.
-    confidence, in [0, 1], says how likely a person would say that it shows what was asked; None where the encoder has
+    confidence, in [0, 1], says how likely a person would say that it shows what was asked; None if the encoder has
     no calibration, or an example was asked for.
     """
 
@@ -62,7 +62,7 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """Ranked hits. threshold is the least confidence that is believed, None where there is no calibration."""
+    """Ranked hits. threshold is the least confidence that is believed, None if there is no calibration."""
 
     def __init__(self, hits: Iterable[Hit] = (), *, threshold: float | None = None) -> None:
         super().__init__(hits)
@@ -70,7 +70,7 @@ class Hits(list[Hit]):
 
     @property
     def nothing_like_it(self) -> bool:
-        """Whether not even the best hit is believed; False where there is no calibration, or no hit."""
+        """Whether not even the best hit is believed; False if there is no calibration, or no hit."""
         best = max((hit.confidence for hit in self if hit.confidence is not None), default=None)
         return best is not None and self.threshold is not None and best < self.threshold
 
@@ -79,7 +79,7 @@ class Hits(list[Hit]):
 class Prediction:
     """A class and its score: the cosine similarity to its nearest sentence, in [-1, 1].
 
-    confidence, in [0, 1], says how likely a person would say that it fits; None where the encoder has no calibration.
+    confidence, in [0, 1], says how likely a person would say that it fits; None if the encoder has no calibration.
     """
 
     label: str
@@ -89,7 +89,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPredictions:
-    """The predictions for one segment of a video, best first; fits is False where no label is believed."""
+    """The predictions for one segment of a video, best first; fits is False if no label is believed."""
 
     segment: Segment
     predictions: tuple[Prediction, ...]
@@ -98,9 +98,9 @@ class SegmentPredictions:
 
 @dataclass(frozen=True, slots=True)
 class VideoPredictions:
-    """The predictions for one video, best first; error is set, and predictions empty, where it could not be read.
+    """The predictions for one video, best first; error is set, and predictions empty, if it could not be read.
 
-    fits is False where no label is believed.
+    fits is False if no label is believed.
     """
 
     path: Path

@@ -201,7 +201,7 @@ class _Read:
 
 
 def _content(file: File) -> bytes:
-    """The fingerprint of a file that was just decoded. Raises VideoLost where it is not the one that was scanned."""
+    """The fingerprint of a file that was just decoded. Raises VideoLost if it is not the one that was scanned."""
     try:
         content = sha256(file.absolute)
         status = os.stat(file.absolute)

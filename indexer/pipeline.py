@@ -46,7 +46,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the catalog says before a run; info is None where there is no index yet."""
+    """What the catalog says before a run; info is None if there is no index yet."""
 
     info: store.Info | None
     generation: int
@@ -68,8 +68,8 @@ def index(
     One transaction a video: an interruption keeps what was committed. prune and check_content are as in scan.plan. A
     video that cannot be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is
     tried again when it has changed, or with retry. An encoder that is given takes the place of the settings' model,
-    streams and device. Raises IndexMismatch where another encoder or sampling is asked for than the index's;
-    EncoderError; BadIndex, of which IndexLocked where another process writes and there is
+    streams and device. Raises IndexMismatch if another encoder or sampling is asked for than the index's;
+    EncoderError; BadIndex, of which IndexLocked if another process writes and there is
     something to write.
     """
     began = time.monotonic()

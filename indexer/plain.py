@@ -52,7 +52,7 @@ def _is_without_letters(brightness: NDArray[Any], *, is_still: bool) -> bool:
 
 
 def _cells(picture: NDArray[Any]) -> NDArray[np.float32]:
-    """(32, 32) of its means, or of its points where there are fewer."""
+    """(32, 32) of its means, or of its points if there are fewer."""
     down, across = (np.arange(_SIDE) * length // _SIDE for length in picture.shape)
     if min(picture.shape) < _SIDE:
         return np.asarray(picture[down[:, None], across], np.float32)

@@ -34,7 +34,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     """Embed every video of an index anew with settings.model, and then let that serve.
 
     Queries go on with the old vectors until the last moment, and nobody else writes. What is interrupted goes on where
-    it was. The sampling is the index's where the settings choose none. Raises BadIndex, and nothing is switched, where
+    it was. The sampling is the index's if the settings choose none. Raises BadIndex, and nothing is switched, if
     a visible video cannot be embedded, unless allow_missing; EncoderError.
     """
     began = time.monotonic()

@@ -85,7 +85,7 @@ def _under(videos: Iterable[Video], names: Iterable[bytes]) -> list[Video]:
 
 
 def _names(paths: Sequence[Path], known: Sequence[bytes]) -> set[bytes]:
-    """How the known whole paths name these, and what is called like them. Raises QueryError where none does."""
+    """How the known whole paths name these, and what is called like them. Raises QueryError if none does."""
     names: set[bytes] = set()
     for path in paths:
         named = under(path, known)
@@ -104,7 +104,7 @@ def _delete(catalog: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -
 
 
 def _forget_pictures(directory: Path, notice: Callable[[str], None]) -> None:
-    """They are made anew where they are wanted again."""
+    """They are made anew if they are wanted again."""
     try:
         pictures.forget(directory)
     except pictures.NotOurs as error:

@@ -91,7 +91,7 @@ def plan(
     check_content: bool = False,
     comparing: Comparing | None = None,
 ) -> Plan:
-    """Compare the videos under paths with the catalog's, known; None where there is none yet.
+    """Compare the videos under paths with the catalog's, known; None if there is none yet.
 
     A known file is unchanged if its size, times and inode are; if not, or with check_content, its content is compared,
     which reads it whole: comparing hears of each one before.

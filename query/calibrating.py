@@ -119,7 +119,7 @@ def captioned(
     """N videos' segments and captions, the first num_asked of which (None: all) are asked for.
 
     encode gives the calibrated encoder's vectors. What is near is told by the embedded sentence encoder, whose own
-    space this is not to depend on. Raises EncoderError where it is not there.
+    space this is not to depend on. Raises EncoderError if it is not there.
     """
     from cezsar.encoders.embedded import MiniLM
 
@@ -195,7 +195,7 @@ def _asked(rows: list[tuple[Any, ...]]) -> Asked:
 def fit(asked: Asked) -> Judge:
     """The logistic model of these first hits; its threshold, at most a half, denies one right one in ten.
 
-    Raises CalibrationError where higher scores are not likelier to be right.
+    Raises CalibrationError if higher scores are not likelier to be right.
     """
     rows = _features(asked)
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9

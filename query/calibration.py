@@ -97,7 +97,7 @@ def background(directions: Vectors, bank: Vectors) -> NDArray[np.float64]:
 
 def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None, str | None]:
     """The calibration of an index's folder, or else the one that comes with the encoder; and a line that says why the
-    folder's own is not used, where there is one that cannot be.
+    folder's own is not used, if there is one that cannot be.
     """
     notice = None
     try:
@@ -116,7 +116,7 @@ def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None,
 
 
 def read(path: Path) -> Calibration | None:
-    """What write wrote; None where there is none. Raises CalibrationError where it is damaged."""
+    """What write wrote; None if there is none. Raises CalibrationError if it is damaged."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
@@ -131,7 +131,7 @@ def read(path: Path) -> Calibration | None:
 
 
 def write(calibration: Calibration, path: Path, *, private: bool = False) -> None:
-    """One JSON file, whole or not at all. Raises CalibrationError where it cannot be written."""
+    """One JSON file, whole or not at all. Raises CalibrationError if it cannot be written."""
     bank = base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii")
     document = asdict(
         _Document(_VERSION, calibration.encoder, calibration.hits, calibration.labels, calibration.figures, bank)
@@ -143,7 +143,7 @@ def write(calibration: Calibration, path: Path, *, private: bool = False) -> Non
 
 
 def _parsed(document: Any) -> Calibration:
-    """Raises ValueError where it is not as write writes it."""
+    """Raises ValueError if it is not as write writes it."""
     found = record(_Document, document)
     rows = np.frombuffer(base64.b64decode(found.bank, validate=True), "<f2").astype(np.float32)
     bank = rows.reshape(-1, found.encoder.dimension)

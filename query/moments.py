@@ -14,7 +14,7 @@ def refined(stretch: Segment, shots: Outline, direction: Vectors, *, reach_s: fl
     """The shots of a stretch on the grid that show what a query's unit vector (D,) looks for.
 
     They are the stretch's best one and those next to it that show the same thing. Where the first begins, or the last
-    ends, up to reach_s outside the stretch, there the moment does; where farther out, it ends with the stretch. A video
+    ends, up to reach_s outside the stretch, there the moment does; if farther out, it ends with the stretch. A video
     of one shot has no edges but the grid's.
     """
     edges_s = shots.edges_s

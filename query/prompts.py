@@ -44,7 +44,7 @@ def words(label: str) -> str:
 
 
 def _token(token: str, *, is_sentence: bool) -> list[str]:
-    """What stands between two blanks, as the words of which it was put together; itself where it was not."""
+    """What stands between two blanks, as the words of which it was put together; itself if it was not."""
     parts = [part for part in token.split("_") if part]
     dotted = token.split(".")
     if len(parts) == 1 and all(len(part) > 1 and part[0].isalpha() for part in dotted):  # no 3.5, no U.S., no "end."

@@ -39,7 +39,7 @@ class Searcher:
 
     The encoder loads with the first text, unless encoder is given, which must be the one that made the index. A search
     of a large index takes so many cores, or all. calibration_notice says why the index's own calibration is not used,
-    where it cannot be. Raises IndexMissing, IndexOutdated, IndexDamaged; IndexMismatch where the given encoder did not
+    if it cannot be. Raises IndexMissing, IndexOutdated, IndexDamaged; IndexMismatch if the given encoder did not
     make the index.
     """
 
@@ -67,7 +67,7 @@ class Searcher:
 
     @property
     def notice(self) -> str | None:
-        """Why the last search did without the cache, where it did; answers are the same, only slower."""
+        """Why the last search did without the cache, if it did; answers are the same, only slower."""
         return self._catalog.notice
 
     def read(self) -> AbstractContextManager[store.Rows]:
@@ -85,12 +85,12 @@ class Searcher:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What tells how likely a hit is right: the index's own, or the encoder's; None where there is neither."""
+        """What tells how likely a hit is right: the index's own, or the encoder's; None if there is neither."""
         return self._calibrated[0]
 
     @property
     def calibration_notice(self) -> str | None:
-        """Why the index's own calibration is not used, where it cannot be."""
+        """Why the index's own calibration is not used, if it cannot be."""
         return self._calibrated[1]
 
     @property
@@ -221,7 +221,7 @@ def search(text: str, index: Path, *, filters: Filters | None = None, device: st
 
 
 def mean_vector(parts: Sequence[Segment], rows: Vectors, segment: Segment | None, path: Path) -> Vectors:
-    """The unit mean (D,) of the vectors (N, D) of those parts that touch segment, or of all; a part's own vector where
+    """The unit mean (D,) of the vectors (N, D) of those parts that touch segment, or of all; a part's own vector if
     segment is just that part."""
     if segment in parts:
         rows = rows[[parts.index(segment)]]

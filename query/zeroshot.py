@@ -59,7 +59,7 @@ def classify_videos(
     timeline: bool = False,
     raw: bool = False,
 ) -> Iterator[tuple[int, VideoPredictions | None]]:
-    """As classify, for videos by their ids in the catalog, one after another; None where there is none, or hidden."""
+    """As classify, for videos by their ids in the catalog, one after another; None if there is none, or hidden."""
     classes = _Classes.of(searcher, labels, top_k, raw=raw)
     with searcher.read() as rows:
         for number in dict.fromkeys(video_ids):
@@ -122,7 +122,7 @@ class _Classes:
         return tuple(found.values())
 
     def _confidences(self, rows: Vectors) -> NDArray[np.float64]:
-        """(N, D) vectors -> (N, classes): how likely each class fits, by its likeliest prototype; NaN where unknown."""
+        """(N, D) vectors -> (N, classes): how likely each class fits, by its likeliest prototype; NaN if unknown."""
         if self.calibration is None:
             return np.full((len(rows), len(self.names)), np.nan)
         level = self.calibration.background(self.prototypes.rows)
@@ -132,7 +132,7 @@ class _Classes:
         )
 
     def _fits(self, confidences: NDArray[np.float64]) -> bool:
-        """Whether one of the classes (classes,) is believed; True where nothing is known."""
+        """Whether one of the classes (classes,) is believed; True if nothing is known."""
         return self.calibration is None or bool(confidences.max() >= self.calibration.labels.threshold)
 
     def _best(self, scores: NDArray[np.float32], confidences: NDArray[np.float64]) -> tuple[Prediction, ...]:

@@ -128,7 +128,7 @@ def _calibration(pairs: list[Pair], searcher: Searcher, pool: Pool, share: float
 
 
 def _vectors(pair: Pair, searcher: Searcher, pool: Pool) -> Vectors:
-    """(S, D): the index's own vectors of a captioned stretch where it holds the video, or else embedded now."""
+    """(S, D): the index's own vectors of a captioned stretch if it holds the video, or else embedded now."""
     import numpy as np
 
     from cezsar import indexer

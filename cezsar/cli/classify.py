@@ -132,7 +132,7 @@ def _print_tables(videos: Sequence[VideoPredictions], *, none_of_these: bool) ->
 
 
 def _cells(predictions: Sequence[Prediction], *, fits: bool) -> tuple[str, str, str, str]:
-    """Label, score, confidence and the others; where none fits, all are others."""
+    """Label, score, confidence and the others; if none fits, all are others."""
     best, others = predictions[0], predictions[1:]
     rest = ", ".join(f"{other.label} {other.score:.3f}" for other in (others if fits else predictions))
     if not fits:
@@ -141,9 +141,9 @@ def _cells(predictions: Sequence[Prediction], *, fits: bool) -> tuple[str, str, 
 
 
 def _print_csv(videos: Sequence[VideoPredictions], *, none_of_these: bool) -> None:
-    """One line a prediction; start_s and end_s are empty where it is of the whole video.
+    """One line a prediction; start_s and end_s are empty if it is of the whole video.
 
-    With none_of_these a line of rank 0 without a label comes first where none fits.
+    With none_of_these a line of rank 0 without a label comes first if none fits.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

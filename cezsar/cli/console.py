@@ -93,14 +93,14 @@ def print_table(table: Table) -> None:
 
 
 def notice(line: str) -> None:
-    """A line on stderr; work goes on where nobody reads it."""
+    """A line on stderr; work goes on if nobody reads it."""
     with suppress(BrokenPipeError):
         click.echo(f"cezsar: {readable(line)}", err=True)
 
 
 @contextmanager
 def working(task: str) -> Iterator[Callable[[str], None]]:
-    """On stderr, what is being done: at once where that is a terminal, or else every 30 s.
+    """On stderr, what is being done: at once if that is a terminal, or else every 30 s.
 
     Call what it gives to say the next thing.
     """
@@ -139,7 +139,7 @@ def pulse(status: Callable[[], str], *, shown: bool) -> Iterator[None]:
 
 
 def short(path: Path) -> str:
-    """A path as a person would type it here: relative to the current folder where it lies below it."""
+    """A path as a person would type it here: relative to the current folder if it lies below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):

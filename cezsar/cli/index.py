@@ -132,7 +132,7 @@ def run_index(
 
 
 class Bar:
-    """Progress on stderr: videos done, megabytes a second, time left; every 30 s a line where it is no terminal."""
+    """Progress on stderr: videos done, megabytes a second, time left; every 30 s a line if it is no terminal."""
 
     def __init__(self, *, shown: bool) -> None:
         from rich.console import Console

@@ -228,7 +228,7 @@ def _csv_line(values: Sequence[object]) -> str:
 
 
 def _example(searcher: Searcher, spec: str, limits: Limits) -> Vectors:
-    """The vector of VIDEO[@START-END]: the index's own where it holds the video, else embedded now."""
+    """The vector of VIDEO[@START-END]: the index's own if it holds the video, else embedded now."""
     from cezsar import indexer
     from cezsar.query import mean_vector
 

@@ -42,7 +42,7 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 def load(name: str, *, device: str = "auto", streams: str | None = None) -> Encoder:
-    """The encoder of this name, on 'cpu', 'cuda' or, with 'auto', on a GPU where there is one.
+    """The encoder of this name, on 'cpu', 'cuda' or, with 'auto', on a GPU if there is one.
 
     streams, 'visual', 'object' or 'visual_object', asks a trained model for other streams than its config's.
 
@@ -74,7 +74,7 @@ def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder
 
 
 def check_recorded(encoder: Encoder, recorded: EncoderIdentity) -> None:
-    """Raise IndexMismatch where an index was made with another encoder, or with other weights of it."""
+    """Raise IndexMismatch if an index was made with another encoder, or with other weights of it."""
     given = encoder.identity
     if given.name != recorded.name:
         raise IndexMismatch(
@@ -145,7 +145,7 @@ def calibration_file(name: str, *, is_older: bool = False) -> Path | None:
 def settings_files(name: str) -> dict[str, Path]:
     """What an encoder is read from besides its weights, by file name: its configs and its tokenizer's files.
 
-    Empty where they come with CEZSAR. name is as in an identity: a folder, or a hub id that was fetched.
+    Empty if they come with CEZSAR. name is as in an identity: a folder, or a hub id that was fetched.
     """
     if registry.registered(name):
         return {}

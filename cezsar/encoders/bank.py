@@ -32,9 +32,9 @@ class BesideWeights:
 
 
 def read(folder: Path, identity: EncoderIdentity) -> Vectors | None:
-    """The (B, D) unit vectors of a model's folder; None where there are none, or they are of other weights or streams.
+    """The (B, D) unit vectors of a model's folder; None if there are none, or they are of other weights or streams.
 
-    Raises EncoderError where the file is damaged.
+    Raises EncoderError if the file is damaged.
     """
     path = folder / NAME
     if not path.is_file():

@@ -15,9 +15,9 @@ _DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 
 
 def runs_on_gpu(name: str) -> bool:
-    """Whether the device of this name is a GPU; 'auto' is one where there is one.
+    """Whether the device of this name is a GPU; 'auto' is one if there is one.
 
-    Torch is asked only where there is a driver that it could use. Raises EncoderError where 'cuda' is not there.
+    Torch is asked only if there is a driver that it could use. Raises EncoderError if 'cuda' is not there.
     """
     if name == "cpu" or (name == "auto" and not _has_driver()):
         return False
@@ -25,7 +25,7 @@ def runs_on_gpu(name: str) -> bool:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of this name; 'auto' is a GPU where there is one. Raises EncoderError where it is not there."""
+    """The device of this name; 'auto' is a GPU if there is one. Raises EncoderError if it is not there."""
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():

@@ -24,7 +24,7 @@ _TEXT_BATCH = 64
 class _Checkpoint:
     """A loaded checkpoint: model, processor, identity, and its text tower.
 
-    name is a hub id or a folder. Raises EncoderError where it cannot be had or has no image and text towers.
+    name is a hub id or a folder. Raises EncoderError if it cannot be had or has no image and text towers.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -136,7 +136,7 @@ class VideoDualEncoder:
 
 
 def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:
-    """The encoder for this checkpoint: by segments where its model takes video, by frames otherwise."""
+    """The encoder for this checkpoint: by segments if its model takes video, by frames otherwise."""
     checkpoint = _Checkpoint(name, device)
     if hasattr(checkpoint.model, "get_video_features"):
         return VideoDualEncoder(checkpoint)

@@ -40,7 +40,7 @@ _FATAL_ONLY = 4  # of ONNX Runtime's own log; its errors are raised
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2, mean-pooled: sentences -> (N, 384). Raises EncoderError where its weights are not there."""
+    """all-MiniLM-L6-v2, mean-pooled: sentences -> (N, 384). Raises EncoderError if its weights are not there."""
 
     name = EMBEDDED_SENTENCES
     fingerprint = SENTENCE_WEIGHTS.sha256
@@ -81,7 +81,7 @@ class MiniLM:
 class EfficientNet:
     """EfficientNet-Lite2 on the middle of a frame: 1,280 features, or logits over the 1,000 objects of ImageNet-1k.
 
-    Raises EncoderError where its weights are not there.
+    Raises EncoderError if its weights are not there.
     """
 
     name = EMBEDDED_IMAGES
@@ -103,7 +103,7 @@ class EfficientNet:
 
 
 class Pair:
-    """As cezsar.encoders.images.PairBackbone. Raises EncoderError where its weights are not there."""
+    """As cezsar.encoders.images.PairBackbone. Raises EncoderError if its weights are not there."""
 
     name = EMBEDDED_PAIR
     short_side = 260

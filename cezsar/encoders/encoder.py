@@ -53,7 +53,7 @@ class Limited(Protocol):
     """An encoder that reads only so many tokens of a text."""
 
     def beginning(self, text: str) -> str:
-        """What encode_texts reads of a text: all of it, or its beginning where it is longer."""
+        """What encode_texts reads of a text: all of it, or its beginning if it is longer."""
 
 
 @runtime_checkable
@@ -68,7 +68,7 @@ class Banked(Protocol):
     """An encoder that knows how generic videos look in its space. This is no part of the space's identity."""
 
     def bank(self) -> Vectors | None:
-        """(B, D) unit vectors of generic videos; None where it has none. Raises EncoderError where they are damaged."""
+        """(B, D) unit vectors of generic videos; None if it has none. Raises EncoderError if they are damaged."""
 
 
 def sound(vectors: Vectors, count: int, identity: EncoderIdentity) -> Vectors:

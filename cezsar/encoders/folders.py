@@ -21,7 +21,7 @@ _KINDS = {
 
 
 def check_folder(folder: Path) -> None:
-    """Raise EncoderError where a model's file could not be read to its end: a FIFO, a device, or far too large.
+    """Raise EncoderError if a model's file could not be read to its end: a FIFO, a device, or far too large.
 
     Its sub-folders, which hold shards and templates, are looked at too, but not what lies deeper. Nothing is opened.
     """

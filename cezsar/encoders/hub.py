@@ -38,8 +38,8 @@ _Loaded = TypeVar("_Loaded")
 def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
     """load(local_files_only) of a folder, of what was fetched before, or of the hub, in this order.
 
-    Raises one of REFUSALS, and EncoderError where a folder holds what must not be opened. The hub is asked once, with a
-    time limit, before anything is fetched: the libraries' own retries take most of a minute where there is no network.
+    Raises one of REFUSALS, and EncoderError if a folder holds what must not be opened. The hub is asked once, with a
+    time limit, before anything is fetched: the libraries' own retries take most of a minute if there is no network.
     """
     if Path(name).is_dir():
         check_folder(Path(name))
@@ -78,7 +78,7 @@ def was_fetched(name: str) -> bool:
 
 @cache
 def ask(name: str) -> None:
-    """Whether the hub has a model; an answer is remembered. Raises OSError or HTTPError where it gives none."""
+    """Whether the hub has a model; an answer is remembered. Raises OSError or HTTPError if it gives none."""
     HfApi().model_info(name, timeout=_PATIENCE_S)
 
 

@@ -51,14 +51,14 @@ class Backbone(Protocol):
         """Weight (K, F) and bias (K,) of the classifier whose input the features are; None without one."""
 
     def objects(self) -> list[str]:
-        """'names: definition' of each of its K classes; empty where it has none that are known."""
+        """'names: definition' of each of its K classes; empty if it has none that are known."""
 
 
 def load_backbone(name: str, device: torch.device) -> Backbone:
     """The backbone of this name: an embedded one, 'timm:NAME', a folder or hub id of CLIP or SigLIP.
 
     Embedded are 'efficientnet-lite2' and 'efficientnet-lite2+lite1'. A folder may also be one that timm saved. Raises
-    EncoderError where it is unknown or cannot be had.
+    EncoderError if it is unknown or cannot be had.
     """
     if name == EMBEDDED_IMAGES:
         return ImageBackbone(device)
@@ -206,7 +206,7 @@ class TimmBackbone:
         return _numpy(self._net.forward_head(self._net.forward_features(pixels), pre_logits=True))
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Its classifier, a linear layer or a 1x1 convolution; None where it has another kind, or none."""
+        """Its classifier, a linear layer or a 1x1 convolution; None if it has another kind, or none."""
         classifier = self._net.get_classifier()
         if not isinstance(classifier, (torch.nn.Linear, torch.nn.Conv2d)) or not self.objects():
             return None
@@ -214,7 +214,7 @@ class TimmBackbone:
         return weight, torch.zeros(len(weight)) if classifier.bias is None else classifier.bias.cpu()
 
     def objects(self) -> list[str]:
-        """The objects of the ImageNet subset that it was trained on; none where timm does not know the subset."""
+        """The objects of the ImageNet subset that it was trained on; none if timm does not know the subset."""
         subset = infer_imagenet_subset(self._net)
         return _described(subset) if subset else []
 

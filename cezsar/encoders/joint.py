@@ -28,7 +28,7 @@ from cezsar.types import EncoderIdentity, Vectors, unit
 class Joint(BesideWeights):
     """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
 
-    Raises EncoderError where the checkpoint is damaged, or stands on other weights than those that are there now.
+    Raises EncoderError if the checkpoint is damaged, or stands on other weights than those that are there now.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ def is_saved(name: str) -> bool:
 
 
 def load_model(source: str) -> CezsarModel:
-    """The model of a folder or hub id, in float32 and for inference. Raises EncoderError where it is not whole."""
+    """The model of a folder or hub id, in float32 and for inference. Raises EncoderError if it is not whole."""
     transformers_logging.disable_progress_bar()
     try:
         model, loaded = local_first(source, lambda local: _from_pretrained(source, local_files_only=local))

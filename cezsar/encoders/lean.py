@@ -143,7 +143,7 @@ class Lean(BesideWeights):
 def load(
     folder: Path, device: str, *, name: str, streams: str | None = None, objects_of: Path | None = None
 ) -> Lean | None:
-    """The model in a folder; None where it is not whole, or not of this kind: cezsar.encoders.joint then says more.
+    """The model in a folder; None if it is not whole, or not of this kind: cezsar.encoders.joint then says more.
 
     objects_of is the folder of a model that keeps its classifier for it, that of the first of its networks.
     """

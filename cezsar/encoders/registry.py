@@ -26,9 +26,9 @@ _OFFERED = ("identity", "short_side", "encode_frames", "encode_segments", "encod
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is to be known of an encoder before it is loaded; dimension is None where the checkpoint decides.
+    """What is to be known of an encoder before it is loaded; dimension is None if the checkpoint decides.
 
-    version is that of its weights, None where there are no others of the same name; package, the installed package
+    version is that of its weights, None if there are no others of the same name; package, the installed package
     that registers it, None for CEZSAR's own.
     """
 
@@ -92,10 +92,10 @@ CARDS = (
 
 
 def registered(name: str) -> Maker | None:
-    """What makes the encoder of this name; None where neither CEZSAR nor an installed package has it.
+    """What makes the encoder of this name; None if neither CEZSAR nor an installed package has it.
 
     Packages are asked only for a name that CEZSAR lacks, and nothing of theirs is imported before the encoder is made.
-    Raises EncoderError where two of them have it.
+    Raises EncoderError if two of them have it.
     """
     if name in MAKERS or not NAME.fullmatch(name):
         return MAKERS.get(name)
@@ -148,7 +148,7 @@ def _card_or_notice(points: Sequence[EntryPoint], notice: Callable[[str], None])
 
 
 def _card(point: EntryPoint) -> Card:
-    """Raises EncoderError where the encoder could not be used."""
+    """Raises EncoderError if the encoder could not be used."""
     package = _package(point)
     if point.name in MAKERS:
         raise EncoderError(f"{_whose(point)} is not used: CEZSAR has one of that name.")
@@ -180,7 +180,7 @@ def _maker(point: EntryPoint) -> Callable[[str], Encoder]:
 
 
 def _made(point: EntryPoint, device: str, _streams: str | None) -> Encoder:
-    """Raises EncoderError where it cannot be made, or is no encoder of this name."""
+    """Raises EncoderError if it cannot be made, or is no encoder of this name."""
     maker = _maker(point)
     try:
         encoder = maker(device)

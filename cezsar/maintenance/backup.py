@@ -16,7 +16,7 @@ from cezsar.store import homes
 def back_up(directory: Path, target: Path, *, replace: bool = False) -> int:
     """Write the catalog, vectors included, to one file, while others read and write; returns its size in bytes.
 
-    Raises BadIndex where target is there already, unless replace, or cannot be written.
+    Raises BadIndex if target is there already, unless replace, or cannot be written.
     """
     if target.exists() and not replace:
         raise BadIndex(f"{target} is there already: --force replaces it.")
@@ -29,7 +29,7 @@ def restore(
 ) -> None:
     """Make an index of what back_up wrote. One that is there is kept beside it, as after a re-embedding.
 
-    Raises BadIndex where there is an index already, unless replace; IndexDamaged where source is no sound catalog.
+    Raises BadIndex if there is an index already, unless replace; IndexDamaged if source is no sound catalog.
     """
     revision = store.check(source)
     if revision > store.REVISION:

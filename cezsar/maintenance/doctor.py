@@ -23,7 +23,7 @@ _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and, where it is not well, the command that mends it."""
+    """One thing that was looked at: what was found, and, if it is not well, the command that mends it."""
 
     what: str
     is_well: bool

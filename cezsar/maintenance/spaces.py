@@ -20,7 +20,7 @@ def switch(directory: Path, place: Path) -> None:
 
 
 def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> store.Info:
-    """Let the catalog before the last switch serve again; what it is. Raises IndexMissing where there is none."""
+    """Let the catalog before the last switch serve again; what it is. Raises IndexMissing if there is none."""
     with store.open_to_write(directory, notice=notice):
         with store.open_previous(directory) as catalog:
             place, info = catalog.directory, catalog.info

@@ -10,7 +10,7 @@ from cezsar.errors import CacheMissing, CacheUnusable, IndexDamaged
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """videos and segments count what the catalog holds, hidden ones too; problems is empty where all agree."""
+    """videos and segments count what the catalog holds, hidden ones too; problems is empty if all agree."""
 
     videos: int
     segments: int

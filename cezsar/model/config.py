@@ -14,7 +14,7 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     side in pixels, fps the frames/s that the model was trained on, num_frames the most frames that it takes of a
     segment, spread evenly.
 
-    The video tower has a transformer path where d_model > 0 (paper: 1 layer, 2 heads) and a memory where
+    The video tower has a transformer path if d_model > 0 (paper: 1 layer, 2 heads) and a memory if
     num_memories > 0 (docs/design.md). The memory's kernel is the mean of memory_blocks ones, each of its own block of
     the features, all of one length, on memory_dim axes. The object stream mixes the top_objects likeliest objects at
     object_temperature; streams says what a segment's vector holds, and visual_weight is the paper's 0.8 (eq. 9).

@@ -22,7 +22,7 @@ def batch_triplet(anchors: Tensor, positives: Tensor, allowed: Tensor, *, margin
 
     anchors and positives are (B, D); allowed (B, B), symmetric, says who may be a negative of whom. With semi_hard
     only those count that are farther than the positive, and by less than the margin (Schroff et al., 2015). The mean
-    is over the triplets that still cost something; 0 where there is none.
+    is over the triplets that still cost something; 0 if there is none.
     """
     distances = torch.cdist(anchors, positives, compute_mode="donot_use_mm_for_euclid_dist")
     terms = []

@@ -297,7 +297,7 @@ async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queu
 
 
 async def _made(request: Request, video: store.Video, wanted: Wanted) -> Content:
-    """What is wanted of a video; made where it has not been kept."""
+    """What is wanted of a video; made if it has not been kept."""
     own = services(request)
 
     def is_there() -> bool:

@@ -30,7 +30,7 @@ class Connection(H11Protocol):
     """A connection that ends where no whole request comes, or nothing of the answer is taken; look at it every second.
 
     Where as many as may be are open, a new one takes the place of the one that has had no whole request for longest,
-    or else of the one whose client has taken nothing for longest; where all are busy, the new one is closed.
+    or else of the one whose client has taken nothing for longest; if all are busy, the new one is closed.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,7 +61,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def look(self) -> None:
-        """End it where it has taken too long."""
+        """End it if it has taken too long."""
         now = self.loop.time()
         num_unsent = self.transport.get_write_buffer_size()
         if num_unsent < self._num_unsent or num_unsent == 0:

@@ -23,7 +23,7 @@ class Engine:
     """Searches one index for many at once. Use as a context manager.
 
     The text encoder stays loaded, and encodes what several threads ask for together. Raises BadIndex at the start
-    where there is no index that can serve, and later from using() where it has gone.
+    if there is no index that can serve, and later from using() if it has gone.
     """
 
     def __init__(self, directory: Path, *, device: str) -> None:

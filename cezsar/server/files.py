@@ -53,9 +53,9 @@ def sent(request: Request, content: Content, *, download: str | None = None) -> 
 
 
 def _stretch(asked: str, size: int) -> range | None:
-    """The bytes that a Range header asks for, none where there are none; None where it is to be ignored.
+    """The bytes that a Range header asks for, none if there are none; None if it is to be ignored.
 
-    Raises ValueError where it cannot be read.
+    Raises ValueError if it cannot be read.
     """
     unit, is_said, ranges = asked.partition("=")
     if is_said and unit.strip().lower() != "bytes":

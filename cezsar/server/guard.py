@@ -49,7 +49,7 @@ class Access:
 
     @classmethod
     def of(cls, host: str, token: str | None, *, no_token: bool, cors: tuple[str, ...] = ()) -> Access:
-        """A token is made where none is given, unless no_token: every account of this machine can reach loopback.
+        """A token is made if none is given, unless no_token: every account of this machine can reach loopback.
 
         names are the system's own, which takes a while where names are not well looked after.
         """

@@ -87,7 +87,7 @@ _COUNTING = threading.Lock()
 
 
 def part(video: Video, start_s: float | None, end_s: float | None, *, at_full_size: bool) -> Part:
-    """A stretch of a video: by default from its start, and LONGEST_PART_S long. Raises QueryError where it is none."""
+    """A stretch of a video: by default from its start, and LONGEST_PART_S long. Raises QueryError if it is none."""
     begins_s = 0.0 if start_s is None else start_s
     ends_s = min(begins_s + LONGEST_PART_S if end_s is None else end_s, video.duration_s)
     if not 0 < ends_s - begins_s <= LONGEST_PART_S:
@@ -135,7 +135,7 @@ class Media:
             return self._type(file)
 
     def whole(self, video: Video) -> Content | None:
-        """The file itself; None where not every browser should play it as it is. Raises VideoError."""
+        """The file itself; None if not every browser should play it as it is. Raises VideoError."""
         with ExitStack() as unless_sent:
             file = unless_sent.enter_context(opened(video))
             kind = self._type(file)
@@ -147,7 +147,7 @@ class Media:
         return Content(file, kind, tag)
 
     def kept(self, video: Video, wanted: Wanted) -> Content | None:
-        """What is wanted of a video; None where it has to be made. Raises VideoError."""
+        """What is wanted of a video; None if it has to be made. Raises VideoError."""
         with opened(video) as file:
             name = _name(video, wanted, os.fstat(file.fileno()))
         try:
@@ -162,7 +162,7 @@ class Media:
     def make(self, video: Video, wanted: Wanted, is_there: Callable[[], bool]) -> None:
         """Make what is wanted, and keep it; is_there says whether it is still to be shown then.
 
-        Raises VideoError, and BadIndex where nothing can be kept, or the server is stopping.
+        Raises VideoError, and BadIndex if nothing can be kept, or the server is stopping.
         """
         with opened(video) as file:
             source, status = Path(file.name), os.fstat(file.fileno())
@@ -215,7 +215,7 @@ class Media:
     def _make_room(self, folder: Folder, num_bytes: int) -> None:
         """Delete those that have not been wanted for longest, so that a file of this size does not make it too many.
 
-        Raises QueryError where it alone does. What is there is counted anew: another server may keep files here too.
+        Raises QueryError if it alone does. What is there is counted anew: another server may keep files here too.
         """
         if num_bytes > self._most_bytes:
             raise QueryError(
@@ -263,8 +263,8 @@ def _alone(folder: Folder) -> Iterator[None]:
 def opened(video: Video) -> BinaryIO:
     """The file of a video, open; its name is the path with all links resolved.
 
-    Raises VideoLost where it has gone, or is a link that leads out of the folder that was indexed, at this moment or
-    before; VideoError where it is no file any more.
+    Raises VideoLost if it has gone, or is a link that leads out of the folder that was indexed, at this moment or
+    before; VideoError if it is no file any more.
     """
     named = video.file.absolute
     file: BinaryIO | None = None

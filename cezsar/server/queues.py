@@ -29,7 +29,7 @@ class _Job:
 
 
 class Queue:
-    """Work done by threads, so much at once; raises Busy where more than most would wait for it, or be done.
+    """Work done by threads, so much at once; raises Busy if more than most would wait for it, or be done.
 
     What it keeps is known to the event loop alone.
     """
@@ -48,7 +48,7 @@ class Queue:
     async def once(self, key: Hashable, work: Callable[[], T], request: Request) -> T:
         """As run; who asks for what waits or is done already waits for that, and what nobody waits for is not begun.
 
-        Raises ClientDisconnect where this client went away.
+        Raises ClientDisconnect if this client went away.
         """
         job = self._jobs.get(key)
         if job is None:

@@ -34,7 +34,7 @@ _MOST_ACCEPTED = 64  # of them at once, before it is looked whether there are to
 def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[list[str]], None]) -> None:
     """Serve until interrupted; ready is told the addresses, this machine's first.
 
-    Raises CezsarError where it cannot listen, BadIndex and EncoderError where the index cannot be searched.
+    Raises CezsarError if it cannot listen, BadIndex and EncoderError if the index cannot be searched.
     """
     with (
         _listening(access.host, port) as listener,

@@ -21,7 +21,7 @@ def is_token(text: str) -> bool:
 def read(path: Path) -> str:
     """The token in a file, without the newline at its end.
 
-    Raises CezsarError where there is no such file, where other accounts can read or change it, or where it holds
+    Raises CezsarError if there is no such file, if other accounts can read or change it, or if it holds
     something else.
     """
     try:

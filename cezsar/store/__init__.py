@@ -48,7 +48,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
 def open(location: Path | str, *, cores: int | None = None) -> Catalog:  # noqa: A001
     """An index, by where it is, open to be asked: a folder, today, which need not be writable.
 
-    A search takes so many cores, or all. Raises SettingsError where a location's scheme (as postgresql:) is not known;
+    A search takes so many cores, or all. Raises SettingsError if a location's scheme (as postgresql:) is not known;
     IndexMissing, IndexOutdated, IndexDamaged.
     """
     found = None if Path(location).exists() else _SCHEME.match(str(location))

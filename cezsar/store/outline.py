@@ -66,7 +66,7 @@ def packed(outline: Outline) -> tuple[bytes, bytes]:
 
 
 def unpacked(shots: object, fingerprints: object, duration_s: object) -> Outline:
-    """What was packed of a video. Raises IndexDamaged where it cannot have been."""
+    """What was packed of a video. Raises IndexDamaged if it cannot have been."""
     damaged = IndexDamaged("Some outlines of videos in the catalog cannot be: `cezsar verify` says more.")
     if not (isinstance(shots, bytes) and isinstance(fingerprints, bytes) and isinstance(duration_s, float) and shots):
         raise damaged

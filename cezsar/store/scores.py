@@ -16,7 +16,7 @@ _ROWS = 4096  # compared at once
 def similarities(query: Vectors, vectors: Vectors) -> NDArray[np.float32]:
     """The inner products (N,) of query (D,) and vectors (N, D), as they are compared: not rounded yet.
 
-    Raises IndexDamaged where a vector cannot be of length 1.
+    Raises IndexDamaged if a vector cannot be of length 1.
     """
     scores = np.empty(len(vectors), np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -31,7 +31,7 @@ def similarities(query: Vectors, vectors: Vectors) -> NDArray[np.float32]:
 def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Scores]:
     """The k of these (N,) ids whose (N, D) vectors are nearest to query (D,), best first, and their scores.
 
-    Raises IndexDamaged where a vector cannot be of length 1.
+    Raises IndexDamaged if a vector cannot be of length 1.
     """
     return best(ids, similarities(query, vectors), k)
 

@@ -18,7 +18,7 @@ Run: TypeAlias = tuple[int, int]  # a video's id, and the number of a stretch of
 
 
 def whole(root: object, path: object) -> bytes:
-    """The path below the root. Raises IndexDamaged where they are none: SQLite would keep anything in any column."""
+    """The path below the root. Raises IndexDamaged if they are none: SQLite would keep anything in any column."""
     if not (isinstance(root, bytes) and isinstance(path, bytes)):
         raise IndexDamaged("Some paths in the catalog are not paths: `cezsar verify` says more.")
     return below(root, path)
@@ -27,7 +27,7 @@ def whole(root: object, path: object) -> bytes:
 class File(NamedTuple):
     """A file as the catalog knows it: root and path below it as bytes, size in bytes, times in nanoseconds.
 
-    inode and ctime_ns are None where they were not kept. inode is the system's number less its highest bit, which
+    inode and ctime_ns are None if they were not kept. inode is the system's number less its highest bit, which
     SQLite's integers have no room for.
     """
 
@@ -123,9 +123,9 @@ class Counts:
 class Embedding:
     """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
 
-    best_s says when each segment's best frame is shown, the one to stand for it; None where nobody chose. stream is the
-    number of the stream that was decoded, among the file's video streams from 0; None where nobody noted it. outline is
-    None where nobody looked for shots. plain says which segments show next to nothing; None where nobody looked.
+    best_s says when each segment's best frame is shown, the one to stand for it; None if nobody chose. stream is the
+    number of the stream that was decoded, among the file's video streams from 0; None if nobody noted it. outline is
+    None if nobody looked for shots. plain says which segments show next to nothing; None if nobody looked.
     """
 
     duration_s: float

@@ -122,7 +122,7 @@ class Split:
     def apply(self, examples: Examples) -> tuple[Examples, Examples]:
         """(training, validation); noisier rows are never validated with, nor trained on if their footage is kept out.
 
-        Raises TrainingError where there is nothing to train on, or one video alone, or nothing to validate with.
+        Raises TrainingError if there is nothing to train on, or one video alone, or nothing to validate with.
         """
         validation = examples.where(self._kept_out(examples))
         training = examples.where(~np.isin(examples.sources, validation.sources))

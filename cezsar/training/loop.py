@@ -36,10 +36,10 @@ def fit(
 ) -> EpochReport:
     """Train the model in place, from where run's last/ stopped if there is one; return the report of the best epoch.
 
-    The best epoch is the one of the highest mean of recall@1, 5 and 10 on the validation segments, or the last where
+    The best epoch is the one of the highest mean of recall@1, 5 and 10 on the validation segments, or the last if
     there are none; the model ends with its weights, which are best/'s too. Every epoch draws from a generator of its
     own, seeded by the recipe's seed and its number, so that a run that was killed and goes on ends with the very
-    weights of one that was not. Raises TrainingError where the loss is not finite; last/ then holds the
+    weights of one that was not. Raises TrainingError if the loss is not finite; last/ then holds the
     last epoch before it.
     """
     accelerator = accelerator or make_accelerator(recipe, "auto")
@@ -47,7 +47,7 @@ def fit(
 
 
 def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
-    """On a GPU, or several under `accelerate launch`, where there is one and device, auto|cpu|cuda, allows it."""
+    """On a GPU, or several under `accelerate launch`, if there is one and device, auto|cpu|cuda, allows it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("There is no CUDA device here: use --device cpu.")
     return Accelerator(cpu=device == "cpu", mixed_precision=recipe.precision)

@@ -27,7 +27,7 @@ class Pool:
     """P sentences to draw from: M captions, and after them object sentences, each there once.
 
     sentences (P, S) are unit vectors, videos (M,) the video of each caption. spoken (V, P - M) says which videos have
-    an object sentence as a positive; counts (P,) is how often each sentence is one, None where all are alike.
+    an object sentence as a positive; counts (P,) is how often each sentence is one, None if all are alike.
     """
 
     sentences: Vectors
@@ -55,10 +55,10 @@ def draw(positives: Ids, videos: Ids, pool: Pool, *, band: Band, generator: np.r
     positives (N,) are indices into the pool, videos (N,) the video that each is a positive of. A negative is a sentence
     that this video does not have, and whose cosine distance to the positive lies in the band; of two, the likelier is
     the one that is a positive more often. Draws are without repetition
-    while the band holds enough, and repeat it in turn where it holds fewer. An empty band widens, at once, to the
+    while the band holds enough, and repeat it in turn if it holds fewer. An empty band widens, at once, to the
     nearest sentences outside it: as many as are asked for, by their distance to the band; such positives are counted.
     A sentence that says the same as the positive (a distance under 1e-5) is in no band, and the last to widen to.
-    Raises ValueError where a positive has no sentence of another video at all.
+    Raises ValueError if a positive has no sentence of another video at all.
     """
     chosen = np.empty((len(positives), band.count), np.int64)
     num_widened = 0
@@ -85,7 +85,7 @@ def draw(positives: Ids, videos: Ids, pool: Pool, *, band: Band, generator: np.r
 
 
 def _smallest(keys: NDArray[np.floating], available: Ids, count: int) -> Ids:
-    """The columns of each row's count smallest keys, in order; where fewer are available, they repeat in turn."""
+    """The columns of each row's count smallest keys, in order; if fewer are available, they repeat in turn."""
     width = min(count, keys.shape[1])
     nearest = np.argpartition(keys, width - 1, axis=1)[:, :width]
     order = np.argsort(np.take_along_axis(keys, nearest, axis=1), axis=1, kind="stable")

@@ -22,7 +22,7 @@ from cezsar.types import Ids, Vectors, unit
 class Material:
     """Training and validation segments, and what each remembers (N, S).
 
-    objects, (M, W, 2), are each training sentence's in W windows of its segment; -1 where there is none.
+    objects, (M, W, 2), are each training sentence's in W windows of its segment; -1 if there is none.
     """
 
     training: Examples
@@ -90,7 +90,7 @@ class Objective:
         return np.asarray(objects[chosen, windows])
 
     def _draw(self, chosen: Ids, words: Ids | None, generator: np.random.Generator) -> tuple[Ids | None, int]:
-        """(N, 1 or 3, K) negatives, None where the batch has them, and how many bands were empty."""
+        """(N, 1 or 3, K) negatives, None if the batch has them, and how many bands were empty."""
         recipe = self._recipe
         if recipe.negatives != "band":
             return None, 0

@@ -61,7 +61,7 @@ class Watcher(Protocol):
         """A row, or a sentence of one, was left out."""
 
     def exchanged(self, num_rows: int) -> None:
-        """So many rows start after their end, and had the two exchanged; not called where there are none."""
+        """So many rows start after their end, and had the two exchanged; not called if there are none."""
 
     def extracting(self, num_videos: int) -> None:
         """Frame features are about to be read from the cache or computed."""
@@ -99,7 +99,7 @@ def train(
 ) -> Trained:
     """Train a model into a run folder; with resume, go on with the one that is there.
 
-    workers videos are decoded at once; limits are those of one, None the defaults. Raises TrainingError where there are
+    workers videos are decoded at once; limits are those of one, None the defaults. Raises TrainingError if there are
     no pairs, one video alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or,
     on resuming, other captions than before.
     """
@@ -133,7 +133,7 @@ def train(
 
 
 def resumed(folder: Path) -> Request:
-    """What the run of this folder was asked for. Raises TrainingError where there is none, or it is damaged."""
+    """What the run of this folder was asked for. Raises TrainingError if there is none, or it is damaged."""
     try:
         return record(Request, Run(folder).settings().get("request"))
     except Malformed as error:
@@ -263,7 +263,7 @@ def _model(
 
 
 def _begin_with(model: CezsarModel, source: str) -> None:
-    """Take over the trained weights of a saved model. Raises TrainingError where it stands on other parts or sizes."""
+    """Take over the trained weights of a saved model. Raises TrainingError if it stands on other parts or sizes."""
     try:
         saved = load_model(source)
     except EncoderError as error:

@@ -27,7 +27,7 @@ _STATE = "state.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """An epoch from 1 of at most `epochs`; validation is of the kept-out segments, None where there are none."""
+    """An epoch from 1 of at most `epochs`; validation is of the kept-out segments, None if there are none."""
 
     epoch: int
     epochs: int
@@ -58,14 +58,14 @@ class State:
 
 
 class Run:
-    """A run's folder. Every file of it is there whole or not at all; TrainingError where it cannot be written."""
+    """A run's folder. Every file of it is there whole or not at all; TrainingError if it cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best, self.last = folder / "best", folder / "last"
 
     def claim(self) -> None:
-        """Raise TrainingError, before any work is done, where a run is there already or nothing can be written."""
+        """Raise TrainingError, before any work is done, if a run is there already or nothing can be written."""
         if self._settings.exists():
             raise TrainingError(f"{self.folder} holds a run already: --resume {self.folder} goes on with it.")
         is_new = not self.folder.exists()
@@ -81,7 +81,7 @@ class Run:
             write(self._settings, (json.dumps(settings, indent=1) + "\n").encode())
 
     def settings(self) -> dict[str, Any]:
-        """What the run was started with. Raises TrainingError where there is none."""
+        """What the run was started with. Raises TrainingError if there is none."""
         try:
             found = json.loads(self._settings.read_text(encoding="utf-8"))
         except OSError:
@@ -101,7 +101,7 @@ class Run:
                 save_file(state.tensors, draft / _STATE, {"facts": json.dumps(asdict(state.facts))})
 
     def state(self) -> State | None:
-        """What last/ keeps to go on with; None before the first checkpoint. Raises TrainingError where damaged."""
+        """What last/ keeps to go on with; None before the first checkpoint. Raises TrainingError if damaged."""
         path = self.last / _STATE
         if not path.exists():
             return None

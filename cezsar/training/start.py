@@ -118,7 +118,7 @@ def object_positives(
     """(M, W, count): the objects of each sentence's segment that are nearest to it, out of its likeliest `top`.
 
     The segment is seen whole, W being 1, or in W = windows random windows of 10 s in it, each of which chooses for
-    itself (arXiv 2605.01165). Only objects with sentences of at least 6 words count; -1 where there are no more.
+    itself (arXiv 2605.01165). Only objects with sentences of at least 6 words count; -1 if there are no more.
     """
     generator = np.random.default_rng(seed)
     seen = [_windowed(examples, model.config.fps, generator) for _ in range(windows)] or [examples.means()]
@@ -126,7 +126,7 @@ def object_positives(
 
 
 def _windowed(examples: Examples, fps: float, generator: np.random.Generator) -> Vectors:
-    """(N, F): the mean feature of 10 s somewhere in each segment; of all where it is no longer."""
+    """(N, F): the mean feature of 10 s somewhere in each segment; of all if it is no longer."""
     length = max(round(_WINDOW_S * fps), 1)
     starts = [int(generator.integers(max(len(frames) - length, 0) + 1)) for frames in examples.features]
     return np.stack(

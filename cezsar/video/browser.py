@@ -22,7 +22,7 @@ _QUALITY = "4"  # of JPEG, 2 the best, 31 the worst
 
 
 def media_type(source: Path) -> str | None:
-    """video/mp4 or video/webm where every browser should play this file as it is; else None. Raises VideoError."""
+    """video/mp4 or video/webm if every browser should play this file as it is; else None. Raises VideoError."""
     with opened(source) as container:
         played = _PLAYED.get(container.format.name.split(",")[0])
         pictures, sounds = container.streams.video, container.streams.audio

@@ -1,4 +1,4 @@
-"""Cutting a stretch out of a video: packets copied where that is exact enough, else encoded anew."""
+"""Cutting a stretch out of a video: packets copied if that is exact enough, else encoded anew."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _encode_picture(
 
 
 class _Sound:
-    """The sound of a stretch: copied where MP4 takes its codec, else AAC; nothing where there is none."""
+    """The sound of a stretch: copied if MP4 takes its codec, else AAC; nothing if there is none."""
 
     def __init__(self, source: Path, copied: Codecs, progress: Progress) -> None:
         self._source, self._progress = source, progress

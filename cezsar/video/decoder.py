@@ -61,7 +61,7 @@ class Decoder:
     def sample(self, path: Path, *, fps: float, short_side: int, batch_size: int) -> Generator[FrameBatch, None, None]:
         """As Video.sample; then duration_s, shortfall and stream_number are the video's.
 
-        Raises VideoError, also where the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
+        Raises VideoError, also if the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
         all; time in which nobody asked for the next frames does not count.
         """
         asked = {"do": "sample", "fps": fps, "short_side": short_side, "batch_size": batch_size}
@@ -83,7 +83,7 @@ class Decoder:
         short_side: int | None = None,
         identity: tuple[int, int] | None = None,
     ) -> None:
-        """As cut, for browsers: what they do not play is encoded anew, and smaller where short_side is exceeded.
+        """As cut, for browsers: what they do not play is encoded anew, and smaller if short_side is exceeded.
 
         identity as for only(). Raises VideoError, as sample does.
         """
@@ -179,7 +179,7 @@ class Decoder:
             process.stdin.flush()  # type: ignore[union-attr]
 
     def _answer(self, process: subprocess.Popen[bytes], patience_s: float) -> tuple[Any, ...]:
-        """The next message. Raises VideoError where none comes."""
+        """The next message. Raises VideoError if none comes."""
         late = threading.Event()
 
         def give_up() -> None:
@@ -221,7 +221,7 @@ def _death(code: int) -> str:
 
 
 def _received(pipe: IO[bytes]) -> tuple[Any, ...] | None:
-    """The next message of the child: its kind and what it says; None where the pipe ends."""
+    """The next message of the child: its kind and what it says; None if the pipe ends."""
     line = pipe.readline(_LONGEST_LINE)
     if not line.endswith(b"\n"):
         return None

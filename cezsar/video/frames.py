@@ -72,7 +72,7 @@ class FrameBatch:
 class Video:
     """An open video file. Use as a context manager; its frames can be read once, in order.
 
-    stream_number is that of the stream that is taken, as picture_number has it. Raises VideoError where the file cannot
+    stream_number is that of the stream that is taken, as picture_number has it. Raises VideoError if the file cannot
     be read as a video.
     """
 
@@ -93,7 +93,7 @@ class Video:
     def sample(self, *, fps: float, short_side: int, batch_size: int) -> Iterator[FrameBatch]:
         """The frames at 0, 1/fps, 2/fps ... seconds, each distinct frame once, in batches of at most batch_size.
 
-        Each time takes the latest frame at or before it, or the first frame where there is none. Frames are upright,
+        Each time takes the latest frame at or before it, or the first frame if there is none. Frames are upright,
         with square pixels, the short side resized to short_side. When the last batch has been given, duration_s is
         set: the last frame's time plus its duration. Raises VideoError if no frame at all can be decoded.
         """
@@ -120,7 +120,7 @@ class Video:
     def spans(self, *, from_s: float = 0.0, fps: float | None = None) -> Iterator[tuple[VideoFrame, float, float]]:
         """Every frame with its time and the time of the next one, in seconds; the last one's is the duration.
 
-        With from_s, begins at the key frame before it where one leads there, and at the first frame where not.
+        With from_s, begins at the key frame before it if one leads there, and at the first frame if not.
         With fps instead, frames that none of the times 0, 1/fps, 2/fps ... takes may be left out.
         Raises VideoError if no frame can be decoded.
         """
@@ -225,7 +225,7 @@ class _Clock:
         self.frame_s = float(1 / self._rate)  # how long the latest frame lasts
 
     def tick(self, frame: VideoFrame) -> float:
-        """This frame's time: its PTS where that can be, else one frame after the frame before it."""
+        """This frame's time: its PTS if that can be, else one frame after the frame before it."""
         stamp_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
         if self._previous_s is None:
             if self._start_s is None or stamp_s is None or stamp_s < self._start_s:
@@ -308,7 +308,7 @@ def _from_key_frame(packets: Iterator[Packet[VideoStream]], stamp_s: float) -> I
 
 
 def _skipper(stream: VideoStream, clock: _Clock, fps: float) -> Skipper | None:
-    """Skips what none of 0, 1/fps, 2/fps ... takes; None where nothing can be skipped."""
+    """Skips what none of 0, 1/fps, 2/fps ... takes; None if nothing can be skipped."""
     unit_s = stream.time_base
     if unit_s is None or fps * LONGEST_GAP_S < 1 or not Skipper.knows(stream.codec_context.name):
         return None

@@ -53,7 +53,7 @@ def open_regular(path: Path) -> IO[bytes]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
-    """An open container. Raises VideoError where FFmpeg makes nothing of the file."""
+    """An open container. Raises VideoError if FFmpeg makes nothing of the file."""
     with open_regular(path) as file:
         try:
             container = av.open(file, mode="r", options=_OPTIONS, metadata_errors="replace")

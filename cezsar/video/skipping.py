@@ -157,7 +157,7 @@ class Skipper:
                 yield first.packet
 
     def _num_useless(self) -> int | None:
-        """How many packets from the first on no needed frame depends on; None where it is not known yet."""
+        """How many packets from the first on no needed frame depends on; None if it is not known yet."""
         for number, one in enumerate(self._waiting):
             if number and one.kind.starts:
                 return number
@@ -184,7 +184,7 @@ class _Kinds:
             self._hevc(_heads(extradata, None) or [])
 
     def of(self, packet: _VideoPacket) -> _Kind | None:
-        """None where the packet is not as it should be."""
+        """None if the packet is not as it should be."""
         if packet.size == 0 or packet.is_corrupt:
             return None
         if packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change"):
@@ -233,7 +233,7 @@ def _h264(heads: list[bytes]) -> _Kind | None:
 
 
 def _heads(data: bytes, length_size: int | None) -> list[bytes] | None:
-    """The first three bytes of each unit of H.264 or HEVC, or as many as it has; None where it cannot be parsed."""
+    """The first three bytes of each unit of H.264 or HEVC, or as many as it has; None if it cannot be parsed."""
     heads = []
     if length_size is None:
         at = data.find(b"\0\0\1")

@@ -106,7 +106,7 @@ class Stamps:
             yield packet
 
     def _off_s(self, packet: _Packet) -> float:
-        """How much later a packet's stamp is than what was to come; 0 where nothing was."""
+        """How much later a packet's stamp is than what was to come; 0 if nothing was."""
         track = self._tracks.get(packet.stream.index)
         if track is None or packet.dts is None:
             return 0.0

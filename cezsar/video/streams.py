@@ -27,10 +27,10 @@ def picture_number(container: InputContainer, path: Path) -> int:
     """The number of the stream to take, among the file's video streams, from 0 (FFmpeg's v:N).
 
     Attached pictures, thumbnails, and streams of one still picture beside one of more are left out, whatever their
-    default flag. Of the others the one with the default flag is taken; then the one of the most frames, where the
+    default flag. Of the others the one with the default flag is taken; then the one of the most frames, if the
     container says how many; of the most pixels; the first. One that gives no frame, as a dead or scrambled programme,
     leaves its place to the next by the same rule. path is opened anew for what has to be read, so that the container
-    stays at its beginning. Raises VideoError where there is no such stream, or its codec is not known.
+    stays at its beginning. Raises VideoError if there is no such stream, or its codec is not known.
     """
     films = [number for number, one in enumerate(container.streams.video) if not _is_cover(one)]
     if not films:
@@ -63,7 +63,7 @@ def _ranked(container: InputContainer, numbers: Sequence[int], num_packets: Sequ
 
 
 def sound_of(container: InputContainer, picture: VideoStream) -> AudioStream | None:
-    """The sound to take: the first that has the default flag, else the first; None where no codec is known.
+    """The sound to take: the first that has the default flag, else the first; None if no codec is known.
 
     In a transport stream, which has no such flags, it is one of the picture's own programme.
     """
@@ -75,7 +75,7 @@ def sound_of(container: InputContainer, picture: VideoStream) -> AudioStream | N
 
 
 def picture_duration_s(stream: VideoStream) -> float | None:
-    """How long the file says that this stream is, sound and all others aside; None where it says only of all."""
+    """How long the file says that this stream is, sound and all others aside; None if it says only of all."""
     container = stream.container
     name = container.format.name.split(",")[0]
     if name in _OWN_DURATIONS:

@@ -47,7 +47,7 @@ class Brightness:
         return unit(np.stack([1 - bright, bright], axis=1))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Sentences -> (len(texts), 2) unit float32; both alike where a sentence says nothing of it."""
+        """Sentences -> (len(texts), 2) unit float32; both alike if a sentence says nothing of it."""
         words = [re.findall(r"\w+", text.lower()) for text in texts]
         counts = np.array([[sum(map(line.count, kind)) for kind in (DARK, BRIGHT)] for line in words])
         return unit(np.where(counts.any(axis=1, keepdims=True), counts, 1))

@@ -46,7 +46,7 @@ def check(
     """Compare a receipt with a result whose hashes are of the files themselves, and embed a tenth of its clips anew.
 
     embed gives a video's vectors by the encoder from its files. Which clips are embedded is drawn with the seed, at
-    least five of them, or all. Vectors must be those of the index bit for bit where the receipt was made on this
+    least five of them, or all. Vectors must be those of the index bit for bit if the receipt was made on this
     machine, and within 1e-4 on another. Raises EncoderError, BadIndex.
     """
     compared = compare(before, result.receipt)
@@ -82,7 +82,7 @@ def check(
 
 
 def _apart(searcher: Searcher, video: int, anew: Embedding) -> float:
-    """The largest difference between a video's vectors in the index and new ones; infinite where segments differ."""
+    """The largest difference between a video's vectors in the index and new ones; infinite if segments differ."""
     with searcher.read() as rows:
         parts, vectors = rows.segments(video)
     if tuple(parts) != tuple(anew.segments) or vectors.shape != anew.vectors.shape:

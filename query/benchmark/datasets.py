@@ -31,7 +31,7 @@ class Clip:
 class Dataset:
     """Classes in the official order, the clips that are there, and what is missing.
 
-    missing are the listed clips that are not there; where no list of clips exists, the classes without any. num_listed
+    missing are the listed clips that are not there; if no list of clips exists, the classes without any. num_listed
     is the length of that list, None without one. notes say what a reader of the figures should know.
     """
 
@@ -48,7 +48,7 @@ def read(name: str, root: Path, videos: Iterable[Path], *, split: str | None = N
 
     split names the folder, as train or val_256, whose clips alone are meant. A clip in two formats, a.avi beside a.mp4,
     is one, the first by name. former is as the first receipts were made: each format counts, and splits are mixed.
-    Raises BenchmarkError where no video belongs to the dataset, or several splits lie side by side and none is chosen.
+    Raises BenchmarkError if no video belongs to the dataset, or several splits lie side by side and none is chosen.
     """
     wanted = definition(name)
     below = sorted(path for path in videos if path.is_relative_to(root))
@@ -210,7 +210,7 @@ def _is_split(name: str) -> bool:
 
 
 def _of_split(root: Path, clips: list[Clip], folders: Sequence[Sequence[str]], split: str | None) -> list[Clip]:
-    """The clips that lie in the folder that split names; all, where none is named and there are not several."""
+    """The clips that lie in the folder that split names; all, if none is named and there are not several."""
     if split is not None:
         chosen = [clip for clip, names in zip(clips, folders, strict=True) if split in names]
         if clips and not chosen:

@@ -118,7 +118,7 @@ def _curve(scored: Scored) -> Figure:
 
 
 def _accuracy(scored: Scored, classes: Ids) -> float | None:
-    """In percent, of the clips of these classes among them; None where they have none. A tie is wrong."""
+    """In percent, of the clips of these classes among them; None if they have none. A tie is wrong."""
     rows = np.flatnonzero(np.isin(scored.targets, classes))
     if not len(rows):
         return None

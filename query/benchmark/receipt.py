@@ -97,7 +97,7 @@ class Comparison:
 
 
 def read_receipt(path: Path) -> tuple[dict[str, Any], Request]:
-    """A receipt and the request that it answers. Raises BenchmarkError where it is none."""
+    """A receipt and the request that it answers. Raises BenchmarkError if it is none."""
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -147,7 +147,7 @@ def _added(number: int) -> list[tuple[str, str]]:
 
 
 def labels_of(receipt: Mapping[str, Any]) -> Labels | None:
-    """A receipt's own sentences, where they came from a file; None where there are none, or CEZSAR has them."""
+    """A receipt's own sentences, if they came from a file; None if there are none, or CEZSAR has them."""
     said = receipt["sentences"] if has_contents(receipt) else {}
     if said.get("source") in (None, *SENTENCES) or not isinstance(said["texts"], dict):
         return None

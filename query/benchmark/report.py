@@ -112,7 +112,7 @@ def _worst(scored: Scored, confusions: Sequence[Sequence[int]], limits: Limits |
 
 
 def _thumbnail(path: Path, decoder: Decoder) -> _Picture:
-    """A frame of its first seconds; words where it cannot be read any more."""
+    """A frame of its first seconds; words if it cannot be read any more."""
     from matplotlib.image import imsave
 
     try:

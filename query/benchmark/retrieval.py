@@ -42,7 +42,7 @@ def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> 
     train` keeps out with --validation SHARE --split-seed SEED. Of one of paragraphs: 'full', a video's sentences joined
     into one, as published for ActivityNet; and 'moments', each sentence for its own stretch. field names another field
     of a row, with one query.
-    Raises BenchmarkError on an unknown protocol, or no file; PairsError where it cannot be read.
+    Raises BenchmarkError on an unknown protocol, or no file; PairsError if it cannot be read.
     """
     wanted = definition(dataset)
     file = _file(wanted, root)

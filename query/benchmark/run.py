@@ -77,7 +77,7 @@ class Request:
 
     @property
     def asked_protocol(self) -> str:
-        """The protocol, with the dataset's own where none was named."""
+        """The protocol, with the dataset's own if none was named."""
         return self.protocol or definition(self.dataset).protocol
 
 
@@ -127,7 +127,7 @@ def run(
 ) -> Result:
     """Run a benchmark on the videos of root that are in the index.
 
-    labels are the sentences of each class, where they are not to be looked up; skipped are files that could not be
+    labels are the sentences of each class, if they are not to be looked up; skipped are files that could not be
     read, for the receipt. The receipt's hashes of clips are those that the index holds, or, with reads_files, those of
     the files as they are now. former is as the first receipts were made: copies of a clip count each, splits are
     mixed, and standard deviations have ddof 1. progress is told what is being done. Raises BenchmarkError on whatever
@@ -312,7 +312,7 @@ def _known_contents(searcher: Searcher) -> dict[int, str]:
 
 
 def hashed(path: Path) -> str:
-    """The sha256 of a file, in hex. Raises BenchmarkError where it cannot be read."""
+    """The sha256 of a file, in hex. Raises BenchmarkError if it cannot be read."""
     try:
         return sha256(path).hex()
     except OSError as error:

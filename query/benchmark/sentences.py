@@ -17,7 +17,7 @@ from cezsar.query.prompts import Labels, read_labels, words
 def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels:
     """The sentences of each class: source is 'names', 'ours', or a JSON file {class: [sentences]}.
 
-    Classes are matched by their letters and digits. Raises BenchmarkError where one has no sentence, QueryError where
+    Classes are matched by their letters and digits. Raises BenchmarkError if one has no sentence, QueryError if
     the file cannot be read.
     """
     if source == "names":

@@ -31,7 +31,7 @@ _SEED = 0
 
 
 class Lists:
-    """The open parts of a cache, memory-mapped. Raises CacheUnusable where a file is not as it was written.
+    """The open parts of a cache, memory-mapped. Raises CacheUnusable if a file is not as it was written.
 
     Nothing is read of a list before its checksum was compared, once in a process.
     """
@@ -44,7 +44,7 @@ class Lists:
     def candidates(
         self, query: Vectors, most: int, choice: Choice, *, breadth: float = 1.0, cores: int | None = None
     ) -> tuple[Ids, bool]:
-        """The most ids nearest to query (D,) by their codes, of those that may be found, best first, fewer where the
+        """The most ids nearest to query (D,) by their codes, of those that may be found, best first, fewer if the
         lists that were looked at hold no more; and whether all lists were.
 
         breadth is how many times as many lists as usual are looked at, cores how many threads may.
@@ -157,7 +157,7 @@ def seal(
 ) -> Sealed:  # fmt: skip
     """Write a part of the segments with ids above after; with the parts onto, which come right before it, in front.
 
-    Raises BadIndex; CacheUnusable where one of these is damaged.
+    Raises BadIndex; CacheUnusable if one of these is damaged.
     """
     empty = _PYTHON.IndexFlatIP(stamp.dimension)
     index = _PYTHON.IndexIVFScalarQuantizer(

@@ -18,7 +18,7 @@ from cezsar.store.local.opening import current
 def backup(directory: Path, target: Path) -> None:
     """Write a consistent copy of the catalog to target, while others read and write; whole or not at all.
 
-    Raises IndexMissing, BadIndex where target cannot be written, IndexDamaged where the copy is not sound.
+    Raises IndexMissing, BadIndex if target cannot be written, IndexDamaged if the copy is not sound.
     """
     current(directory)
     try:
@@ -36,7 +36,7 @@ def backup(directory: Path, target: Path) -> None:
 
 
 def check(file: Path) -> str:
-    """The schema revision of a catalog in a file of any name. Raises IndexDamaged where it is none, or not sound."""
+    """The schema revision of a catalog in a file of any name. Raises IndexDamaged if it is none, or not sound."""
     try:
         with closing(open_file(file)) as connection:
             revision = schema.revision(connection, os.fspath(file))

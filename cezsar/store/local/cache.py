@@ -50,10 +50,10 @@ class Cache:
     def candidates(
         self, query: Vectors, most: int, choice: Choice, *, breadth: float = 1.0, cores: int | None = None
     ) -> tuple[Ids, NDArray[np.float32] | None, bool]:
-        """The ids nearest to query (D,) of those that may be found: about most, fewer where there are no more.
+        """The ids nearest to query (D,) of those that may be found: about most, fewer if there are no more.
 
-        Beside them their scores, where it is exact; and whether it has no more to give with a larger breadth, which is
-        how many times as many lists as usual are looked at. Raises CacheUnusable where what it reads is damaged.
+        Beside them their scores, if it is exact; and whether it has no more to give with a larger breadth, which is
+        how many times as many lists as usual are looked at. Raises CacheUnusable if what it reads is damaged.
         """
         if self._lists is not None:
             ids, is_all = self._lists.candidates(query, most, choice, breadth=breadth, cores=cores)
@@ -136,9 +136,9 @@ def build(folder: Path, rows: Rows, info: Info, *, resume: bool = False) -> Stam
 
 
 def extend(folder: Path, rows: Rows, before: Stamp) -> Stamp:
-    """Write what came after a cache as a part of its own, or as one with the last parts, where these are small.
+    """Write what came after a cache as a part of its own, or as one with the last parts, if these are small.
 
-    Raises BadIndex; CacheUnusable where such a part is damaged.
+    Raises BadIndex; CacheUnusable if such a part is damaged.
     """
     onto = _small(before.parts, rows.num_segments_after(before.last_segment_id))
     generation = rows.generation()
@@ -171,7 +171,7 @@ def _small(parts: tuple[Sealed, ...], count: int) -> tuple[Sealed, ...]:
 
 
 def _begun(folder: Path, info: Info, count: int) -> Stamp | None:
-    """What an earlier run has made of lists that are still good enough; None where there is nothing of the kind."""
+    """What an earlier run has made of lists that are still good enough; None if there is nothing of the kind."""
     try:
         begun = stamp.read(folder / NEXT)
         is_fit = begun.lists > 1 and (begun.index_id, begun.dimension) == (info.index_id, info.encoder.dimension)

@@ -57,7 +57,7 @@ class Catalog:
 
     @property
     def notice(self) -> str | None:
-        """Why the last search did without the cache, where it did; answers are the same, only slower."""
+        """Why the last search did without the cache, if it did; answers are the same, only slower."""
         return self._states.notice
 
     def version(self) -> Hashable:
@@ -75,7 +75,7 @@ class Catalog:
             return keeping.state(self.directory, rows, self.info)
 
     def cache_damage(self) -> str | None:
-        """What the checksums of the cache's whole files say; None where they are right. Raises CacheUnusable."""
+        """What the checksums of the cache's whole files say; None if they are right. Raises CacheUnusable."""
         with self.read() as rows:
             return stamp.damage(self.directory, self.open_cache(rows).stamp)
 
@@ -91,7 +91,7 @@ class Catalog:
         return made
 
     def fold_if_due(self) -> bool:
-        """Bring the cache in step with the catalog, where it is far behind or unusable; whether it was. For who may
+        """Bring the cache in step with the catalog, if it is far behind or unusable; whether it was. For who may
         write. Raises BadIndex."""
         with self.read() as rows:
             return keeping.fold_if_due(self.directory, rows, self.info)
@@ -148,7 +148,7 @@ class Catalog:
     def write(self) -> Iterator[Writer]:
         """One transaction with a generation of its own; committed at the end, or else undone.
 
-        Raises IndexReadOnly where the catalog was opened to read.
+        Raises IndexReadOnly if the catalog was opened to read.
         """
         if self._lock is None:
             raise IndexReadOnly(f"The index in {self.directory} was opened to read, and cannot be written.")
@@ -162,7 +162,7 @@ class Catalog:
     def scrub(self) -> None:
         """Leave nothing of what was deleted in the catalog's files: it is written anew, and its log is emptied.
 
-        Raises BadIndex where a reader is in the way for long, or there is no room.
+        Raises BadIndex if a reader is in the way for long, or there is no room.
         """
         with translated(self.directory), closing(sqlite3.connect(self.directory / FILE)) as connection:
             connection.isolation_level = None

@@ -12,7 +12,7 @@ from cezsar.types import Ids
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """only, where given, are the ids that may be found; ids in but may not. Both are (N,), only is ascending."""
+    """only, if given, are the ids that may be found; ids in but may not. Both are (N,), only is ascending."""
 
     only: Ids | None
     but: Ids

@@ -17,7 +17,7 @@ from cezsar.types import Ids, Vectors
 
 
 class Exact:
-    """An open part. Raises CacheUnusable where its files are not as they were written; OSError, ValueError."""
+    """An open part. Raises CacheUnusable if its files are not as they were written; OSError, ValueError."""
 
     def __init__(self, folder: Path, part: Sealed, dimension: int) -> None:
         self.part = part

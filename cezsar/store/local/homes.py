@@ -25,7 +25,7 @@ _NAME = re.compile(r"space-([1-9]\d{0,8})")
 
 
 def home(directory: Path) -> Path:
-    """The folder of the catalog that serves an index. Raises IndexDamaged where the pointer leads nowhere."""
+    """The folder of the catalog that serves an index. Raises IndexDamaged if the pointer leads nowhere."""
     return directory / _read(directory)["current"]
 
 
@@ -40,7 +40,7 @@ def state(directory: Path) -> tuple[object, ...]:
 
 
 def previous(directory: Path) -> Path | None:
-    """The folder of the catalog that served before the last switch; None where there is none any more."""
+    """The folder of the catalog that served before the last switch; None if there is none any more."""
     name = _read(directory)["previous"]
     return directory / name if name and (directory / name / FILE).is_file() else None
 

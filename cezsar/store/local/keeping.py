@@ -1,4 +1,4 @@
-"""Keeping a cache in step with its catalog: opening it, and making it anew or longer where that is due."""
+"""Keeping a cache in step with its catalog: opening it, and making it anew or longer if that is due."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def opened(folder: Path, rows: Rows, info: Info) -> Cache:
 
 
 def fold_if_due(folder: Path, rows: Rows, info: Info) -> bool:
-    """Bring the cache in step where it is unusable, or an eighth of it, or very much, came or went since.
+    """Bring the cache in step if it is unusable, or an eighth of it, or very much, came or went since.
 
-    What came is added; the cache is made anew where too much of it went, and where there are so many vectors that
+    What came is added; the cache is made anew if too much of it went, and if there are so many vectors that
     inverted lists are due, or twice as many as these were learnt from.
     """
     _forget_lost(folder, rows)

@@ -37,7 +37,7 @@ class WriterLock:
     is_private says that the lock was there and nobody else's, as all of an index is since it is made so.
     was_interrupted says that the writer before it never came to release it: its process was killed, or the machine
     stopped. The note of that stays, for the next one, unless this one says with settle() that it has looked at what
-    was left behind. Raises IndexLocked where another has it.
+    was left behind. Raises IndexLocked if another has it.
     """
 
     def __init__(self, directory: Path) -> None:

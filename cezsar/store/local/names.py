@@ -125,7 +125,7 @@ def _after(raw: bytes) -> bytes:
 
 
 def _longest(text: str) -> str | None:
-    """The longest stretch of a pattern that is no pattern; None where that could not be told."""
+    """The longest stretch of a pattern that is no pattern; None if that could not be told."""
     if "[" in text:
         return None
     return max(re.split(r"[*?/]", text), key=len) or None

@@ -112,7 +112,7 @@ class Nearest:
         return self._state.size if where.path is None else len(self._of(where.path))
 
     def _only(self, where: Where, without: Ids) -> Ids | None:
-        """The ids, ascending, that alone may be found; None where that is no condition, or a light one."""
+        """The ids, ascending, that alone may be found; None if that is no condition, or a light one."""
         if where.path is not None:
             ids = self._of(where.path)
             if where.plain is None:
@@ -151,7 +151,7 @@ class Nearest:
     def _shown(self, cache: Cache, query: Vectors, ids: Ids, own: NDArray[np.float32] | None, where: Where) -> Found:
         """The visible ones of a cache's candidates, ranked by the catalog's vectors.
 
-        Raises CacheUnusable where the catalog does not know one, or has another vector than an exact cache.
+        Raises CacheUnusable if the catalog does not know one, or has another vector than an exact cache.
         """
         known, vectors = self._rows.shown(ids, where)
         if len(known) < len(ids) and len(lost := np.setdiff1d(ids, known)):
@@ -172,7 +172,7 @@ class Nearest:
         return np.concatenate([self._rows.hidden(), keeping.gone(self._rows, cache.stamp), plain])
 
     def _by_the_catalog(self, query: Vectors, k: int, where: Where, choice: Choice) -> Found:
-        """By every vector, read once, a part at a time: where there is no cache, or none that is exact."""
+        """By every vector, read once, a part at a time: if there is no cache, or none that is exact."""
         if self._compared is None or self._compared[0] != query.tobytes():
             parts = [(_NONE, np.empty(0, np.float32))]
             parts += [(ids, scores.similarities(query, rows)) for ids, rows in self._rows.tails()]

@@ -19,7 +19,7 @@ from cezsar.types import EncoderIdentity, Sampling
 
 
 def exists(directory: Path) -> bool:
-    """Whether there is a catalog in this folder. Raises IndexDamaged where the folder may not be looked into."""
+    """Whether there is a catalog in this folder. Raises IndexDamaged if the folder may not be looked into."""
     try:
         (home(directory) / FILE).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -79,7 +79,7 @@ def open_to_read(directory: Path, *, cores: int | None = None) -> Catalog:
 
 
 def open_previous(directory: Path) -> Catalog:
-    """Open the catalog that served before the last switch, to read. Raises IndexMissing where there is none."""
+    """Open the catalog that served before the last switch, to read. Raises IndexMissing if there is none."""
     place = previous(directory)
     if place is None:
         raise IndexMissing(f"The index in {directory} has no older vectors to go back to.")
@@ -140,7 +140,7 @@ def needs_a_writer(directory: Path) -> bool:
 
 
 def check_creatable(directory: Path) -> None:
-    """Raise IndexReadOnly where no index could be made in this folder; makes nothing."""
+    """Raise IndexReadOnly if no index could be made in this folder; makes nothing."""
     above = next((path for path in (directory, *directory.parents) if path.exists()), directory)
     if not above.is_dir() or not is_writable(above):
         raise IndexReadOnly(f"The index folder {directory} cannot be made: {above} cannot be written.")

@@ -37,9 +37,9 @@ class NotOurs(BadIndex):
 
 @contextmanager
 def opened(directory: Path, *, make: bool = False) -> Iterator[Folder]:
-    """An index's pictures, with make made where there are none, and private.
+    """An index's pictures, with make made if there are none, and private.
 
-    A folder of before there was a tag gets one if all that is in it is of our pattern. Raises FileNotFoundError where
+    A folder of before there was a tag gets one if all that is in it is of our pattern. Raises FileNotFoundError if
     there are none, NotOurs, and OSError.
     """
     place = directory / FOLDER
@@ -83,7 +83,7 @@ def new_rooms(folder: Folder) -> str:
 
 @contextmanager
 def room(folder: Folder, name: str) -> Iterator[Folder]:
-    """A new folder in the one of that name, made again where somebody has tidied up; at the end it goes."""
+    """A new folder in the one of that name, made again if somebody has tidied up; at the end it goes."""
     with suppress(FileExistsError):
         folder.mkdir(name)
     with folder.opened(name) as above:
@@ -107,9 +107,9 @@ def forget_drafts(folder: Folder) -> None:
 
 
 def forget(directory: Path) -> None:
-    """Delete all pictures and parts of an index, and the folder where nothing else is left in it.
+    """Delete all pictures and parts of an index, and the folder if nothing else is left in it.
 
-    Raises NotOurs, and BadIndex where they cannot be deleted.
+    Raises NotOurs, and BadIndex if they cannot be deleted.
     """
     try:
         with opened(directory) as folder:

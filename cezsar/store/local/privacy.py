@@ -18,7 +18,7 @@ _SPACE = re.compile(r"space-\d+")
 
 
 def tighten(directory: Path) -> str | None:
-    """Take others' rights to an index's files away, and to its folders; a line that says so, None where they had none.
+    """Take others' rights to an index's files away, and to its folders; a line that says so, None if they had none.
 
     A folder that holds anything else keeps its mode. What belongs to another account stays as it is.
     """
@@ -47,7 +47,7 @@ def tighten(directory: Path) -> str | None:
 
 
 def _close(folder: Folder, others: list[str]) -> int:
-    """Make a folder's own files private, and itself where it has no others; how many were not."""
+    """Make a folder's own files private, and itself if it has no others; how many were not."""
     num_closed = 0
     for name, status in folder.files().items():
         if _OURS.fullmatch(name) and status.st_mode & 0o077:

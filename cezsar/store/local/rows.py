@@ -337,7 +337,7 @@ class Rows:
         return {number: where[run] for number, run in belongs.items() if run in where}
 
     def inconsistencies(self) -> list[str]:
-        """What the database itself finds wrong, and videos and segments that make no sense; empty where all is well."""
+        """What the database itself finds wrong, and videos and segments that make no sense; empty if all is well."""
         problems = [
             f"the catalog: {told}" for (told,) in self._connection.execute("PRAGMA integrity_check(20)") if told != "ok"
         ]

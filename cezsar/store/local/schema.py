@@ -45,7 +45,7 @@ FROM sqlite_master AS own, pragma_table_xinfo(own.name) AS columns WHERE own.typ
 
 
 def revision(connection: sqlite3.Connection, name: str) -> str | None:
-    """The schema revision of a catalog, all of which is of our making; None where it names none.
+    """The schema revision of a catalog, all of which is of our making; None if it names none.
 
     The list of what the database is made of is read first, and no statement touches a thing that is not ours. A
     revision newer than REVISION may be made otherwise. Raises IndexDamaged, which says of the file called name what

@@ -168,7 +168,7 @@ def read_array(folder: Path, file: Written) -> NDArray[Any]:
 
 
 def check(folder: Path, file: Written, *, lists_bytes: int = 0) -> Path:
-    """The path of a file that is as it was written: all of it, or, where lists have checksums of their own, its size
+    """The path of a file that is as it was written: all of it, or, if lists have checksums of their own, its size
     and header. Raises CacheUnusable; FileNotFoundError, OSError."""
     path = folder / file.name
     if path.stat().st_size != file.size:
@@ -181,7 +181,7 @@ def check(folder: Path, file: Written, *, lists_bytes: int = 0) -> Path:
 
 
 def damage(folder: Path, stamp: Stamp) -> str | None:
-    """What the checksums of all whole files say: None where they are as they were written."""
+    """What the checksums of all whole files say: None if they are as they were written."""
     try:
         right = all(sha256(folder / file.name).hex() == file.sha256 for file in stamp.written)
         return None if right else "the cache's checksum is wrong"

@@ -72,8 +72,8 @@ class NameRow(Base):
 class SegmentRow(Base):
     """run numbers the stretches of near-identical neighbours within a video; ids are never used twice.
 
-    best_s is the time of the frame that stands for the segment, where one was chosen. plain says whether it shows next
-    to nothing, where that was looked at.
+    best_s is the time of the frame that stands for the segment, if one was chosen. plain says whether it shows next
+    to nothing, if that was looked at.
     """
 
     __tablename__ = "segments"
