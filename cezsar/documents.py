@@ -51,7 +51,7 @@ def index_document(report: IndexReport) -> IndexAnswer:
 def query_document(text: str | None, model: str, hits: Hits) -> QueryAnswer:
     """What `query --json` prints; the query is null if only --like was given.
 
-    Confidences and threshold are null if there is no calibration, or something was asked for by an example.
+    Confidences and threshold are null if there is no calibration, or if the search had an example.
     """
     return {
         "query": text,
@@ -70,7 +70,7 @@ def classify_document(
     timeline: bool,
     none_of_these: bool = False,
 ) -> ClassifyAnswer:
-    """What `classify --json` prints; words are the labels with what was encoded for each.
+    """What `classify --json` prints; words are the labels with the texts that were encoded for each.
 
     "segments" are given with a timeline only, and "label" with none_of_these, for a video and its segments: the first
     one, or null if none is believed.
@@ -85,7 +85,7 @@ def classify_document(
 
 
 def labels_document(model: str, words: Mapping[str, Sequence[str]]) -> LabelsAnswer:
-    """The labels, and what was encoded for each."""
+    """The labels, and the texts that were encoded for each."""
     return {
         "model": model,
         "labels": list(words),

@@ -2,7 +2,7 @@
 
 CezsarError                 caught once, by the command line: one line, exit 1
 ├── SettingsError           a value out of its range
-├── VideoError              a file that gives no frames; its reason is its text
+├── VideoError              a file that gives no frames; the text is the reason
 │   └── VideoLost           out of reach, or changed under the reader: another try may go well
 ├── EncoderError            an encoder that is unknown, damaged or out of reach
 ├── PairsError              a file of captions that cannot be read
@@ -15,7 +15,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
     ├── IndexMismatch       made by another encoder or with another sampling
     ├── IndexOutdated       its schema is older or newer than this package
     ├── IndexDamaged        unreadable, or rows and vectors disagree
-    ├── IndexReadOnly       it must be written and cannot be
+    ├── IndexReadOnly       it cannot be written, and has to be
     ├── IndexLocked         another process is writing to it
     └── CacheUnusable       the cache does not fit; the catalog serves without it
         └── CacheMissing    there is none yet
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 
 class CezsarError(Exception):
-    """Something that the user can mend; the text says what, which value, and how."""
+    """An error that the user can mend; the text says what is wrong, with which value, and how to mend it."""
 
 
 class SettingsError(CezsarError):
@@ -85,7 +85,7 @@ class IndexDamaged(BadIndex):
 
 
 class IndexReadOnly(BadIndex):
-    """The index must be written and cannot be."""
+    """The index cannot be written, and has to be."""
 
 
 class IndexLocked(BadIndex):

@@ -1,4 +1,4 @@
-"""How a video is looked at, and what that may take: without NumPy, which settings need not wait for."""
+"""How a video is sampled, and the limits of decoding it: without NumPy, so that settings load at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_S = 0.001  # of a stride or a window
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a video becomes segments: frames/s that are looked at, window and stride in seconds.
+    """How a video becomes segments: fps in frames/s, window and stride in seconds.
 
     Raises SettingsError unless all three are positive and finite, a segment holds at most 10,000 frames, and segments
     last, and begin, at least a millisecond apart.
@@ -38,7 +38,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What decoding one video may take: seconds until its next frames, seconds in all, and GB (2^30 bytes) of memory.
+    """The limits of decoding one video: seconds until its next frames, seconds in all, and GB (2^30 bytes) of memory.
 
     Raises SettingsError unless all three are positive.
     """

@@ -49,11 +49,11 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """What decoding one video may take."""
+        """The limits of decoding one video."""
         return Limits(self.stall_limit_s, self.time_limit_s, self.memory_limit_gb)
 
     def sampling_over(self, base: Sampling) -> Sampling:
-        """The given sampling with the values that were chosen here put over it."""
+        """The given sampling, with the values of these settings in place of its own."""
         return Sampling(
             fps=base.fps if self.fps is None else self.fps,
             window_s=base.window_s if self.window_s is None else self.window_s,

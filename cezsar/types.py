@@ -44,10 +44,9 @@ class EncoderIdentity:
 class Hit:
     """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute.
 
-    start_s and end_s are the moment's, which may begin and end with a shot rather than with the segment.
-    copies are the other files in which the same was found, best first.
-    confidence, in [0, 1], says how likely a person would say that it shows what was asked; None if the encoder has
-    no calibration, or an example was asked for.
+    start_s and end_s are those of the moment, which may begin and end with a shot rather than with the segment.
+    copies are the other files that hold the same recording, best first. confidence, in [0, 1], says how likely a person
+    would say that the moment shows the text; None if the encoder has no calibration, or if the search had an example.
     """
 
     rank: int

@@ -26,7 +26,7 @@ _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cach
 
 
 class Progress(Protocol):
-    """Who wants to know how an indexing run goes."""
+    """A listener to an indexing run."""
 
     def comparing(self, path: Path, num_bytes: int) -> None:
         """A known file's content is about to be compared; this comes before the start."""
@@ -41,7 +41,7 @@ class Progress(Protocol):
         """One file could not be read."""
 
     def notice(self, line: str) -> None:
-        """Something worth a line."""
+        """A line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,11 @@ def index(
 ) -> IndexReport:
     """Bring the index up to date with the videos under paths; embeds only what is new or changed.
 
-    One transaction a video: an interruption keeps what was committed. prune and check_content are as in scan.plan. A
-    video that cannot be read is in the report's skipped, with its reason, and keeps no other from being indexed; it is
-    tried again when it has changed, or with retry. An encoder that is given takes the place of the settings' model,
-    streams and device. Raises IndexMismatch if another encoder or sampling is asked for than the index's;
-    EncoderError; BadIndex, of which IndexLocked if another process writes and there is
-    something to write.
+    Each video is one transaction, so committed videos outlast an interruption. prune and check_content are as in
+    scan.plan. A video that cannot be read is in the report's skipped, with its reason, and does not keep others from
+    being indexed; it is tried again when it has changed, or with retry. A given encoder replaces the settings' model,
+    streams and device. Raises IndexMismatch if the settings or the encoder do not fit the index; EncoderError;
+    BadIndex, in particular IndexLocked if there is something to write and another process is writing.
     """
     began = time.monotonic()
     if encoder:

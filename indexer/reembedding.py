@@ -1,4 +1,4 @@
-"""Another encoder for an index: its vectors are made beside the old ones, and then serve in their place, at once."""
+"""Another encoder for an index: its vectors are made beside the old ones, and then replace them at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cezsar.types import Skipped
 
 @dataclass(frozen=True, slots=True)
 class ReembedReport:
-    """What was done: videos that the new vectors are of, segments made in this run, and what could not be embedded."""
+    """The result: videos with new vectors, segments embedded in this run, and videos that could not be embedded."""
 
     index: Path
     model: str
@@ -31,11 +31,11 @@ class ReembedReport:
 
 
 def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progress | None = None) -> ReembedReport:
-    """Embed every video of an index anew with settings.model, and then let that serve.
+    """Embed every video of an index anew with settings.model, and then change over to the new vectors.
 
-    Queries go on with the old vectors until the last moment, and nobody else writes. What is interrupted goes on where
-    it was. The sampling is the index's if the settings choose none. Raises BadIndex, and nothing is switched, if
-    a visible video cannot be embedded, unless allow_missing; EncoderError.
+    Queries go on with the old vectors until the last moment, and nobody else writes. After an interruption the next run
+    goes on. The sampling is the index's if the settings choose none. Raises BadIndex, and switches nothing, if a
+    visible video cannot be embedded, unless allow_missing; EncoderError.
     """
     began = time.monotonic()
     directory = settings.index

@@ -22,9 +22,9 @@ def remove(
 ) -> int:
     """Hide the videos that are these paths or lie under them; purge deletes them, hidden ones too, for good.
 
-    Returns how many. The files themselves are not touched. For good is: the pictures that a server has kept, all of
-    them, and first; the rows and vectors of every catalog of the index, older ones too; every cache of these. What is
-    interrupted is finished by the next purge. notice is told what was left where pictures would be. Raises QueryError
+    Returns how many. The files themselves are not touched. purge first deletes all pictures that a server has kept,
+    then the rows and vectors in every catalog of the index, older ones too, and every cache of these. The next purge
+    finishes an interrupted one. notice gets a line for files that were left in the place of pictures. Raises QueryError
     if a path names no video of the index, and changes nothing then; BadIndex.
     """
     with store.open_to_write(directory, notice=notice) as catalog:

@@ -38,10 +38,10 @@ class Plan:
     """What an indexing run has to do.
 
     embed: files with the row that each replaces, if any. place: rows whose file moved, came back or was only touched,
-    with where it is now. note: rows that lack what is known of their file by now: no reason to write, but where
-    something is written anyway, it comes along. hide: rows whose file is gone. forget: failures whose file is gone.
-    notices: lines for the user. left_out: how many files were, by suffix, whose names are no video's and nothing else's
-    that is known. num_texts: how many text files were left out that have a video's name.
+    with where it is now. note: rows that lack facts of their file that are known by now: no reason to write, but
+    written along with other changes. hide: rows whose file is gone. forget: failures whose file is gone. notices: lines
+    for the user. left_out: how many files with an unknown suffix were left out, by suffix. num_texts: how many text
+    files were left out that have a video's name.
     """
 
     embed: list[tuple[File, Video | None]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Plan:
 
 
 class Known(Protocol):
-    """What is asked of a catalog's rows, store.Rows for one, before a run: never all of them at once."""
+    """The questions to a catalog's rows before a run, never for all rows at once; store.Rows answers them."""
 
     def roots(self) -> list[bytes]:
         """The folders that videos are kept relative to."""
@@ -147,7 +147,8 @@ class _Numbers:
 
 
 def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mapping[bytes, Failure]) -> Plan:
-    """What it takes to have these files, as they are now, in a catalog of known videos and failures, both by path."""
+    """The changes that bring these files, as they are now, into a catalog of known videos and failures, both by
+    path."""
     found, unknown = Plan(), list[File]()
     for file in files:
         try:

@@ -42,8 +42,8 @@ def grid_steps(segment: Segment, *, fps: float) -> range:
 
 
 def typical(features: NDArray[Any]) -> int:
-    """Which frame is most like all of them together: what was kept of each, (T, ...) -> the number of the one that lies
-    nearest to their mean, the first of equals.
+    """Which frame is most like all of them together: their features (T, ...) -> the number of the frame nearest to
+    their mean, the first of equals.
     """
     rows = features.reshape(len(features), -1).astype(np.float32)
     return int(np.square(rows - rows.mean(axis=0)).sum(axis=1).argmin())
@@ -52,8 +52,8 @@ def typical(features: NDArray[Any]) -> int:
 def plain(nums_shown: Sequence[int], nums_frames: Sequence[int]) -> tuple[bool, ...]:
     """Which segments show next to nothing: under a quarter of their frames show something.
 
-    nums_shown are the frames of each segment that show something, nums_frames all of its frames. Where it would be
-    every segment of a video, the first of those that show most is none, if they show anything.
+    nums_shown are the frames of each segment that show something, nums_frames all of its frames. If that would be every
+    segment of a video, the first of those that show most is not plain, if it shows anything.
     """
     found = [shown < _SHOWN * frames for shown, frames in zip(nums_shown, nums_frames, strict=True)]
     if all(found) and any(nums_shown):

@@ -25,7 +25,7 @@ _MOST_FRAMES = 32  # of a shot, evenly spread, that say what it shows
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A shot: when it begins, in seconds, how strong the cut before it is, and what was kept of its frames (T, ...).
+    """A shot: its start in seconds, the strength of the cut before it, and features of its frames (T, ...).
 
     num_frames are all of its sampled frames.
     """

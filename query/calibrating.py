@@ -1,5 +1,5 @@
-"""Makes a calibration: captioned videos are asked for, with what they show there and with it taken away, in indexes of
-many sizes, and a logistic model learns from the first hits."""
+"""Makes a calibration: sentences search for captioned videos in indexes of many sizes, once with the videos that show
+them and once without, and a logistic model learns from the first hits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Captioned:
     """N videos and M sentences of some of them.
 
     vectors holds (S_i, D) of each video's segments; sentences is (M, D); owners (M,) is the video of each; shows (M, N)
-    says which videos show it: its own, and those of which something near is said.
+    says which videos show it: its own, and those with a caption near to it.
     """
 
     vectors: list[Vectors]
@@ -46,8 +46,9 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """T best hits: the score of each, its query's background, how many were compared, whether it is right, whether
-    anything right was there, the video whose sentence was asked for, and the index's size in videos; all (T,)."""
+    """T best hits: the score of each, its query's background, how many segments were compared, whether it is right,
+    whether anything right was there, the video whose sentence was searched for, and the index's size in videos; all
+    (T,)."""
 
     score: NDArray[np.float64]
     background: NDArray[np.float64]
@@ -118,8 +119,8 @@ def captioned(
 ) -> Captioned:
     """N videos' segments and captions, the first num_asked of which (None: all) are asked for.
 
-    encode gives the calibrated encoder's vectors. What is near is told by the embedded sentence encoder, whose own
-    space this is not to depend on. Raises EncoderError if it is not there.
+    encode gives the calibrated encoder's vectors. The embedded sentence encoder says which captions are near, so that
+    this does not depend on the calibrated space. Raises EncoderError if it is not there.
     """
     from cezsar.encoders.embedded import MiniLM
 
@@ -280,7 +281,7 @@ def _judged(asked: Asked) -> tuple[Judge, NDArray[np.float64]]:
 
 
 def summary(asked: Asked, found: NDArray[np.float64]) -> dict[str, Any]:
-    """What confidences (T,) are worth: expected calibration error, areas under the ROC curve, and the diagram."""
+    """The quality of confidences (T,): expected calibration error, areas under the ROC curve, and the diagram."""
     return {
         "ece": round(metrics.expected_calibration_error(found, asked.is_right), 4),
         "auroc_right": round(metrics.auroc(found, asked.is_right), 4),

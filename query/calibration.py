@@ -29,8 +29,8 @@ _TOP = 20  # the best twentieth of the bank's scores is a query's background
 class Judge:
     """A logistic model of three numbers: the score, the query's background, and the log of how many were compared.
 
-    What is below threshold is not believed. false_alarm and miss, in [0, 1], are what that costs: how often the best
-    reaches it though nothing fits, and how often it does not though it is right.
+    Confidences below threshold are not believed. false_alarm and miss, in [0, 1], are the costs of that: how often the
+    best hit reaches it though nothing fits, and how often a right best hit does not reach it.
     """
 
     intercept: float
@@ -116,7 +116,7 @@ def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None,
 
 
 def read(path: Path) -> Calibration | None:
-    """What write wrote; None if there is none. Raises CalibrationError if it is damaged."""
+    """The calibration in a file; None if there is none. Raises CalibrationError if it is damaged."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:

@@ -25,7 +25,7 @@ _COMMON = 0.5  # of the shorter stretch, at least, has to be common to both
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of a video, with what is known of the video: its outline, and the hash of its file's content."""
+    """A stretch of a video, with the video's outline and the hash of its file's content."""
 
     video_id: int
     segment: Segment
@@ -34,7 +34,7 @@ class Stretch:
 
 
 def are_copies(one: Stretch, other: Stretch) -> bool:
-    """Whether one stretch is the other one again, in another file: of the same content, or by its fingerprints.
+    """Whether two stretches of different files show the same recording: by their files' content, or by fingerprints.
 
     The shorter one is laid along the other at every tenth of a second, its seconds between the other's.
     """

@@ -1,4 +1,4 @@
-"""What a label's rare words mean: glosses of WordNet 3.1's nouns and verbs, shipped in query/wordnet."""
+"""The meanings of a label's rare words: glosses of WordNet 3.1's nouns and verbs, shipped in query/wordnet."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Dictionary:
         self._parts: dict[str, bytes] = {}
 
     def entry(self, name: str, pos: str) -> Entry | None:
-        """What is known of a key as a noun, 'n', or as a verb, 'v'."""
+        """The entry of a key as a noun, 'n', or as a verb, 'v'."""
         part = self._part(member(name))
         line = f"\n{name}\t{pos}\t".encode()
         start = part.find(line)
@@ -115,7 +115,7 @@ def member(name: str) -> str:
 
 
 def glossed(label: str) -> str | None:
-    """A label, as words, with what its rare words mean: 'breast stroke: a swimming stroke; ...'; None if it has none.
+    """A label, as words, with its rare words' meanings: 'breast stroke: a swimming stroke; ...'; None if it has none.
 
     The longest run of words that the dictionary has counts: nouns, also in the plural, and verbs, also in -ing.
     """

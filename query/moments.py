@@ -11,11 +11,11 @@ _ALIKE = 0.7  # cosine similarity from which two shots show the same thing, from
 
 
 def refined(stretch: Segment, shots: Outline, direction: Vectors, *, reach_s: float) -> Segment:
-    """The shots of a stretch on the grid that show what a query's unit vector (D,) looks for.
+    """The range of those shots of a stretch on the grid that fit a query's unit vector (D,).
 
-    They are the stretch's best one and those next to it that show the same thing. Where the first begins, or the last
-    ends, up to reach_s outside the stretch, there the moment does; if farther out, it ends with the stretch. A video
-    of one shot has no edges but the grid's.
+    They are the stretch's best shot and those next to it that show the same. If the first begins, or the last ends, up
+    to reach_s outside the stretch, the moment begins, or ends, with it; otherwise with the stretch. A video of one shot
+    has no edges but the grid's.
     """
     edges_s = shots.edges_s
     if len(edges_s) == 2:

@@ -78,7 +78,7 @@ def _humps(part: str) -> list[str]:
 
 
 def from_names(names: Iterable[str]) -> Labels:
-    """Labels that are described by their own words alone; of a numbered list the numbers are not read.
+    """Labels that are described by their own words alone; the numbers of a numbered list are left out.
 
     Raises QueryError: none, an empty one, one twice, two of the same words.
     """
@@ -109,7 +109,7 @@ def _without_numbers(names: list[str]) -> list[str]:
 
 
 def read_labels(source: str) -> Labels:
-    """Labels from 'a,b,c', a .txt file with one a line, or a .json file {label: [sentences]}.
+    """Labels from 'a,b,c', a .txt file with one per line, or a .json file {label: [sentences]}.
 
     Raises QueryError: no labels, an empty one, one twice, two of the same words, a file that is missing, not UTF-8 or
     not of that form.

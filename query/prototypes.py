@@ -1,4 +1,4 @@
-"""Labels as prototypes: what is encoded for each of them, and what its scores are corrected by."""
+"""Labels as prototypes: the texts that are encoded for each, and the correction of its scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUBJECTS = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Prototypes:
-    """Labels as (P, D) unit prototypes, each of the label owners (P,), and what is taken off a label's scores (C,)."""
+    """Labels as (P, D) unit prototypes, the label owners (P,) of each, and the discount (C,) of each label's scores."""
 
     rows: Vectors
     owners: Ids
@@ -53,10 +53,10 @@ def raw(searcher: Searcher, labels: Labels) -> Prototypes:
 
 
 def in_words(searcher: Searcher, labels: Labels) -> Prototypes:
-    """One prototype a label: the mean of its name as it is, prompted, and with what its rare words mean.
+    """One prototype per label: the mean of its name as it is, prompted, and with the meanings of its rare words.
 
     If a label has sentences too, their mean and that of the name count alike. If the encoder has a bank of generic
-    videos, a label's scores are less 0.75 of the mean of its highest tenth there, for a label that is near to
+    videos, 0.75 of the mean of a label's highest tenth there is taken off its scores, since a label that is near to
     everything says little (after CSLS: Conneau et al., 2018). Raises QueryError on a label without words.
     """
     _check(labels)
@@ -69,7 +69,7 @@ def in_words(searcher: Searcher, labels: Labels) -> Prototypes:
 
 
 def encoded(labels: Labels, *, raw: bool = False) -> Labels:
-    """The texts that stand for each label: what was given, or, without raw, what in_words makes of it."""
+    """The texts that stand for each label: the given ones, or, without raw, those that in_words makes of them."""
     return labels if raw else {label: _Texts.of(label, said).all for label, said in labels.items()}
 
 
@@ -115,7 +115,7 @@ def _named(name: str) -> tuple[str, ...]:
 
 
 def is_sentence(text: str) -> bool:
-    """Whether words say by themselves what is seen, and are no name: 'a person draws a bow', but not 'archery'."""
+    """Whether words are a sentence that describes a scene, not a name: 'a person draws a bow', but not 'archery'."""
     found = text.split()
     return len(found) > _LONGEST_NAME or text.rstrip()[-1:] in (".", "!", "?") or found[0].lower() in _SUBJECTS
 

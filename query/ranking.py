@@ -1,4 +1,4 @@
-"""From the nearest segments to hits: one a run of near-identical neighbours, so many a video, copies together."""
+"""From the nearest segments to hits: one per run of near-identical neighbours, a few per video, copies together."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MORE = 64  # segments more than hits that are looked at, at most: many are of o
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which hits to give: at most top_k, of min_score or more, per_video a video (0: all), of paths that a glob names.
+    """Which hits to give: at most top_k, at most per_video per video (0: all), of min_score or more.
 
-    Copies, near-identical stretches of different files, are one hit unless all_copies is set.
-    Raises SettingsError on top_k below 1, per_video below 0, or a min_score that is not a number.
+    path, a glob, chooses the videos. Copies, near-identical stretches of different files, are one hit unless all_copies
+    is set. Raises SettingsError on top_k below 1, per_video below 0, or a min_score that is not a number.
     """
 
     top_k: int = 10
@@ -43,7 +43,7 @@ class Filters:
 
 
 class Ranking:
-    """One question of one state of an index: what is nearest to direction (D,), as hits.
+    """One search of one state of an index: the segments nearest to direction (D,), as hits.
 
     A hit's moment may reach reach_s seconds to a shot's edge. Each video and run is read once.
     """
@@ -56,11 +56,11 @@ class Ranking:
         self._moments = _Moments(rows, self._runs, direction, reach_s)
 
     def all(self) -> list[Hit]:
-        """The nearest, whatever they show."""
+        """The nearest hits, plain ones too."""
         return self._hits(Where(self._filters.path), np.empty(0, np.int64))
 
     def plain_last(self) -> list[Hit]:
-        """The nearest; what shows next to nothing fills up the places that are left."""
+        """The nearest hits; those that show next to nothing only fill up the places that are left."""
         filters = self._filters
         hits = self._hits(Where(filters.path, plain=False), np.empty(0, np.int64))
         if len(hits) == filters.top_k:

@@ -27,7 +27,7 @@ _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Why there are no hits: how many videos the index shows, how many of them the path named, and their best score."""
+    """Why there are no hits: how many videos are visible, how many of those the path names, and their best score."""
 
     num_videos: int
     num_named: int
@@ -35,12 +35,11 @@ class Nothing:
 
 
 class Searcher:
-    """An index opened for questions, of several threads at once. Use as a context manager.
+    """An index opened for searches, from several threads at once. Use as a context manager.
 
-    The encoder loads with the first text, unless encoder is given, which must be the one that made the index. A search
-    of a large index takes so many cores, or all. calibration_notice says why the index's own calibration is not used,
-    if it cannot be. Raises IndexMissing, IndexOutdated, IndexDamaged; IndexMismatch if the given encoder did not
-    make the index.
+    The encoder loads with the first text; a given encoder must be the one that made the index. A search of a large
+    index takes at most `cores` cores, or all. If the index's own calibration cannot be used, calibration_notice says
+    why. Raises IndexMissing, IndexOutdated, IndexDamaged; IndexMismatch if the given encoder did not make the index.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Searcher:
 
     @property
     def notice(self) -> str | None:
-        """Why the last search did without the cache, if it did; answers are the same, only slower."""
+        """Why the last search did not use the cache; None if it did. The answers are the same, only slower."""
         return self._catalog.notice
 
     def read(self) -> AbstractContextManager[store.Rows]:
@@ -75,7 +74,7 @@ class Searcher:
         return self._catalog.read()
 
     def stats(self) -> IndexStats:
-        """What the index holds."""
+        """The figures of the index's contents."""
         return maintenance.stats(self._catalog, self._directory)
 
     @cached_property
@@ -85,12 +84,12 @@ class Searcher:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What tells how likely a hit is right: the index's own, or the encoder's; None if there is neither."""
+        """The calibration that gives hits their confidence: the index's own, or the encoder's; None without either."""
         return self._calibrated[0]
 
     @property
     def calibration_notice(self) -> str | None:
-        """Why the index's own calibration is not used, if it cannot be."""
+        """Why the index's own calibration cannot be used; None if it can, or if there is none."""
         return self._calibrated[1]
 
     @property
@@ -113,14 +112,15 @@ class Searcher:
     ) -> Hits:
         """The moments that show text, or look like the given vectors (D,), and do not show without; best first.
 
-        A large index may miss a few (Stamp.recall); with exact it compares every vector, and takes seconds a million.
+        A search of a large index may miss a few (Stamp.recall); with exact it compares every vector, which takes
+        seconds per million.
 
-        A score is the cosine similarity with the direction asked for. Near-identical neighbours are one hit with
+        A score is the cosine similarity with the query's direction. Near-identical neighbours are one hit with
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
         count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
-        A hit begins and ends where the shots that show it do, if that is near; its segment is the grid's. Equal scores
-        come in the order of segment ids. Where the encoder is calibrated, and no example is given, each hit has a
-        confidence. Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible.
+        If the shots that show the query begin and end near the segment, the hit begins and ends with them. Equal scores
+        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence.
+        Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
@@ -166,7 +166,7 @@ class Searcher:
         return Nothing(num_videos, num_named, hits[0].score if hits else None)
 
     def like(self, path: Path, segment: Segment | None = None) -> Vectors | None:
-        """What a video of the index shows, in the given range or as a whole, as a unit vector (D,); None if not there.
+        """The unit vector (D,) of a video of the index, in the given range or as a whole; None if it is not there.
 
         Raises QueryError if the range holds none of its segments.
         """
@@ -180,7 +180,7 @@ class Searcher:
             return None if number is None else rows.segments(number)
 
     def like_segment(self, segment_id: int) -> Vectors | None:
-        """What a segment shows, as a unit vector (D,); None if it is not there, or its video is hidden."""
+        """A segment's unit vector (D,); None if it is not there, or if its video is hidden."""
         wanted = np.array([segment_id], np.int64)
         with self._catalog.read() as rows:
             if rows.part(segment_id) is None:
@@ -215,7 +215,7 @@ class Searcher:
 
 
 def search(text: str, index: Path, *, filters: Filters | None = None, device: str = "auto") -> Hits:
-    """Ask one question of an index: the moments that show text, best first. Errors as for Searcher and its search."""
+    """One search of an index: the moments that show text, best first. Errors as for Searcher and its search."""
     with Searcher(index, device=device) as searcher:
         return searcher.search(text, filters=filters)
 

@@ -32,10 +32,11 @@ def classify(
 ) -> list[VideoPredictions]:
     """The nearest labels of every indexed video under paths, by path; with timeline, of its segments too.
 
-    A video is the mean of its segments. A label is one prototype of its words and what they mean, with scores corrected
-    by generic videos (prototypes.in_words); with raw it is what was given, and its nearest sentence counts
-    (prototypes.raw). Equal scores keep the order of the labels. errors, by path, are videos that could not be read:
-    they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a label without words.
+    A video is the mean of its segments. A label is one prototype, of its words and their meanings, and its scores are
+    corrected by generic videos (prototypes.in_words); with raw a label is the given texts, the nearest of them counts,
+    and nothing is corrected (prototypes.raw). Equal scores keep the order of the labels. errors, by path, are videos
+    that could not be read: they are listed with their reason. Raises SettingsError on top_k below 1, QueryError on a
+    label without words.
     """
     classes = _Classes.of(searcher, labels, top_k, raw=raw)
     results = {path: VideoPredictions(path, error=reason) for path, reason in (errors or {}).items()}

@@ -96,7 +96,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
     ) -> Tensor:
         """(B, T, F) features, (B, T) true where there is a frame -> (B, D) unit vectors of the given streams.
 
-        Raises ValueError for streams that the model does not have. What stands if there is no frame is not read.
+        Raises ValueError for streams that the model does not have. Features outside the mask are not read.
         """
         streams = streams or self.config.streams
         if streams not in STREAMS or (streams != "visual" and self.objects is None):

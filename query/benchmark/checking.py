@@ -24,7 +24,7 @@ _LEAST = 5  # clips
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check did, what it could not do, and what differs."""
+    """The result of a check: its steps, the steps that it could not do, and the differences."""
 
     did: str
     could_not: tuple[str, ...]
@@ -45,9 +45,9 @@ def check(
 ) -> Checked:
     """Compare a receipt with a result whose hashes are of the files themselves, and embed a tenth of its clips anew.
 
-    embed gives a video's vectors by the encoder from its files. Which clips are embedded is drawn with the seed, at
-    least five of them, or all. Vectors must be those of the index bit for bit if the receipt was made on this
-    machine, and within 1e-4 on another. Raises EncoderError, BadIndex.
+    embed gives a video's vectors by the encoder from its files. The seed draws the clips to embed, at least five of
+    them, or all. Vectors must be those of the index bit for bit if the receipt was made on this machine, and within
+    1e-4 on another. Raises EncoderError, BadIndex.
     """
     compared = compare(before, result.receipt)
     paths = {number: os.path.relpath(path, root) for number, path in result.videos}

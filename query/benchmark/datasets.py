@@ -46,8 +46,8 @@ class Dataset:
 def read(name: str, root: Path, videos: Iterable[Path], *, split: str | None = None, former: bool = False) -> Dataset:
     """The dataset of this name, out of the videos below root.
 
-    split names the folder, as train or val_256, whose clips alone are meant. A clip in two formats, a.avi beside a.mp4,
-    is one, the first by name. former is as the first receipts were made: each format counts, and splits are mixed.
+    split names the only folder to take clips from, such as train or val_256. A clip in two formats, a.avi beside a.mp4,
+    is one, the first by name. With former it reads as for the first receipts: each format counts, and splits are mixed.
     Raises BenchmarkError if no video belongs to the dataset, or several splits lie side by side and none is chosen.
     """
     wanted = definition(name)
@@ -84,7 +84,7 @@ def official_classes(name: str) -> tuple[str, ...]:
 
 
 def key(name: str) -> str:
-    """What class names that differ in case, blanks and signs alone have in common: 'Yo Yo', 'YoYo' and 'yo_yo'."""
+    """The same key for class names that differ only in case, blanks and signs: 'Yo Yo', 'YoYo' and 'yo_yo'."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -110,7 +110,7 @@ def ucf101_names(first_group: int = 1, last_group: int = 25) -> list[tuple[str, 
 
 
 def distinct(clips: Sequence[Clip], contents: Mapping[Path, str]) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
-    """Clips without those of a class that are another one byte for byte, and notes that name these.
+    """Clips without those that equal another one of their class byte for byte, and notes that name these.
 
     contents are fingerprints. Equal clips of two classes both stay, with a note: one of the labels is wrong.
     """

@@ -1,4 +1,4 @@
-"""Receipts: what a benchmark's figures depend on, read back and compared with another run's."""
+"""Receipts of a benchmark: everything that its figures depend on, read back and compared with another run's."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _Whole:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two receipts beyond the tolerance, and whether anything does at all."""
+    """The differences of two receipts beyond the tolerance, and whether there is any difference at all."""
 
     differences: tuple[str, ...]
     is_identical: bool

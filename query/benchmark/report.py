@@ -1,4 +1,4 @@
-"""What --out holds: the receipt, the figures, and one HTML page that needs nothing else."""
+"""The files of --out: the receipt, the figures, and one HTML page that needs nothing else."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from cezsar.pairs import Pair, read_pairs
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A stretch of a video, end_s None for its end, and what is said of it."""
+    """A stretch of a video, end_s None for its end, and its sentences."""
 
     path: Path
     start_s: float
@@ -39,10 +39,10 @@ def read_moments(dataset: str, root: Path, protocol: str, field: str | None) -> 
     """The moments of a captions file in root; rows of one video and stretch are one, with several sentences.
 
     Protocols of a dataset of moments: 'full', and 'kept-out:SHARE' or 'kept-out:SHARE:SEED', the videos that `cezsar
-    train` keeps out with --validation SHARE --split-seed SEED. Of one of paragraphs: 'full', a video's sentences joined
-    into one, as published for ActivityNet; and 'moments', each sentence for its own stretch. field names another field
-    of a row, with one query.
-    Raises BenchmarkError on an unknown protocol, or no file; PairsError if it cannot be read.
+    train` keeps out with --validation SHARE --split-seed SEED. Protocols of a dataset of paragraphs: 'full', a video's
+    sentences joined into one, as published for ActivityNet; and 'moments', each sentence for its own stretch. field
+    names another field of a row, with one query. Raises BenchmarkError on an unknown protocol, or no file; PairsError
+    if it cannot be read.
     """
     wanted = definition(dataset)
     file = _file(wanted, root)

@@ -38,11 +38,11 @@ FORMAT = 3  # of receipts; 1 held places of its maker, no sentences, and no hash
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
+    """A benchmark to run; as data, so that a receipt can repeat it. Raises BenchmarkError on a value out of its range.
 
-    protocol None is the dataset's own, as its definition says. runs and seed are those of
-    random:K and half. sentences, prototypes and correction are as in class_sentences and scoring; split is as in
-    datasets.read; raw and prototypes are as in classify and scoring, where only raw labels have several prototypes.
+    protocol None is the dataset's own, as its definition says. runs and seed are those of random:K and half. sentences,
+    prototypes and correction are as in class_sentences and scoring; split is as in datasets.read; raw and prototypes
+    are as in classify and scoring; only raw labels have several prototypes.
     """
 
     dataset: str
@@ -72,7 +72,7 @@ class Request:
 
     @property
     def is_retrieval(self) -> bool:
-        """Whether captions are looked for, and not classes."""
+        """Whether the benchmark is a retrieval of captions, not a classification."""
         return definition(self.dataset).is_retrieval
 
     @property
@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A task with what its figures are drawn from.
+    """A task with the scores and vectors behind its figures.
 
     scores (N, C), and the right class of each clip, targets (N,); videos (N, D); prototypes (P, D) of classes
     owners (P,).
@@ -104,7 +104,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The receipt, as JSON would give it back, the videos that it is about, and, of a classification, its scores.
+    """The receipt, as JSON would give it back, its videos, and, of a classification, the scores.
 
     videos are (id in the index, file), one for each clip or moment, in the receipt's order.
     """
@@ -127,11 +127,11 @@ def run(
 ) -> Result:
     """Run a benchmark on the videos of root that are in the index.
 
-    labels are the sentences of each class, if they are not to be looked up; skipped are files that could not be
-    read, for the receipt. The receipt's hashes of clips are those that the index holds, or, with reads_files, those of
-    the files as they are now. former is as the first receipts were made: copies of a clip count each, splits are
-    mixed, and standard deviations have ddof 1. progress is told what is being done. Raises BenchmarkError on whatever
-    the protocol does not allow, and lists what is missing; EncoderError, BadIndex.
+    labels are the sentences of each class, if they are not to be looked up; skipped are files that could not be read,
+    for the receipt. The receipt's hashes of clips are those that the index holds, or, with reads_files, those of the
+    files as they are now. With former it runs as for the first receipts: each copy of a clip counts, splits are mixed,
+    and standard deviations have ddof 1. progress gets a line for each step. Raises BenchmarkError if the protocol does
+    not allow the request, and lists missing clips; EncoderError, BadIndex.
     """
     result = (
         _retrieve(searcher, root, request, skipped, progress)
