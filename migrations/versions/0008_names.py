@@ -14,6 +14,8 @@ from alembic import op
 revision = "0008"
 down_revision = "0007"
 
+_VIDEOS = "SELECT id, path FROM videos WHERE id > ? AND typeof(path) = 'blob' ORDER BY id LIMIT 10000"
+
 
 def upgrade() -> None:
     names = op.create_table(
@@ -23,10 +25,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_names_name", "names", ["name", "video_id"])
     connection = op.get_bind()
-    videos = connection.exec_driver_sql("SELECT id, path FROM videos WHERE typeof(path) = 'blob'").fetchall()
-    rows = [{"video_id": number, "name": name} for number, path in videos for name in _names(path)]
-    for start in range(0, len(rows), 10_000):
-        connection.execute(sa.insert(names), rows[start : start + 10_000])
+    after = 0
+    while videos := connection.exec_driver_sql(_VIDEOS, (after,)).fetchall():
+        after = videos[-1][0]
+        rows = [{"video_id": number, "name": name} for number, path in videos for name in _names(path)]
+        connection.execute(sa.insert(names), rows)
 
 
 def _names(path: bytes) -> set[bytes]:
