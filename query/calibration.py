@@ -115,6 +115,15 @@ def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None,
     return (found if found is not None and found.fits(encoder) else None), notice
 
 
+def state(directory: Path) -> object:
+    """What changes when the calibration in an index's folder does: it is replaced, never written again."""
+    try:
+        status = (directory / FILE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def read(path: Path) -> Calibration | None:
     """The calibration in a file; None if there is none. Raises CalibrationError if it is damaged."""
     try:

@@ -52,6 +52,7 @@ class Searcher:
                 encoders.check_recorded(encoder, self.info.encoder)
                 self.encoder = encoder
             self._open = opened.pop_all()
+        self._found: tuple[object, tuple[Calibration | None, str | None]] | None = None
 
     def __enter__(self) -> Searcher:
         return self
@@ -97,9 +98,12 @@ class Searcher:
         """Where the index's own calibration belongs."""
         return self._catalog.directory / calibration.FILE
 
-    @cached_property
+    @property
     def _calibrated(self) -> tuple[Calibration | None, str | None]:
-        return calibration.find(self._catalog.directory, self.info.encoder)
+        state = calibration.state(self._catalog.directory)
+        if self._found is None or self._found[0] != state:
+            self._found = state, calibration.find(self._catalog.directory, self.info.encoder)
+        return self._found[1]
 
     def search(
         self,

@@ -194,6 +194,20 @@ def test_hidden_videos_and_a_missing_cache_change_no_confidence(index: Path, col
         assert searcher.search("red")[1].confidence == 0.0634
 
 
+def test_an_open_index_takes_a_calibration_that_is_made_meanwhile(index: Path) -> None:
+    path = index / calibration.FILE
+    path.unlink()
+    with Searcher(index) as searcher:
+        assert searcher.search("red")[0].confidence is None
+        calibration.write(made(), path, private=True)
+        before = searcher.search("red")[0].confidence
+        assert before is not None
+        calibration.write(made(hits=replace(JUDGE, intercept=-1.0)), path, private=True)
+        after = searcher.search("red")[0].confidence
+    assert after is not None
+    assert after > before
+
+
 def test_an_example_has_no_confidence(index: Path, colours: Path) -> None:
     found = json.loads(run("query", "--like", colours / "red.mp4", "--index", index, "--json").stdout)
     assert {hit["confidence"] for hit in found["hits"]} == {None}
