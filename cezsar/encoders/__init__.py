@@ -56,7 +56,7 @@ def load(name: str, *, device: str = "auto", streams: str | None = None) -> Enco
 
 
 def load_recorded(recorded: EncoderIdentity, *, device: str = "auto") -> Encoder:
-    """The encoder that made an index, as it is on this machine: nothing is fetched because an index names it.
+    """The encoder that made an index, from this machine: nothing is fetched because an index names it.
 
     Raises IndexMismatch if its weights are other ones now; errors as for load.
     """
@@ -88,14 +88,15 @@ def check_recorded(encoder: Encoder, recorded: EncoderIdentity) -> None:
 
 
 def older(recorded: EncoderIdentity) -> str | None:
-    """What to say of an index of an older version of `lite`, which goes on working; None for every other index."""
+    """The line to print for an index of an older version of `lite`, which goes on working; None for every other
+    index."""
     if recorded.name == "lite" and recorded.weights_sha256 in _LITE_1:
         return "the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
     return None
 
 
 def own_sampling(encoder: Encoder) -> Sampling:
-    """How a new index looks at videos if nobody chose: at the rate that the encoder was trained at, if it has one."""
+    """The default sampling of a new index: with the frame rate that the encoder was trained at, if it has one."""
     return Sampling(fps=encoder.fps) if isinstance(encoder, Timed) else Sampling()
 
 
@@ -143,7 +144,7 @@ def calibration_file(name: str, *, is_older: bool = False) -> Path | None:
 
 
 def settings_files(name: str) -> dict[str, Path]:
-    """What an encoder is read from besides its weights, by file name: its configs and its tokenizer's files.
+    """The files of an encoder besides its weights, by file name: its configs and its tokenizer's files.
 
     Empty if they come with CEZSAR. name is as in an identity: a folder, or a hub id that was fetched.
     """

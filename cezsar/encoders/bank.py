@@ -1,4 +1,4 @@
-"""A bank of generic videos beside a model's weights: what is near to all of them says little of one."""
+"""A bank of generic videos beside a model's weights: a text that is near to all of them says little of one video."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class DualEncoder:
 class VideoDualEncoder:
     """X-CLIP: whole segments through its video tower, sentences without its video-conditioned prompts.
 
-    A frame is kept as it is; the tower looks at as many frames of a segment as it was trained for, evenly spread.
+    Frames are kept as they are; the tower sees as many frames of a segment as it was trained for, evenly spread.
     """
 
     def __init__(self, checkpoint: _Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""What every encoder offers: one space for segments of video and for sentences."""
+"""The interface of every encoder: one space for segments of video and for sentences."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _SAME_LENGTH = 1e-3  # a length nearer to 1 than this is rounding
 class Encoder(Protocol):
     """Frozen towers into one joint space, where cosine similarity says how well a sentence fits a segment.
 
-    A frame is encoded once; overlapping segments share what it gave. All results are deterministic, and do not depend
+    A frame is encoded once; overlapping segments share its features. All results are deterministic, and do not depend
     on how the input is cut into batches (but for rounding). Vectors are unit float32.
     """
 
     @property
     def identity(self) -> EncoderIdentity:
-        """What the index records of this encoder; another identity is another space."""
+        """The identity that an index records of this encoder; another identity is another space."""
 
     @property
     def short_side(self) -> int:
-        """The short side, in pixels, to which frames are to be resized."""
+        """The short side, in pixels, that frames are resized to."""
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
-        """(N, 3, H, W) uint8 RGB -> (N, ...): whatever this encoder keeps of each frame."""
+        """(N, 3, H, W) uint8 RGB -> (N, ...): the features of each frame, of any shape."""
 
     def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
-        """For each segment what was kept of its frames, (T, ...) on the sampling grid -> (len(segments), D)."""
+        """The features of each segment's frames, (T, ...) on the sampling grid -> (len(segments), D)."""
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
@@ -53,26 +53,26 @@ class Limited(Protocol):
     """An encoder that reads only so many tokens of a text."""
 
     def beginning(self, text: str) -> str:
-        """What encode_texts reads of a text: all of it, or its beginning if it is longer."""
+        """The part of a text that encode_texts reads: all of it, or its beginning if it is too long."""
 
 
 @runtime_checkable
 class OfColours(Protocol):
-    """An encoder to which a plain picture says something: what shows next to nothing to others does not to it."""
+    """An encoder to which plain pictures mean something; to others they show next to nothing."""
 
     knows_colours: bool
 
 
 @runtime_checkable
 class Banked(Protocol):
-    """An encoder that knows how generic videos look in its space. This is no part of the space's identity."""
+    """An encoder with vectors of generic videos in its space. They are no part of the space's identity."""
 
     def bank(self) -> Vectors | None:
         """(B, D) unit vectors of generic videos; None if it has none. Raises EncoderError if they are damaged."""
 
 
 def sound(vectors: Vectors, count: int, identity: EncoderIdentity) -> Vectors:
-    """The vectors (N, D) of an encoder, found to be as many as were asked for, of its dimension, and of length 1.
+    """The vectors (N, D) of an encoder, after a check that there are `count`, of its dimension, and of length 1.
 
     A row of zeros is let through. Raises EncoderError.
     """
@@ -86,7 +86,7 @@ def sound(vectors: Vectors, count: int, identity: EncoderIdentity) -> Vectors:
 
 
 def longest_beginning(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest beginning of a text that fits, where everything shorter does too: all of it, mostly."""
+    """The longest beginning of a text that fits, if everything shorter fits too: mostly all of it."""
     if fits(text):
         return text
     fitting, too_long = 0, len(text)

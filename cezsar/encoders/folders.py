@@ -1,4 +1,4 @@
-"""Folders of models, looked at before a library opens a file of theirs."""
+"""Checks of a model's folder before a library opens a file in it."""
 
 from __future__ import annotations
 

@@ -67,6 +67,6 @@ def sentences(name: str, device: str) -> Sentences:
 
 
 def check_fingerprint(encoder: Any, found: str, recorded: str, what: str) -> None:
-    """Raise EncoderError if a trained model would stand on other frozen weights than its own."""
+    """Raise EncoderError if a trained model would get other frozen weights than those that it was trained on."""
     if found != recorded:
         raise EncoderError(f"{encoder.identity.name!r} was trained on other weights of its {what} than those here.")

@@ -1,4 +1,4 @@
-"""Checkpoints by folder or hub id: where they are looked for, and what is said when they cannot be had."""
+"""Checkpoints by folder or hub id: where to look for them, and the error if they cannot be had."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _Loaded = TypeVar("_Loaded")
 
 
 def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
-    """load(local_files_only) of a folder, of what was fetched before, or of the hub, in this order.
+    """load(local_files_only) of a folder, of the local cache, or of the hub, in this order.
 
     Raises one of REFUSALS, and EncoderError if a folder holds what must not be opened. The hub is asked once, with a
     time limit, before anything is fetched: the libraries' own retries take most of a minute if there is no network.
@@ -83,7 +83,7 @@ def ask(name: str) -> None:
 
 
 def unreachable(name: str) -> EncoderError:
-    """What is said of a hub id that cannot be had."""
+    """The error for a hub id that cannot be had."""
     return EncoderError(
         f"{name!r} could not be fetched: {UNREACHABLE}, and there is no folder of that name here. "
         "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."

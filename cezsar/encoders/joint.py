@@ -28,7 +28,7 @@ from cezsar.types import EncoderIdentity, Vectors, unit
 class Joint(BesideWeights):
     """A trained joint space. Frames, or sentences, load their frozen network when they are first asked for.
 
-    Raises EncoderError if the checkpoint is damaged, or stands on other weights than those that are there now.
+    Raises EncoderError if the checkpoint is damaged, or was trained on other frozen weights than those here.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ _OFFERED = ("identity", "short_side", "encode_frames", "encode_segments", "encod
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is to be known of an encoder before it is loaded; dimension is None if the checkpoint decides.
+    """The description of an encoder before it is loaded; dimension is None if the checkpoint decides.
 
     version is that of its weights, None if there are no others of the same name; package, the installed package
     that registers it, None for CEZSAR's own.
@@ -92,7 +92,7 @@ CARDS = (
 
 
 def registered(name: str) -> Maker | None:
-    """What makes the encoder of this name; None if neither CEZSAR nor an installed package has it.
+    """The function that makes the encoder of this name; None if neither CEZSAR nor an installed package has it.
 
     Packages are asked only for a name that CEZSAR lacks, and nothing of theirs is imported before the encoder is made.
     Raises EncoderError if two of them have it.
@@ -109,7 +109,7 @@ def names() -> list[str]:
 
 
 def cards(notice: Callable[[str], None]) -> tuple[Card, ...]:
-    """What there is to choose from; notice is told of each encoder of a package that cannot be used, and why.
+    """The encoders to choose from; notice gets a line for each encoder of a package that cannot be used.
 
     Those packages are imported, but their encoders are not made.
     """

@@ -28,7 +28,7 @@ class Toy:
     """Says which of eight colours a frame shows and which ones a sentence names.
 
     A frame is the share of its pixels nearest to each colour, in the order of COLOURS; a segment is the mean of its
-    frames; a sentence is the count of the colours' names in it, and all eight alike where it names none.
+    frames; a sentence is the count of the colours' names in it, and all eight alike if it names none.
     """
 
     identity = EncoderIdentity(

@@ -1,7 +1,7 @@
 """The store: rows and vectors behind one door. An index is a folder: rows in SQLite, the truth, and vectors beside.
 
-SQLAlchemy writes and Alembic migrates. Both take longer to load than a query takes: reading does without them, and what
-writes is imported when it is first asked for.
+SQLAlchemy writes and Alembic migrates. Both take longer to load than a query takes: reading does without them, and the
+writing code is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
 
 
 def open(location: Path | str, *, cores: int | None = None) -> Catalog:  # noqa: A001
-    """An index, by where it is, open to be asked: a folder, today, which need not be writable.
+    """The index at a location, open to read. Today a location is a folder, which need not be writable.
 
-    A search takes so many cores, or all. Raises SettingsError if a location's scheme (as postgresql:) is not known;
-    IndexMissing, IndexOutdated, IndexDamaged.
+    A search takes at most `cores` cores, or all. Raises SettingsError if a location's scheme (as postgresql:) is not
+    known; IndexMissing, IndexOutdated, IndexDamaged.
     """
     found = None if Path(location).exists() else _SCHEME.match(str(location))
     if found and found[1] not in _STORES:
@@ -69,8 +69,8 @@ def upgrade(directory: Path) -> str:
 def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
     """The catalog, open for writing as the only one, with a cache that is sound and not far behind it.
 
-    An index of before indexes were private, that others can read, is closed to them, and notice is told. Raises
-    IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
+    An older index that others can read is closed to them, and notice gets a line. Raises IndexMissing, IndexOutdated,
+    IndexDamaged, IndexReadOnly, IndexLocked.
     """
     with ExitStack() as stack:
         catalog = stack.enter_context(opening.open_to_write(directory, notice=notice))

@@ -1,4 +1,4 @@
-"""The words of an index: what its rows are, whichever store keeps them."""
+"""The words of an index: the types of its rows, the same for every store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file, whole path and the rest as in File, that a decoder could make nothing of, and why."""
+    """A file that could not be decoded, and why: its whole path, and the rest as in File."""
 
     path: bytes
     size: int
@@ -68,7 +68,7 @@ class Failure:
 
     @classmethod
     def of(cls, file: File, decoder: str, reason: str) -> Failure:
-        """This file's, as it was when it was read."""
+        """The failure of this file, as the file was when it was read."""
         return cls(file.absolute, file.size, file.mtime_ns, decoder, reason, file.inode, file.ctime_ns)
 
 
@@ -111,7 +111,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What an index holds: visible videos and segments, their seconds, and hidden videos."""
+    """The figures of an index: visible videos and segments, their seconds, and hidden videos."""
 
     videos: int
     segments: int
@@ -123,9 +123,9 @@ class Counts:
 class Embedding:
     """A video as segments and vectors: vectors is (len(segments), D) unit float32, runs numbers similar neighbours.
 
-    best_s says when each segment's best frame is shown, the one to stand for it; None if nobody chose. stream is the
-    number of the stream that was decoded, among the file's video streams from 0; None if nobody noted it. outline is
-    None if nobody looked for shots. plain says which segments show next to nothing; None if nobody looked.
+    best_s says when each segment's best frame is shown, the one to stand for it; None if none was chosen. stream is the
+    number of the decoded stream, among the file's video streams from 0; None if it was not noted. outline is None if
+    shots were not looked for. plain says which segments show next to nothing; None if that was not looked at.
     """
 
     duration_s: float
@@ -140,7 +140,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What an index is: its own id, the encoder that made it, and its sampling."""
+    """The identity of an index: its own id, the encoder that made it, and its sampling."""
 
     index_id: str
     encoder: EncoderIdentity
@@ -149,9 +149,9 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which segments may be found: of the videos that path names or matches, and those that are plain, or are not.
+    """A condition on segments: their video is one that path names or matches; they are plain, or are not.
 
-    A plain segment shows next to nothing. None is no condition.
+    A plain segment shows next to nothing. None sets no condition.
     """
 
     path: str | None = None
