@@ -1,4 +1,5 @@
-"""What is kept of a video besides its segments: its shots, and how each of its seconds looks; at most 1 kB a minute."""
+"""The outline of a video, beside its segments: its shots, and how each of its seconds looks; at most 1 kB per
+minute."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What speeds up finding: vectors beside the catalog, in parts that are never written again. All of it can be lost.
+"""The cache that speeds up the nearest: vectors beside the catalog, in parts that are never written again. All of it
+can be lost.
 
 Up to APPROXIMATE_FROM vectors it holds them as they are and NumPy compares them, exactly: importing faiss takes longer.
-A larger one holds codes in inverted lists; what is found there is ranked by the catalog's vectors. What came since
-becomes a part of its own, and small parts are merged by size, so that adding costs as much as there is to add.
+A larger one holds codes in inverted lists; its candidates are ranked by the catalog's vectors. Newer segments become a
+part of their own, and small parts are merged by size, so that the cost of adding grows with what is added.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Cache:
 
     @property
     def is_exact(self) -> bool:
-        """Whether what it finds nearest is."""
+        """Whether its candidates are exactly the nearest."""
         return self._lists is None
 
     def candidates(
@@ -82,7 +83,7 @@ class Cache:
 
 
 def load(folder: Path, *, index_id: str, dimension: int) -> Cache:
-    """Open the cache that counts. Raises CacheUnusable with the reason.
+    """Open the cache that the stamp names. Raises CacheUnusable with the reason.
 
     The checksums of whole files are compared, but not of inverted lists, which have their own, compared when they are
     read: then opening costs the same at any size.
@@ -107,7 +108,7 @@ def load(folder: Path, *, index_id: str, dimension: int) -> Cache:
 
 
 def build(folder: Path, rows: Rows, info: Info, *, resume: bool = False) -> Stamp:
-    """Write a cache of all of the catalog, and make it the one that counts; readers see the old one or the new one.
+    """Write a cache of the whole catalog, and let the stamp name it; readers see the old one or the new one.
 
     Large ones are made part by part, with lists that are learnt anew; with resume what an earlier run had finished is
     kept. Raises BadIndex.
@@ -136,7 +137,7 @@ def build(folder: Path, rows: Rows, info: Info, *, resume: bool = False) -> Stam
 
 
 def extend(folder: Path, rows: Rows, before: Stamp) -> Stamp:
-    """Write what came after a cache as a part of its own, or as one with the last parts, if these are small.
+    """Write the segments after a cache as a part of their own, or merged with the last parts, if these are small.
 
     Raises BadIndex; CacheUnusable if such a part is damaged.
     """

@@ -32,8 +32,8 @@ _INFO = "SELECT index_id, encoder, weights_sha256, streams, dimension, generatio
 class Catalog:
     """An open catalog. read() gives a consistent state; write() one transaction, all or nothing.
 
-    cores is how many threads one search may take, None for all. Reading needs no SQLAlchemy, which takes longer to load
-    than a query takes.
+    cores is the most threads of one search, None for all. Reading needs no SQLAlchemy, which takes longer to load than
+    a query takes.
     """
 
     def __init__(self, directory: Path, lock: WriterLock | None = None, *, cores: int | None = None) -> None:
@@ -57,16 +57,16 @@ class Catalog:
 
     @property
     def notice(self) -> str | None:
-        """Why the last search did without the cache, if it did; answers are the same, only slower."""
+        """Why the last search did not use the cache; None if it did. The answers are the same, only slower."""
         return self._states.notice
 
     def version(self) -> Hashable:
-        """What changes when an answer could."""
+        """A value that changes when an answer could."""
         with self.read() as rows:
             return stamp.on_disk(self.directory), rows.generation()
 
     def open_cache(self, rows: Rows) -> Cache:
-        """The cache of a state that was asked nothing yet. Raises CacheUnusable with the reason."""
+        """The cache of a state that has given no answer yet. Raises CacheUnusable with the reason."""
         return keeping.opened(self.directory, rows, self.info)
 
     def cache_state(self) -> str:
@@ -75,24 +75,26 @@ class Catalog:
             return keeping.state(self.directory, rows, self.info)
 
     def cache_damage(self) -> str | None:
-        """What the checksums of the cache's whole files say; None if they are right. Raises CacheUnusable."""
+        """The damage that the checksums of the cache's whole files show; None if they are right. Raises
+        CacheUnusable."""
         with self.read() as rows:
             return stamp.damage(self.directory, self.open_cache(rows).stamp)
 
     def differences(self, rows: Rows, cache: Cache | None) -> list[str]:
-        """Vectors that are not of length 1, and what the cache has too much, too little or otherwise; in words."""
+        """Vectors that are not of length 1, and vectors that the cache lacks, has too many, or has otherwise; in
+        words."""
         return keeping.differences(rows, cache)
 
     def rebuild(self) -> Stamp:
-        """Write the cache anew, from the catalog, which is not changed; for who may write. Raises BadIndex."""
+        """Write the cache anew, from the catalog, which is not changed; only for the writer. Raises BadIndex."""
         with self.read() as rows:
             made = build(self.directory, rows, self.info)
         self._settle()
         return made
 
     def fold_if_due(self) -> bool:
-        """Bring the cache in step with the catalog, if it is far behind or unusable; whether it was. For who may
-        write. Raises BadIndex."""
+        """Bring the cache in step with the catalog, if it is far behind or unusable; whether it was. Only for the
+        writer. Raises BadIndex."""
         with self.read() as rows:
             return keeping.fold_if_due(self.directory, rows, self.info)
 
@@ -101,9 +103,9 @@ class Catalog:
         stamp.drop(self.directory)
 
     def tidy(self) -> None:
-        """Have a cache that is sound and not far behind, before anything new is written.
+        """Make sure that the cache is sound and not far behind, before anything new is written.
 
-        One of a later state, which was lost, must go first. After a writer that was killed all of it is compared.
+        A cache of a later state, which was lost, is deleted first. After a killed writer the whole cache is compared.
         """
         if self._lock is not None and self._lock.was_interrupted:
             with suppress(CacheUnusable):  # it is made anew
@@ -119,7 +121,7 @@ class Catalog:
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
-        """One consistent state: everything that is asked of it is of the same moment."""
+        """One consistent state: all answers are of the same moment."""
         with self._snapshot() as connection:
             yield Rows(connection, self.info.encoder.dimension, self._states)
 
@@ -160,7 +162,7 @@ class Catalog:
             yield Writer(session)
 
     def scrub(self) -> None:
-        """Leave nothing of what was deleted in the catalog's files: it is written anew, and its log is emptied.
+        """Leave no deleted data in the catalog's files: write it anew, and empty its log.
 
         Raises BadIndex if a reader is in the way for long, or there is no room.
         """

@@ -1,4 +1,4 @@
-"""SQLite itself: connections to read with, and what it and the system complain of as errors of ours."""
+"""SQLite itself: connections to read with, and its errors and the system's as ours."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def connect(directory: Path) -> sqlite3.Connection:
 
 
 def is_still(directory: Path) -> bool:
-    """Whether a catalog has to be opened as one that nobody changes: nobody does just now, and SQLite could not keep
-    its own files beside it. Such a connection never sees a later state."""
+    """Whether a catalog must be opened as immutable: nobody changes it now, and SQLite could not keep its own files
+    beside it. Such a connection never sees a later state."""
     log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
     is_logged = log.exists() and (log.stat().st_size > 0 or shared.exists())
     return not is_logged and not is_writable(directory)
@@ -45,7 +45,7 @@ def open_file(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """What every connection to a catalog, which may be a stranger's, begins with."""
+    """Set up a connection to a catalog, which may be a stranger's."""
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.set_progress_handler(lambda: 0, _LOOK_EVERY)  # while it is called, Python sees Ctrl-C

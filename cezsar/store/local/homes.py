@@ -1,4 +1,4 @@
-"""Which of an index's catalogs serves: the one in its folder, or in a sub-folder that a pointer names.
+"""Which of an index's catalogs is in use: the one in its folder, or in a sub-folder that a pointer names.
 
 The pointer is replaced atomically, so that a switch from one catalog to another happens at once or not at all.
 """
@@ -25,12 +25,12 @@ _NAME = re.compile(r"space-([1-9]\d{0,8})")
 
 
 def home(directory: Path) -> Path:
-    """The folder of the catalog that serves an index. Raises IndexDamaged if the pointer leads nowhere."""
+    """The folder of the catalog that an index uses. Raises IndexDamaged if the pointer leads nowhere."""
     return directory / _read(directory)["current"]
 
 
 def state(directory: Path) -> tuple[object, ...]:
-    """What tells the catalog that serves an index from another one that takes its place. Raises IndexDamaged."""
+    """A value that differs when another catalog takes the place of the one in use. Raises IndexDamaged."""
     place = home(directory)
     try:
         status = (place / FILE).stat()
@@ -40,13 +40,13 @@ def state(directory: Path) -> tuple[object, ...]:
 
 
 def previous(directory: Path) -> Path | None:
-    """The folder of the catalog that served before the last switch; None if there is none any more."""
+    """The folder of the catalog that was in use before the last switch; None if there is none any more."""
     name = _read(directory)["previous"]
     return directory / name if name and (directory / name / FILE).is_file() else None
 
 
 def others(directory: Path) -> list[Path]:
-    """The folders, and no links to any, of this index's catalogs that do not serve, by number."""
+    """The folders, and no links, of this index's catalogs that are not in use, by number."""
     numbered = sorted((int(found[1]), path) for path in directory.iterdir() if (found := _NAME.fullmatch(path.name)))
     places = [directory, *(path for _, path in numbered if not path.is_symlink())]
     return [place for place in places if (place / FILE).is_file() and place != home(directory)]
@@ -59,7 +59,7 @@ def fresh(directory: Path) -> Path:
 
 
 def switch(directory: Path, place: Path) -> None:
-    """Let the catalog in place, directory or a sub-folder of it, serve from now on. Raises OSError."""
+    """Use the catalog in place, directory or a sub-folder of it, from now on. Raises OSError."""
     said = _sealed({"current": os.path.relpath(place, directory), "previous": _read(directory)["current"]})
     with appearing(directory / POINTER, durable=True, private=True) as draft:
         draft.write_text(json.dumps(said), encoding="utf-8")

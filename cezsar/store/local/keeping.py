@@ -39,7 +39,7 @@ def opened(folder: Path, rows: Rows, info: Info) -> Cache:
 def fold_if_due(folder: Path, rows: Rows, info: Info) -> bool:
     """Bring the cache in step if it is unusable, or an eighth of it, or very much, came or went since.
 
-    What came is added; the cache is made anew if too much of it went, and if there are so many vectors that
+    New segments are added; the cache is made anew if too much of it was deleted, and if there are so many vectors that
     inverted lists are due, or twice as many as these were learnt from.
     """
     _forget_lost(folder, rows)
@@ -69,7 +69,7 @@ def _forget_lost(folder: Path, rows: Rows) -> None:
 
 
 def gone(rows: Rows, told: Stamp) -> Ids:
-    """The segments that a cache holds and that were deleted since."""
+    """The segments of a cache that were deleted since."""
     pieces = np.array([piece for part in told.parts for piece in part.pieces], np.int64).reshape(-1, 2)
     if not len(pieces):
         return pieces[:, 0]
@@ -93,7 +93,7 @@ def state(folder: Path, rows: Rows, info: Info) -> str:
 
 
 def differences(rows: Rows, cache: Cache | None) -> list[str]:
-    """Vectors that are not unit, and what the cache has too much, too little or otherwise."""
+    """Vectors that are not unit, and vectors that the cache lacks, has too many, or has otherwise."""
     num_bad = num_missing = num_other = 0
     known = [np.empty(0, np.int64)]
     cached_ids = cache.ids() if cache else np.empty(0, np.int64)

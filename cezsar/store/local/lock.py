@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that a process's end gives back, however it ends, and a note of who holds it."""
+"""One writer at a time: a lock that is released when its process ends, however it ends, and a note of its holder."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class _Holder:
 class WriterLock:
     """The right to write to an index, held from its making to release(), or to the end of a context.
 
-    is_private says that the lock was there and nobody else's, as all of an index is since it is made so.
-    was_interrupted says that the writer before it never came to release it: its process was killed, or the machine
-    stopped. The note of that stays, for the next one, unless this one says with settle() that it has looked at what
-    was left behind. Raises IndexLocked if another has it.
+    is_private says that the lock was there and private, as all files of a newer index are. was_interrupted says that
+    the writer before it never released it: its process was killed, or the machine stopped. The note of that stays for
+    the next writer, unless this one calls settle() after it has looked at the remains. Raises IndexLocked if another
+    has it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -77,11 +77,11 @@ class WriterLock:
         self.release()
 
     def settle(self) -> None:
-        """What an interrupted writer left behind is in order now."""
+        """Note that the remains of an interrupted writer are in order now."""
         self._is_settled = True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self._is_settled:
             with suppress(OSError):  # of a folder that has gone, or turned read-only: the next one finds the note
                 self._note.unlink()
@@ -104,7 +104,7 @@ def _forget_drafts(directory: Path) -> None:
 
 
 def was_interrupted(directory: Path) -> bool:
-    """Whether a writer was killed, and none has settled that since; for readers, who take no lock for long."""
+    """Whether a writer was killed and no writer has settled that since; for readers, which take no lock for long."""
     if not (directory / _NOTE).exists():
         return False
     from filelock import FileLock, Timeout

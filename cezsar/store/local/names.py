@@ -1,4 +1,4 @@
-"""Which videos a path, a name or a glob names: looked up in indices, as far as what is given says where to look."""
+"""Which videos a path, a name or a glob names: looked up in the database's indices, as far as its text allows."""
 
 from __future__ import annotations
 

@@ -73,13 +73,13 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
 def open_to_read(directory: Path, *, cores: int | None = None) -> Catalog:
     """Open without the power to change anything; a folder that cannot be written is no hindrance.
 
-    A search takes so many cores, or all. Raises IndexMissing, IndexOutdated, IndexDamaged.
+    A search takes at most `cores` cores, or all. Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
     return _opened_to_read(_served(directory), cores=cores)
 
 
 def open_previous(directory: Path) -> Catalog:
-    """Open the catalog that served before the last switch, to read. Raises IndexMissing if there is none."""
+    """Open, to read, the catalog that was in use before the last switch. Raises IndexMissing if there is none."""
     place = previous(directory)
     if place is None:
         raise IndexMissing(f"The index in {directory} has no older vectors to go back to.")
@@ -92,8 +92,8 @@ def _opened_to_read(place: Path, *, cores: int | None = None) -> Catalog:
 
 
 def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
-    """Open for writing, as the only one; an index that others can read, of before indexes were private, is closed to
-    them, and notice is told.
+    """Open for writing, as the only writer; an older index that others can read is closed to them, and notice gets a
+    line.
 
     Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
     """
@@ -114,7 +114,7 @@ def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: 
 
 
 def open_place_to_write(place: Path) -> Catalog:
-    """Open the catalog in this very folder, whether it serves or not, brought up to date. Errors as open_to_write's."""
+    """Open the catalog in this very folder, even if it is not in use, brought up to date. Errors as open_to_write's."""
     if revision(place) > REVISION:
         raise _newer(place, revision(place))
     lock = locked(place)
@@ -134,7 +134,7 @@ def locked(directory: Path) -> WriterLock:
 
 
 def needs_a_writer(directory: Path) -> bool:
-    """Whether the last writer was killed, and what it left behind could be cleared up."""
+    """Whether the last writer was killed, and its remains could be cleared up."""
     place = home(directory)
     return was_interrupted(place) and is_writable(place)
 

@@ -1,4 +1,4 @@
-"""An index is its owner's alone: what was made before that was so is closed to others."""
+"""An index is private to its owner: older ones are closed to others."""
 
 from __future__ import annotations
 

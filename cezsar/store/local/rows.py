@@ -1,4 +1,4 @@
-"""What can be asked of a catalog, in plain SQL on SQLite: importing SQLAlchemy takes as long as a query."""
+"""Reading a catalog, in plain SQL on SQLite: importing SQLAlchemy takes as long as a query."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ GROUP BY wanted.video_id, wanted.run
 
 
 class Rows:
-    """One consistent state of a catalog, from Catalog.read(): everything that is asked of it is of the same moment."""
+    """One consistent state of a catalog, from Catalog.read(): all answers are of the same moment."""
 
     def __init__(self, connection: sqlite3.Connection, dimension: int, states: States) -> None:
         self._connection, self._dimension, self._states = connection, dimension, states
@@ -82,17 +82,17 @@ class Rows:
     def nearest(
         self, query: Vectors, k: int, *, where: Where = ANYWHERE, without: Ids | None = None, exact: bool = False
     ) -> Found:
-        """The k segments nearest to query (D,) of those that are visible, where says so, and not in without.
+        """The k visible segments nearest to query (D,) that where allows and that are not in without.
 
         Their scores are those of the catalog's vectors. A large index may miss a few; with exact every vector is
-        compared, and takes seconds a million. Asked first of a state, it uses the cache that is there; later, one that
-        was made meanwhile is left alone. Raises IndexDamaged.
+        compared, which takes seconds per million. The first call on a state opens the cache; a later call ignores a
+        cache that was made meanwhile. Raises IndexDamaged.
         """
         without = np.empty(0, np.int64) if without is None else without
         return self._nearest.found(query, k, where=where, without=without, exact=exact)
 
     def num_segments(self, where: Where = ANYWHERE) -> int:
-        """How many segments are visible, and of videos that where.path names; plain ones too."""
+        """The number of visible segments of the videos that where.path names; plain ones too."""
         return self._nearest.size(where)
 
     def videos_at(self, paths: Sequence[bytes]) -> dict[bytes, Video]:
@@ -133,12 +133,12 @@ class Rows:
         return names.video_called(self._connection, path)
 
     def generation(self) -> int:
-        """How many changes the catalog has seen."""
+        """The number of changes that the catalog has seen."""
         (found,) = self._connection.execute("SELECT generation FROM index_info").fetchone()
         return int(found)
 
     def videos(self) -> list[Video]:
-        """Every video, hidden ones too, in the order in which they came."""
+        """Every video, hidden ones too, in the order in which they were added."""
         return list(chain.from_iterable(self.pages()))
 
     def video(self, video_id: int) -> Video | None:
@@ -162,12 +162,12 @@ class Rows:
         return [Failure(*row) for row in rows]
 
     def roots(self) -> list[bytes]:
-        """The folders that videos, hidden ones too, are kept relative to."""
+        """The folders to which the paths of videos, hidden ones too, are relative."""
         rows = self._connection.execute("SELECT path FROM roots WHERE id IN (SELECT root_id FROM videos)")
         return [path for (path,) in rows]
 
     def counts(self) -> Counts:
-        """What there is to search."""
+        """The figures of the catalog's contents."""
         shown = "SELECT count(*), coalesce(sum(duration_s), 0.0) FROM videos WHERE hidden = 0"
         num_videos, duration_s = self._connection.execute(shown).fetchone()
         segments_shown = "SELECT count(*) FROM segments JOIN videos ON videos.id = video_id WHERE hidden = 0"
@@ -215,7 +215,8 @@ class Rows:
             yield _ids(rows), _matrix([row[1] for row in rows], self._dimension)
 
     def shown(self, ids: Ids, where: Where) -> tuple[Ids, Vectors]:
-        """The vectors of those of these segments that are visible, and plain or not as where.plain says; by id."""
+        """The vectors of these segments, by id, as far as the segments are visible, and plain or not as where.plain
+        says."""
         plain = "" if where.plain is None else " AND plain = 1" if where.plain else " AND plain IS NOT 1"
         rows: list[tuple[int, bytes]] = []
         for some in chunks(np.sort(ids).tolist()):
@@ -223,7 +224,7 @@ class Rows:
         return _ids(rows), _matrix([row[1] for row in rows], self._dimension)
 
     def known(self, ids: Ids) -> Ids:
-        """Those of these segments that there are, hidden ones too."""
+        """Those of these segments that exist, hidden ones too."""
         return np.array(list(self.runs(ids.tolist())), np.int64)
 
     def hidden(self) -> Ids:
@@ -231,7 +232,7 @@ class Rows:
         return _ids(self._connection.execute(HIDDEN).fetchall())
 
     def num_hidden(self, last: int) -> int:
-        """How many segments up to an id are of hidden videos."""
+        """The number of segments up to an id that belong to hidden videos."""
         (found,) = self._connection.execute(f"SELECT count(*) FROM ({HIDDEN}) WHERE id <= ?", (last,)).fetchone()
         return int(found)
 
@@ -337,7 +338,8 @@ class Rows:
         return {number: where[run] for number, run in belongs.items() if run in where}
 
     def inconsistencies(self) -> list[str]:
-        """What the database itself finds wrong, and videos and segments that make no sense; empty if all is well."""
+        """The faults that the database itself finds, and videos and segments that make no sense; empty if all is
+        well."""
         problems = [
             f"the catalog: {told}" for (told,) in self._connection.execute("PRAGMA integrity_check(20)") if told != "ok"
         ]

@@ -1,4 +1,4 @@
-"""What a catalog may be made of: a file that holds anything else is a stranger's, and nothing is asked of it."""
+"""The only parts that a catalog may have: a file with any other is a stranger's, and is not queried."""
 
 from __future__ import annotations
 

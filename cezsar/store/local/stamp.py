@@ -1,4 +1,4 @@
-"""What says which files of a cache count: vectors.json, sealed, and replaced at once."""
+"""The stamp that names the files of a cache: vectors.json, sealed, and replaced at once."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a cache holds: every segment of index_id up to last_segment_id, in parts by ascending ids.
+    """The contents of a cache: every segment of index_id up to last_segment_id, in parts by ascending ids.
 
     lists is how many inverted lists there are, 1 for an exact search; trained is the file with their centres, which
     were learnt when there were trained_on vectors. probes of them are looked at, which found recall of the 10 nearest
@@ -84,12 +84,12 @@ class Stamp:
 
     @property
     def count(self) -> int:
-        """How many vectors it holds."""
+        """The number of its vectors."""
         return sum(part.count for part in self.parts)
 
     @property
     def num_bytes(self) -> int:
-        """What its files take."""
+        """The size of its files."""
         return sum(file.size for file in self.written)
 
     @property
@@ -99,7 +99,7 @@ class Stamp:
 
     @property
     def generation(self) -> int:
-        """The newest one that it holds anything of."""
+        """The newest generation in it."""
         return max((generation for part in self.parts for _, generation in part.pieces), default=0)
 
     @property
@@ -133,7 +133,7 @@ def read(path: Path) -> Stamp:
 
 
 def write(path: Path, stamp: Stamp) -> None:
-    """Put a stamp in its place, at once. Raises BadIndex."""
+    """Replace the stamp, at once. Raises BadIndex."""
     told = json.loads(json.dumps(asdict(stamp)))
     with _complaining(path.parent), appearing(path, durable=True, private=True) as draft:
         draft.write_text(json.dumps({**told, "seal": _seal(told)}, indent=1), encoding="utf-8")
@@ -218,7 +218,8 @@ def drop(folder: Path) -> None:
 
 
 def on_disk(folder: Path) -> tuple[tuple[object, ...], ...]:
-    """What tells one state of a cache's files from another, unread: each is replaced, never written again."""
+    """A value that differs between two states of a cache's files, without reading them: each is replaced, never written
+    again."""
     found = []
     for path in sorted([folder / STAMP, *files(folder)]):
         with suppress(OSError):

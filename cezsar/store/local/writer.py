@@ -1,4 +1,4 @@
-"""What can be changed in a catalog, with SQLAlchemy."""
+"""Changing a catalog, with SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Writer:
         self._session.execute(insert(FailureRow).values(**asdict(failure)))
 
     def forget_failures(self, paths: Sequence[bytes]) -> None:
-        """Whatever became of these files, they are no failures any more."""
+        """Remove these files from the failures."""
         for path in paths:
             self._session.execute(delete(FailureRow).where(FailureRow.path == path))
 
@@ -102,7 +102,8 @@ class Writer:
             self._session.execute(update(VideoRow).where(VideoRow.id.in_(some)).values(hidden=True))
 
     def purge_videos(self, video_ids: Sequence[int]) -> None:
-        """Delete these videos for good, with their segments and vectors, and folders that no video is in any more."""
+        """Delete these videos for good, with their segments and vectors, and the folders that hold no video any
+        more."""
         self._delete_segments(video_ids)
         for some in chunks(video_ids):
             self._session.execute(delete(NameRow).where(NameRow.video_id.in_(some)))
