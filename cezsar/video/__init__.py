@@ -1,7 +1,7 @@
 """Videos: frames in order at chosen times, and cutting; the only door to FFmpeg (through PyAV).
 
-What opens a video in the process that calls it is for the modules of this room, whose decoders are processes of their
-own; everybody else has a Pool of them.
+Only the modules of this room open a video in their own process, since their decoders are processes of their own; all
+other rooms use a Pool of decoders.
 """
 
 from cezsar.video.decoder import Decoder

@@ -1,4 +1,4 @@
-"""What was seen between two sampled frames, of what was decoded on the way, at little cost."""
+"""Changes between two sampled frames, seen in the frames that were decoded on the way, at little cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIDE = 96  # pixels that the short side is thinned to, about
 
 
 class Between:
-    """Sees every decoded frame, in order, and says what there was since it was last asked."""
+    """Sees every decoded frame, in order, and sums up the frames since the last call of taken()."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
@@ -46,7 +46,7 @@ class Between:
         the mean brightness of 8 x 8 cells over time; two zeros and the picture as it is for the first frame.
 
         A change belongs to the first frame after it that was decoded. An encoder begins anew at a cut, and from there
-        frames are decoded: so this is the cut's own time, but where none were from one sampled frame to the next.
+        frames are decoded: so this is the cut's own time, unless no frame was decoded between two sampled ones.
         """
         average = self._sum / np.float32(self._lasted_s) if self._lasted_s > 0 else self._cells
         jump_s = jump = 0.0

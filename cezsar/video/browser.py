@@ -1,4 +1,4 @@
-"""What a browser can show of a video: whether it plays the file as it is, what a part may keep, and a still picture."""
+"""Videos in a browser: whether it plays the file as it is, what a part may copy, and a still picture."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def media_type(source: Path) -> str | None:
 
 
 def still(source: Path, time_s: float, file: Path, *, width: int) -> None:
-    """Write the frame that is shown at a time, the last one past the end, as a JPEG file at most width pixels wide.
+    """Write the frame that is shown at a time (past the end, the last one) as a JPEG file at most width pixels wide.
 
     The file is whole only when this is over. Raises VideoError.
     """

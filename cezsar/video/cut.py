@@ -28,7 +28,7 @@ _EARLY_S = 0.5  # a copy has to begin with a key frame; one this much before the
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """What may be copied as it is: FFmpeg's names of codecs, and of pixel formats (none: any)."""
+    """The formats that may be copied: FFmpeg's names of codecs, and of pixel formats (none: any)."""
 
     picture: tuple[str, ...]
     sound: tuple[str, ...]
@@ -45,9 +45,9 @@ def cut(
 ) -> bool:
     """Write [start_s, end_s) of a video to an MP4 file, with its sound; returns whether the picture was copied.
 
-    The picture is copied, and then begins at most half a second early, where a key frame lies there; else it is encoded
-    with H.264, from the frame that is shown at the start, and with short_side at most so many pixels. target appears
-    whole or not at all. Raises VideoError.
+    If a key frame lies at most half a second before the start, the picture is copied and begins there; otherwise it is
+    encoded with H.264, from the frame that is shown at the start, and with short_side at most so many pixels. target
+    appears whole or not at all. Raises VideoError.
     """
     with made(target, CANNOT) as draft:
         return cut_into(draft, source, segment, copied=copied, short_side=short_side)

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own: what a video makes FFmpeg do there costs that video alone."""
+"""Decoding in a process of its own: if a video crashes FFmpeg, only that video is lost."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _VIDEOS_EACH = 200  # then a new process: what FFmpeg leaks must not add up
 class Decoder:
     """Decodes videos, one after another, in a process of its own. Use as a context manager.
 
-    It begins with the first video, and anew after one that crashed it, hung, or took more than the limits. command is
-    what to run in its place.
+    The process starts with the first video, and anew after a video that crashed it, hung, or took more than the limits.
+    command replaces the usual command of the process.
     """
 
     def __init__(self, limits: Limits, *, command: Sequence[str] | None = None) -> None:
@@ -61,8 +61,8 @@ class Decoder:
     def sample(self, path: Path, *, fps: float, short_side: int, batch_size: int) -> Generator[FrameBatch, None, None]:
         """As Video.sample; then duration_s, shortfall and stream_number are the video's.
 
-        Raises VideoError, also if the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in
-        all; time in which nobody asked for the next frames does not count.
+        Raises VideoError, also if the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in all;
+        time between two requests for frames does not count.
         """
         asked = {"do": "sample", "fps": fps, "short_side": short_side, "batch_size": batch_size}
         told = yield from self._work(path, asked)
@@ -83,7 +83,7 @@ class Decoder:
         short_side: int | None = None,
         identity: tuple[int, int] | None = None,
     ) -> None:
-        """As cut, for browsers: what they do not play is encoded anew, and smaller if short_side is exceeded.
+        """As cut, for browsers: formats that they do not play are encoded anew, and smaller if short_side is exceeded.
 
         identity as for only(). Raises VideoError, as sample does.
         """
@@ -146,7 +146,7 @@ class Decoder:
                 self._stop()
 
     def interrupt(self) -> None:
-        """End what it is doing, from any thread; until it is entered again it does nothing more."""
+        """Stop its work, from any thread; until it is entered again it does nothing more."""
         self._is_interrupted = True
         if (process := self._process) is not None:
             process.kill()

@@ -163,7 +163,7 @@ class Video:
 
     @property
     def shortfall(self) -> str | None:
-        """Once all frames are read: what is missing of the duration claimed of the picture, if it is much."""
+        """Once all frames are read: how much of the picture's claimed duration is missing, if it is much."""
         claimed_s = self._claimed_s
         if claimed_s is None or self.duration_s is None:
             return None

@@ -1,4 +1,4 @@
-"""Opening a video file, that one and nothing else, as a container."""
+"""Opening one video file, and no other file, as a container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _only: ContextVar[Sequence[int] | None] = ContextVar("_only", default=None)
 
 @contextmanager
 def only(identity: Sequence[int] | None) -> Iterator[None]:
-    """Meanwhile no other file than this one, by its device and inode, is opened, whatever its name leads to then."""
+    """Inside this context only this file, by its device and inode, is opened, even if its name leads elsewhere by
+    then."""
     token = _only.set(identity)
     try:
         yield
@@ -64,6 +65,6 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def reason(error: BaseException) -> str:
-    """What the system says of an error, without the file's name."""
+    """The system's text of an error, without the file's name."""
     text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""How every other room reads videos: by a pool of decoders, so that what a file does to one costs that file alone."""
+"""The way in which every other room reads videos: a pool of decoders, so that a bad file costs only itself."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _BATCHES_AHEAD = 2
 
 
 class Pool:
-    """A number of decoders, each a process of its own. Use as a context manager; of several threads at once.
+    """A number of decoders, each a process of its own. Use as a context manager, from several threads at once.
 
-    limits are those of one video, None the defaults. A process starts when there is something for it to do.
+    limits are those of one video, None the defaults. A process starts when it gets its first work.
     """
 
     def __init__(self, limits: Limits | None = None, *, workers: int = 1) -> None:
@@ -55,10 +55,10 @@ class Pool:
     def each(
         self, items: Iterable[Item], read: Callable[[Item, Decoder], Generator[FrameBatch, None, Result]]
     ) -> Generator[Reading[Result], None, None]:
-        """A Reading an item, in order; with every decoder one is read at a time, a few batches ahead of who takes them.
+        """One Reading per item, in order; each decoder reads one item at a time, a few batches ahead of the caller.
 
-        read runs in a thread: it gives an item's frames, and returns what else there is to say. What is not taken of
-        one reading is given up when the next is asked for; closing this early interrupts the pool.
+        read runs in a thread: it yields an item's frames, and returns the result. The rest of a reading is given up
+        when the next one is taken; closing this early interrupts the pool.
         """
         waiting: deque[Reading[Result]] = deque()
         todo = iter(items)
@@ -101,7 +101,7 @@ class Pool:
             reading.put(None)
 
     def interrupt(self) -> None:
-        """End what every decoder is doing, from any thread; until the pool is entered again none does anything more."""
+        """Stop the work of every decoder, from any thread; until the pool is entered again none does anything more."""
         for decoder in self._decoders:
             decoder.interrupt()
 
@@ -120,12 +120,13 @@ class Reading(Generic[Result]):
             yield batch
 
     def put(self, batch: FrameBatch | None) -> None:
-        """The next frames, or None after the last; waits until there is room, or nobody takes them any more."""
+        """Add the next frames, or None after the last; waits until there is room, or until nobody takes them any
+        more."""
         while not self.is_over.is_set():
             with suppress(queue.Full):
                 self._batches.put(batch, timeout=0.1)
                 return
 
     def result(self) -> Result:
-        """What is known of it when its frames are over. Raises what reading it raised, such as VideoError."""
+        """The result, once all frames were taken. Raises the error of the reading, such as VideoError."""
         return self.future.result()

@@ -41,11 +41,11 @@ class _Waiting:
 
 
 class Skipper:
-    """Passes on a video's packets but those that no wanted frame needs; a wanted frame is the same as without it.
+    """Passes on a video's packets, except those that no wanted frame needs; wanted frames are the same as without it.
 
-    grid_step says how many of the wanted times lie before the time of a PTS; it is asked once a frame has come out.
-    saw has to be told of each frame that comes out. Where packets or frames are not as they should be, all packets
-    are passed on from there.
+    grid_step says how many of the wanted times lie before the time of a PTS; it is asked once a frame has come out. saw
+    must be called for each frame that comes out. If packets or frames are not as they should be, all packets are passed
+    on from there.
     """
 
     def __init__(self, stream: VideoStream, grid_step: Callable[[int], int]) -> None:

@@ -29,8 +29,8 @@ _Packet: TypeAlias = "Packet[Any]"
 def may_jump(container: InputContainer) -> bool:
     """Whether stamps jump in this format without any meaning, as they do where recordings of a broadcast are joined.
 
-    Such a file has no index either, and no duration but what its last stamps seem to say. FFmpeg counts Ogg among
-    them, for files that are several in a row; but its stamps count what is shown, so they only go back.
+    Such a file has no index either, and no duration but what its last stamps seem to say. FFmpeg counts Ogg among them,
+    for files that are several in a row; but Ogg's stamps count the time that is shown, so they only go back.
     """
     return bool(container.format.flags & _TS_DISCONT) and container.format.name != "ogg"
 
@@ -38,9 +38,9 @@ def may_jump(container: InputContainer) -> bool:
 def may_seek(container: InputContainer, time_s: float) -> bool:
     """Whether the file's own stamps lead to what is shown at a time, in seconds from its start.
 
-    MP4 and AVI have one index of all that they hold. In other formats another recording may follow the first, and one
+    MP4 and AVI have one index of all their contents. In other formats another recording may follow the first, and one
     stamp leads to either: in those that jump anywhere, else beyond what the file says that it lasts, or where FFmpeg
-    has seen both. What is small is as soon read from its start.
+    has seen both. A small file is read from its start as quickly.
     """
     if container.duration is None or container.format.flags & _TS_DISCONT:
         return False

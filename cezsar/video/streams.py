@@ -28,9 +28,9 @@ def picture_number(container: InputContainer, path: Path) -> int:
 
     Attached pictures, thumbnails, and streams of one still picture beside one of more are left out, whatever their
     default flag. Of the others the one with the default flag is taken; then the one of the most frames, if the
-    container says how many; of the most pixels; the first. One that gives no frame, as a dead or scrambled programme,
-    leaves its place to the next by the same rule. path is opened anew for what has to be read, so that the container
-    stays at its beginning. Raises VideoError if there is no such stream, or its codec is not known.
+    container says how many; of the most pixels; the first. If a stream gives no frame, as of a dead or scrambled
+    programme, the next one by the same rule is taken. To read packets, path is opened anew, so that the container stays
+    at its beginning. Raises VideoError if there is no such stream, or its codec is not known.
     """
     films = [number for number, one in enumerate(container.streams.video) if not _is_cover(one)]
     if not films:
@@ -75,7 +75,7 @@ def sound_of(container: InputContainer, picture: VideoStream) -> AudioStream | N
 
 
 def picture_duration_s(stream: VideoStream) -> float | None:
-    """How long the file says that this stream is, sound and all others aside; None if it says only of all."""
+    """The duration that the file claims for this stream alone; None if it claims only one for all streams."""
     container = stream.container
     name = container.format.name.split(",")[0]
     if name in _OWN_DURATIONS:
@@ -93,7 +93,7 @@ def picture_duration_s(stream: VideoStream) -> float | None:
 
 
 def take_only(container: InputContainer, streams: Sequence[Stream]) -> None:
-    """Let FFmpeg pass over what belongs to any other stream."""
+    """Let FFmpeg pass over the packets of all other streams."""
     for stream in container.streams:
         stream.discard = Discard.default if stream in streams else Discard.all
 
