@@ -1,4 +1,4 @@
-"""The HTTP API, version 1: what the command line answers, by the same words."""
+"""The HTTP API, version 1: the answers of the command line, with the same fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_IN_TIMELINES = 5  # predictions of each segment
 
 
 class Problem(BaseModel):
-    """What went wrong, after RFC 9457."""
+    """An error, after RFC 9457."""
 
     type: str
     title: str

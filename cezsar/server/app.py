@@ -1,4 +1,4 @@
-"""The application: the API, the page's files, and what every request passes through."""
+"""The application: the API, the page's files, and the layers that every request passes through."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_WAITING = 256
 
 
 def create_app(engine: Engine, media: Media, access: Access, *, most_waiting: int = _MOST_WAITING) -> FastAPI:
-    """The application over an index that is open, and its media; at most so many searches, and decodings, wait."""
+    """The application over an open index and its media; at most so many searches, and decodings, wait."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

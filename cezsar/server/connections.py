@@ -1,4 +1,4 @@
-"""Connections that are bounded in time and in number, whatever their clients do or leave undone."""
+"""Connections that are bounded in time and in number, even if their clients misbehave."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST = 512
 
 
 def most_connections() -> int:
-    """As many as may be open at once.
+    """The most connections that may be open at once.
 
-    Each may need an open file as well, and a third of what the process may open is for everything else.
+    Each may need an open file as well, and a third of the files that the process may open is for everything else.
     """
     try:
         import resource
@@ -27,10 +27,10 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """A connection that ends where no whole request comes, or nothing of the answer is taken; look at it every second.
+    """A connection that ends if no whole request comes, or if the client reads nothing; call look() every second.
 
-    Where as many as may be are open, a new one takes the place of the one that has had no whole request for longest,
-    or else of the one whose client has taken nothing for longest; if all are busy, the new one is closed.
+    If the most are open, a new one replaces the one that has had no whole request for longest, or else the one whose
+    client has read nothing for longest; if all are busy, the new one is closed.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,7 +61,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def look(self) -> None:
-        """End it if it has taken too long."""
+        """Close it if it has taken too long."""
         now = self.loop.time()
         num_unsent = self.transport.get_write_buffer_size()
         if num_unsent < self._num_unsent or num_unsent == 0:

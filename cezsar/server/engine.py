@@ -22,8 +22,8 @@ _MANY_TEXTS = 64  # that one encodes together: nobody waits for all of somebody 
 class Engine:
     """Searches one index for many at once. Use as a context manager.
 
-    The text encoder stays loaded, and encodes what several threads ask for together. Raises BadIndex at the start
-    if there is no index that can serve, and later from using() if it has gone.
+    The text encoder stays loaded, and encodes the texts of several threads together. Raises BadIndex at the start if
+    there is no index that can serve, and later from using() if it has gone.
     """
 
     def __init__(self, directory: Path, *, device: str) -> None:
@@ -44,7 +44,7 @@ class Engine:
 
     @contextmanager
     def using(self) -> Iterator[Searcher]:
-        """A searcher over the index that is there now. Raises BadIndex, EncoderError."""
+        """A searcher over the current index. Raises BadIndex, EncoderError."""
         opened = self._current()
         try:
             yield opened.searcher

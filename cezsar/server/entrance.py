@@ -23,7 +23,7 @@ Pairs: TypeAlias = list[tuple[str, str]]  # of an address, after its question ma
 
 
 def cookie_name(scope: Scope) -> str:
-    """What the token's cookie is called: browsers share cookies between the ports of a host."""
+    """The name of the token's cookie, one per port: browsers share cookies between the ports of a host."""
     return f"cezsar_token_{scope['server'][1]}"
 
 
@@ -31,7 +31,7 @@ def cookie_name(scope: Scope) -> str:
 def doorway(address: str) -> Iterator[str]:
     """The address of a file that leads a browser on to address, and that nobody else can read; deleted at the end.
 
-    What a browser is started with stands in the process list, where it would show a token. Raises OSError.
+    A browser's arguments stand in the process list, and would show a token. Raises OSError.
     """
     with TemporaryDirectory(prefix="cezsar-", ignore_cleanup_errors=True) as folder:
         page = Path(folder) / "open.html"
@@ -48,7 +48,7 @@ def welcome(scope: Scope, asked: Pairs, token: str, *, is_person: bool) -> Respo
 
 
 def refused(scope: Scope, asked: Pairs) -> Response:
-    """To a person who brings no token: the page that asks for it, and then leads to what was asked for.
+    """The answer to a person without a token: the page that asks for it, and then leads to the requested address.
 
     First the same address once more, from a page of ours: a strict cookie does not come along from other sites' links.
     """
@@ -64,7 +64,7 @@ def refused(scope: Scope, asked: Pairs) -> Response:
 
 
 def tidied(scope: Scope, asked: Pairs) -> Response | None:
-    """To the address as a person would keep it, where this one says more."""
+    """A redirect to the address without parameters that a person would not keep."""
     return RedirectResponse(_address(scope, _kept(asked)), 303, _FRESH) if _AGAIN in asked else None
 
 

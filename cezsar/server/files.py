@@ -1,4 +1,4 @@
-"""Sending open files: whole, a range of them, or nothing where the client has them already."""
+"""Sending open files: whole, a range, or nothing if the client has the file already."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _RANGES = re.compile(rf"{_ONE}(?:[ \t]*,[ \t]*{_ONE}){{0,99}}")
 def sent(request: Request, content: Content, *, download: str | None = None) -> Response:
     """The answer that sends a file, which it closes; download is the name to keep it by.
 
-    One range is sent as a range; several ones, and other units than bytes, are ignored, as the standard allows. Others'
-    caches never keep it, and a browser asks each time whether what it has is still that file's: ids of one index mean
+    One range is sent as a range; several ones, and other units than bytes, are ignored, as the standard allows. Shared
+    caches never keep the file, and a browser asks each time whether its copy is still right: ids of one index mean
     nothing in another.
     """
     file, media_type, tag = content

@@ -1,4 +1,4 @@
-"""Who may ask: the Host header, a token unless there is none, and headers for every answer."""
+"""Access to the server: the Host header, a token unless there is none, and headers for every answer."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ HEADERS = {  # of every answer
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask: whoever knows the token (None: anybody), of a server that is called by host or, where others can
-    reach it, by an address or one of names; pages of the origins named by cors may read what it answers.
+    """The rules of access: clients must know the token (None: anybody may ask), and call the server by host or, if
+    others can reach it, by an address or one of names; pages of the origins in cors may read its answers.
     """
 
     host: str
@@ -51,7 +51,7 @@ class Access:
     def of(cls, host: str, token: str | None, *, no_token: bool, cors: tuple[str, ...] = ()) -> Access:
         """A token is made if none is given, unless no_token: every account of this machine can reach loopback.
 
-        names are the system's own, which takes a while where names are not well looked after.
+        names are the system's own; a badly configured system takes a while to give them.
         """
         if token is None and not no_token:
             token = secrets.token_urlsafe(24)
@@ -85,7 +85,7 @@ class Access:
         return self.is_token(cookie_parser(headers.get("cookie", "")).get(cookie, ""))
 
     def is_token(self, given: str) -> bool:
-        """Compares in a time that says nothing of where they differ."""
+        """Whether this is the token; the time of the comparison does not reveal where they differ."""
         return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
 
@@ -95,7 +95,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Lets pass what may be asked; answers the rest itself."""
+    """Passes allowed requests on; answers all others itself."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app, self._access = app, access

@@ -1,4 +1,4 @@
-"""Pictures and parts of the catalog's videos, made when they are first asked for, and kept, up to a size."""
+"""Pictures and parts of the catalog's videos, made when they are first requested, and kept, up to a size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Content(NamedTuple):
-    """An open file, which can be read to its end whatever becomes of its name; tag names what it contains."""
+    """An open file, which can be read to its end even if its name goes; tag identifies its content."""
 
     file: BinaryIO
     media_type: str
@@ -59,7 +59,7 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch as an MP4 file: to be looked at, or, at its full size, to be kept."""
+    """A stretch as an MP4 file: to watch, or, at its full size, to keep."""
 
     segment: Segment
     at_full_size: bool
@@ -98,7 +98,8 @@ def part(video: Video, start_s: float | None, end_s: float | None, *, at_full_si
 
 
 class Media:
-    """Use as a context manager; of several threads at once. directory is the index's folder."""
+    """The kept pictures and parts of an index, whose folder is directory. Use as a context manager, from several
+    threads."""
 
     def __init__(self, directory: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         self._directory, self._most_bytes = directory, most_bytes
@@ -124,13 +125,13 @@ class Media:
         self._open.close()
 
     def interrupt(self) -> None:
-        """End what is being made, from any thread; nothing is made any more."""
+        """Stop all work, from any thread; nothing is made any more."""
         self._is_over = True
         for pool in (self._making, self._probing):
             pool.interrupt()
 
     def media_type(self, video: Video) -> str | None:
-        """As video.media_type: what a browser plays of the file as it is. Raises VideoError."""
+        """As video.media_type: the type by which browsers play the file as it is. Raises VideoError."""
         with opened(video) as file:
             return self._type(file)
 
@@ -147,7 +148,7 @@ class Media:
         return Content(file, kind, tag)
 
     def kept(self, video: Video, wanted: Wanted) -> Content | None:
-        """What is wanted of a video; None if it has to be made. Raises VideoError."""
+        """The kept picture or part of a video; None if it has to be made. Raises VideoError."""
         with opened(video) as file:
             name = _name(video, wanted, os.fstat(file.fileno()))
         try:
@@ -160,7 +161,7 @@ class Media:
         return Content(found, wanted.media_type, name.partition(".")[0])
 
     def make(self, video: Video, wanted: Wanted, is_there: Callable[[], bool]) -> None:
-        """Make what is wanted, and keep it; is_there says whether it is still to be shown then.
+        """Make a picture or part, and keep it; is_there says whether the video may still be shown then.
 
         Raises VideoError, and BadIndex if nothing can be kept, or the server is stopping.
         """

@@ -28,6 +28,6 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
 
 
 def of(error: CezsarError) -> JSONResponse:
-    """What an error of ours means to a client."""
+    """The answer to a client for one of our errors."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     return problem(status, str(error), {"retry-after": "5"} if status == 503 else None)

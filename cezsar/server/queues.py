@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """As much is waiting as may wait: ask again in a second."""
+    """The queue is full: ask again in a second."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,9 +29,9 @@ class _Job:
 
 
 class Queue:
-    """Work done by threads, so much at once; raises Busy if more than most would wait for it, or be done.
+    """Work done by threads, a limited number at once; raises Busy if more than `most` would wait or be done.
 
-    What it keeps is known to the event loop alone.
+    Only the event loop touches its state.
     """
 
     def __init__(self, threads: int, most: int, name: str) -> None:
@@ -42,11 +42,11 @@ class Queue:
         self._jobs: dict[Hashable, _Job] = {}
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What work gives, or raises; the event loop goes on meanwhile."""
+        """The result of work, or its error; the event loop goes on meanwhile."""
         return await self._do(_Job(), work)
 
     async def once(self, key: Hashable, work: Callable[[], T], request: Request) -> T:
-        """As run; who asks for what waits or is done already waits for that, and what nobody waits for is not begun.
+        """As run; equal requests share one piece of work, and work that nobody waits for any more is not begun.
 
         Raises ClientDisconnect if this client went away.
         """

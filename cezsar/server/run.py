@@ -32,7 +32,7 @@ _MOST_ACCEPTED = 64  # of them at once, before it is looked whether there are to
 
 
 def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[list[str]], None]) -> None:
-    """Serve until interrupted; ready is told the addresses, this machine's first.
+    """Serve until interrupted; ready gets the addresses, this machine's first.
 
     Raises CezsarError if it cannot listen, BadIndex and EncoderError if the index cannot be searched.
     """
@@ -49,7 +49,7 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[lis
 
 
 def server_of(app: ASGIApp, ready: Callable[[], None], interrupt: Callable[[], None]) -> uvicorn.Server:
-    """What listens for an application; it calls ready when it does, and interrupt when it cannot wait any longer."""
+    """The server of an application; it calls ready when it listens, and interrupt when it cannot wait any longer."""
     config = uvicorn.Config(
         app,
         http=Connection,

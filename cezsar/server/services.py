@@ -1,4 +1,4 @@
-"""What requests are answered with, kept as one value by the application."""
+"""The services that answer requests, kept as one value by the application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cezsar.server.queues import Queue
 class Services:
     """The index, its media, and a queue for each kind of work.
 
-    A slow drive keeps no search waiting, a transcoding no play button, a search no question whether it lives.
+    So no search waits for a slow drive, no play button for a transcoding, and no health check for a search.
     """
 
     engine: Engine
@@ -32,7 +32,7 @@ class Services:
 
 @contextmanager
 def offered(app: FastAPI, engine: Engine, media: Media, *, most_waiting: int) -> Iterator[None]:
-    """Give an application its services; at the end, what is being decoded is interrupted, and what waits is dropped.
+    """Give an application its services; at the end, decoding is interrupted, and waiting work is dropped.
 
     At most most_waiting wait in each queue.
     """
