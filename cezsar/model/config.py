@@ -1,4 +1,4 @@
-"""What a CEZSAR model is made of, as data."""
+"""The configuration of a CEZSAR model, as data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class CezsarConfig(PreTrainedConfig):  # type: ignore[misc]
     side in pixels, fps the frames/s that the model was trained on, num_frames the most frames that it takes of a
     segment, spread evenly.
 
-    The video tower has a transformer path if d_model > 0 (paper: 1 layer, 2 heads) and a memory if
-    num_memories > 0 (docs/design.md). The memory's kernel is the mean of memory_blocks ones, each of its own block of
-    the features, all of one length, on memory_dim axes. The object stream mixes the top_objects likeliest objects at
-    object_temperature; streams says what a segment's vector holds, and visual_weight is the paper's 0.8 (eq. 9).
-    Where querybank_size > 0, a segment that is near to many of so many sentences is lowered for all, by querybank_share
-    of what they say of it at querybank_temperature (cezsar.model.towers.QueryBank).
+    The video tower has a transformer path if d_model > 0 (paper: 1 layer, 2 heads) and a memory if num_memories > 0
+    (docs/design.md). The memory's kernel is the mean of memory_blocks ones, each of its own block of the features, all
+    of one length, on memory_dim axes. The object stream mixes the top_objects likeliest objects at object_temperature;
+    streams says what a segment's vector holds, and visual_weight is the paper's 0.8 (eq. 9). If querybank_size > 0, a
+    segment that is near to many of the bank's sentences is lowered for all queries, by querybank_share of the bank's
+    inverted softmax at querybank_temperature (cezsar.model.towers.QueryBank).
     """
 
     model_type = "cezsar"

@@ -1,4 +1,4 @@
-"""The fields of a CEZSAR model's config.json: their kinds and least values, for who reads one without transformers."""
+"""The fields of a CEZSAR model's config.json: their kinds and least values, to read one without transformers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(values: Mapping[str, object]) -> None:
 
 
 def own(values: Mapping[str, object]) -> dict[str, object]:
-    """The fields that make the space what it is: models in which they, and the weights, are equal are one encoder."""
+    """The fields that define the space: models with equal fields and equal weights are one encoder."""
     return {
         name: values[name]
         for name in OWN_FIELDS

@@ -83,7 +83,7 @@ class CezsarModel(PreTrainedModel):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         """(B, T, F) features with their (B, T) mask, and (N, S) sentences -> (B, D) and (N, D) unit vectors.
 
-        Without being scaled they are what the LayerNorms of the visual stream and of the text tower give.
+        Unscaled, they are the outputs of the LayerNorms of the visual stream and of the text tower.
         """
         if scaled:
             segments = self.encode_segments(features, mask, recalled=recalled, streams=streams)

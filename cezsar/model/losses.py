@@ -1,4 +1,4 @@
-"""What training minimises: the paper's triplet margin, symmetric InfoNCE with a learned temperature, and their sum."""
+"""The losses of training: the paper's triplet margin, symmetric InfoNCE with a learned temperature, and their sum."""
 
 from __future__ import annotations
 

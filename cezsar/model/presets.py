@@ -1,4 +1,4 @@
-"""Models by name, as data: what they stand on and how large they are."""
+"""Models by name, as data: their frozen parts and their sizes."""
 
 from __future__ import annotations
 

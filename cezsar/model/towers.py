@@ -16,8 +16,8 @@ class VideoTower(nn.Module):
     """Frame features -> the joint space (arXiv 2605.01165, the visual stream).
 
     The transformer path is the paper's: ReLU, Linear(F -> d_model), dropout, one transformer layer, dropout, ReLU,
-    Linear(d_model -> D), mean over the frames that are there. The memory path is ours: what Memory recalls of
-    the segment, through one Linear(S -> D). They are added, and a LayerNorm ends both, in training and inference alike.
+    Linear(d_model -> D), mean over the frames that are there. The memory path is ours: the Memory's recall of the
+    segment, through one Linear(S -> D). They are added, and a LayerNorm ends both, in training and inference alike.
     There is no notion of position: frames in another order, or padding, do not change the result.
     """
 
@@ -70,7 +70,7 @@ class FramePath(nn.Module):
 
 
 class Memory(nn.Module):
-    """Kernel ridge regression from a segment's mean feature to the mean sentence embedding of what it shows.
+    """Kernel ridge regression from a segment's mean feature to the mean embedding of its sentences.
 
     The segments that it was fitted on are remembered: recalled = sum_i k(x, key_i) value_i, k being the mean over the
     feature's blocks (one a backbone's network) of exp(-|x_b - key_ib|^2 / d), with x_b the standardised mean feature of
@@ -123,7 +123,7 @@ class TextTower(nn.Module):
 
 
 class ObjectStream(nn.Module):
-    """A segment as a mix of the backbone's objects, said in words (arXiv 2605.01165, the object stream).
+    """A segment as a mix of the backbone's objects, in words (arXiv 2605.01165, the object stream).
 
     The backbone's classifier head is kept here with the embeddings of its objects' sentences: as it is linear, the
     average of a segment's logits is the head of its average feature.
@@ -155,13 +155,12 @@ class ObjectStream(nn.Module):
 
 
 class QueryBank(nn.Module):
-    """Sentences of no segment in particular: what is near to many of them is a hub, and found by everything.
+    """Sentences of no segment in particular: a segment near to many of them is a hub, which every query finds.
 
     Query-bank normalisation (Bogolin et al., 2022) by an inverted softmax (Smith et al., 2017), of which `share` is
-    taken: a segment's score with any sentence is lowered by share x temperature x log mean exp(its scores with the
-    bank / temperature). The amount lies along the diagonal of the space, which LayerNorm leaves free, so that cosines
-    of unit vectors go on being what is compared: sentences have ALONG there, segments less of it the nearer they are
-    to the bank.
+    taken: a segment's score with any sentence is lowered by share x temperature x log mean exp(its scores with the bank
+    / temperature). The amount lies along the diagonal of the space, which LayerNorm leaves free, so that searches still
+    compare cosines of unit vectors: sentences have ALONG there, segments less of it the nearer they are to the bank.
     """
 
     sentences: Tensor

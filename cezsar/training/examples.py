@@ -1,4 +1,4 @@
-"""What is trained on: the features and sentences of every described segment, and which of them are kept out."""
+"""The examples of training: the features and sentences of every described segment, and which of them are kept out."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Split:
     share: float = 0.1
 
     def is_kept_out(self, source: str) -> bool:
-        """Whether the segments of this footage are for validation alone, where they are not noisier ones."""
+        """Whether the segments of this footage are only for validation, unless they are noisier ones."""
         return kept_out(source, seed=self.seed, share=self.share)
 
     def follow(self, pairs: Sequence[Pair], contents: Mapping[Path, str]) -> list[Pair]:

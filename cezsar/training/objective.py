@@ -1,4 +1,4 @@
-"""What a batch costs: segments against their sentences and their objects', with what is drawn as negatives."""
+"""The loss of a batch: segments against their sentences and their objects', with negatives that are drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cezsar.types import Ids, Vectors, unit
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Training and validation segments, and what each remembers (N, S).
+    """Training and validation segments, and the recalled sentence embedding (N, S) of each.
 
     objects, (M, W, 2), are each training sentence's in W windows of its segment; -1 if there is none.
     """
@@ -69,7 +69,7 @@ class Objective:
         return Pool(np.concatenate([training.sentences, unit(self._said[known])]), videos, spoken, counts), found
 
     def batches(self, parts: Sequence[tuple[Ids, Ids]], generator: np.random.Generator) -> tuple[list[Batch], int]:
-        """Batches of (segments, a sentence of each), with what is drawn for them, and how many bands were empty."""
+        """Batches of (segments, a sentence of each), with their draws, and how many bands were empty."""
         chosen = np.concatenate([sentences for _, sentences in parts])
         words = self._words(chosen, generator)
         negatives, num_widened = self._draw(chosen, words, generator)

@@ -35,11 +35,11 @@ from cezsar.types import Limits, Sampling
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to train on and what to make of it; as data, so that a run can go on later.
+    """The request for a training run; as data, so that the run can go on later.
 
     pairs and also are files of captions, also's being the noisier ones, which are not split; videos is their videos'
-    folder, None for each file's own. model overrides the preset's config; start_from names a saved model whose weights
-    to begin with.
+    folder, None for each file's own. model overrides the preset's config; start_from names a saved model to take the
+    first weights from.
     """
 
     pairs: tuple[str, ...]
@@ -55,19 +55,19 @@ class Request:
 
 
 class Watcher(Protocol):
-    """Told of what happens, in this order."""
+    """A listener to a training run, called in this order."""
 
     def rejected(self, row: Rejected) -> None:
         """A row, or a sentence of one, was left out."""
 
     def exchanged(self, num_rows: int) -> None:
-        """So many rows start after their end, and had the two exchanged; not called if there are none."""
+        """The number of rows whose start was after the end, and was exchanged with it; not called if there are none."""
 
     def extracting(self, num_videos: int) -> None:
         """Frame features are about to be read from the cache or computed."""
 
     def extracted(self, video: Path, is_new: bool) -> None:
-        """One video's are there, or cannot be had."""
+        """The features of one video are there, or cannot be had."""
 
     def training(self, num_training: int, num_validation: int) -> None:
         """The loop is about to start on so many segments."""
@@ -97,7 +97,7 @@ def train(
     limits: Limits | None = None,
     workers: int = 1,
 ) -> Trained:
-    """Train a model into a run folder; with resume, go on with the one that is there.
+    """Train a model into a run folder; with resume, go on with the run that is there.
 
     workers videos are decoded at once; limits are those of one, None the defaults. Raises TrainingError if there are
     no pairs, one video alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or,
@@ -133,7 +133,7 @@ def train(
 
 
 def resumed(folder: Path) -> Request:
-    """What the run of this folder was asked for. Raises TrainingError if there is none, or it is damaged."""
+    """The request of the run in this folder. Raises TrainingError if there is none, or it is damaged."""
     try:
         return record(Request, Run(folder).settings().get("request"))
     except Malformed as error:
@@ -150,7 +150,7 @@ def gather(
     limits: Limits | None = None,
     workers: int = 1,
 ) -> tuple[Examples, int]:
-    """All segments that are asked for, and how many rows were rejected; the watcher hears of each.
+    """All segments of a request, and how many rows were rejected; the watcher hears of each.
 
     An embedded backbone sees the frames as it does in indexing: on a CPU through ONNX Runtime.
     """
@@ -200,7 +200,7 @@ def prepare(
     *,
     resume: bool = False,
 ) -> tuple[CezsarModel, Material]:
-    """A model where training starts, and what the loop needs beside it."""
+    """A model at the start of training, and the other inputs of the loop."""
     model, recipe = _model(request, backbone, encoder, training, resume=resume), request.recipe
     recalled = objects = None
     if model.video_tower.memory is not None:

@@ -20,22 +20,23 @@ from cezsar.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """loss and negatives say what is minimised; the band is of cosine distances, with num_negatives of it a positive.
+    """The settings of training. loss and negatives define the loss; the band is a range of cosine distances, with
+    num_negatives of it per positive.
 
-    train_streams is the segment's vector that the loss is of, None for the model's own. distances are the triplet
-    loss's: between unit vectors, or between the LayerNormed ones of the visual stream, of length sqrt(D) or so.
+    train_streams names the segment's vector in the loss, None for the model's own. distances are the triplet loss's:
+    between unit vectors, or between the LayerNormed ones of the visual stream, of length sqrt(D) or so.
 
-    With object_positives, object sentences are positives that together count object_weight times what a caption does.
-    They are chosen by the whole segment, or by each of so many object_windows of 10 s in it. object_negatives says
-    whence theirs come in a band: with "caption" they are their caption's, with "own" each has a band of its own, and
-    all are drawn from captions and object sentences, by how often each is a positive.
+    With object_positives, object sentences are positives that together count object_weight times as much as a caption.
+    They are chosen by the whole segment, or by each of so many object_windows of 10 s in it. object_negatives is the
+    source of their negatives in a band: with "caption" they have those of their caption, with "own" each has a band of
+    its own, and all are drawn from captions and object sentences, by how often each is a positive.
 
     batch_size is in segments, learning_rate AdamW's after `warmup` (a share of all steps): it falls to 0 along a
-    cosine, or stays. clip_norm is the longest gradient, 0 for any. anchor pulls what starts in closed form back to its
-    start (L2-SP, Li et al., 2018). patience is the epochs without a better validation recall before training stops.
-    also_weight, in (0, 1], is how much a noisier row counts, frame_dropout the share of frames hidden in training,
-    layer_dropout the dropout inside the transformer layer, None for the model's. Raises TrainingError on a value out of
-    its range.
+    cosine, or stays. clip_norm is the longest gradient, 0 for any. anchor pulls weights that start in closed form back
+    to their start (L2-SP, Li et al., 2018). patience is the epochs without a better validation recall before training
+    stops. also_weight, in (0, 1], is how much a noisier row counts, frame_dropout the share of frames hidden in
+    training, layer_dropout the dropout inside the transformer layer, None for the model's. Raises TrainingError on a
+    value out of its range.
     """
 
     loss: str = "infonce"

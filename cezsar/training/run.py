@@ -42,7 +42,8 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What JSON can say of where training is: the epochs done, the best of them, and how losses are scaled."""
+    """The state of training as far as JSON can hold it: the epochs done, the best of them, and how losses are
+    scaled."""
 
     epoch: int
     best_report: EpochReport | None
@@ -51,7 +52,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is needed to go on after a kill: tensors by name, and facts."""
+    """The state to go on from after a kill: tensors by name, and facts."""
 
     tensors: dict[str, Tensor]
     facts: Facts
@@ -76,12 +77,12 @@ class Run:
                 self.folder.rmdir()
 
     def start(self, settings: dict[str, Any]) -> None:
-        """Write down what the run is asked for."""
+        """Write the run's request."""
         with self._writing():
             write(self._settings, (json.dumps(settings, indent=1) + "\n").encode())
 
     def settings(self) -> dict[str, Any]:
-        """What the run was started with. Raises TrainingError if there is none."""
+        """The request that the run was started with. Raises TrainingError if there is none."""
         try:
             found = json.loads(self._settings.read_text(encoding="utf-8"))
         except OSError:
@@ -93,7 +94,8 @@ class Run:
         return found
 
     def save(self, checkpoint: Path, model: CezsarModel, state: State | None = None) -> None:
-        """Put the model, and what is needed to go on, into best/ or last/; what was there stays until it is whole."""
+        """Put the model, and the state to go on from, into best/ or last/; the old files stay until the new ones are
+        whole."""
         transformers_logging.disable_progress_bar()
         with self._writing(), folders.filling(checkpoint) as draft:
             model.save_pretrained(draft)
@@ -101,7 +103,7 @@ class Run:
                 save_file(state.tensors, draft / _STATE, {"facts": json.dumps(asdict(state.facts))})
 
     def state(self) -> State | None:
-        """What last/ keeps to go on with; None before the first checkpoint. Raises TrainingError if damaged."""
+        """The state in last/; None before the first checkpoint. Raises TrainingError if damaged."""
         path = self.last / _STATE
         if not path.exists():
             return None
@@ -125,7 +127,7 @@ class Run:
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def rewind(self, epoch: int) -> None:
-        """Drop what metrics.jsonl says of later epochs, which will run again."""
+        """Drop the lines of later epochs, which will run again, from metrics.jsonl."""
         rows = [row for row in self.reports() if row["epoch"] <= epoch]
         with self._writing():
             write(self._metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())

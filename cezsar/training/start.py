@@ -1,4 +1,4 @@
-"""Where training starts: what can be had in closed form, before the first gradient."""
+"""The start of training: the parts that have a closed form, before the first gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def whiten_text(model: CezsarModel, examples: Examples, *, also_weight: float = 
     """The text tower begins as within-class covariance normalisation (Hatch et al., 2006), a class being a segment.
 
     Directions in which the sentences of one segment differ say little of what it shows, and are shrunk; those of a
-    noisier row count also_weight. Where no segment that counts has two sentences, or the tower's width is not the
+    noisier row count also_weight. If no segment that counts has two sentences, or the tower's width is not the
     sentences', it stays as it was initialised.
     """
     counts = np.where(examples.corpora == ALSO, also_weight, 1.0)[examples.owners]
@@ -42,7 +42,7 @@ def whiten_text(model: CezsarModel, examples: Examples, *, also_weight: float = 
 
 
 def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, seed: int) -> Vectors:
-    """Fit the model's memory; return (N, S), what it recalls of each training segment when its footage is forgotten.
+    """Fit the model's memory; return (N, S), its recall of each training segment when that footage is forgotten.
 
     The values solve (K + ridge W^-1) values = Y by kernel ridge regression, Y being the mean sentence of each
     segment less the mean of its corpus, and W 1 for a row, also_weight for a noisier one. Of more segments than

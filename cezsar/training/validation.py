@@ -1,4 +1,4 @@
-"""What a model is worth on segments that were kept out: their sentences search for them."""
+"""The quality of a model on segments that were kept out: their sentences search for them."""
 
 from __future__ import annotations
 
