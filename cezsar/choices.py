@@ -27,5 +27,5 @@ QUERY_FORMATS = (*CLASSIFY_FORMATS, "paths")
 
 
 def not_one_of(name: str, value: object, choices: Sequence[str]) -> str:
-    """What to say, without a full stop, of a value that is none of the choices."""
+    """The error text, without a full stop, for a value that is none of the choices."""
     return f"{name} must be one of {', '.join(choices)}, not {value!r}"

@@ -17,6 +17,6 @@ def sha256(path: str | bytes | os.PathLike[str]) -> bytes:
 
 
 def kept_out(source: str, *, seed: int, share: float) -> bool:
-    """Whether footage of this name is kept out of training: the same answer for ever, whatever else there is."""
+    """Whether footage of this name is kept out of training: the same answer for ever, independent of other footage."""
     digest = hashlib.sha256(f"{seed}:{source}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4], "big") < math.ldexp(share, 32)

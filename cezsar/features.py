@@ -53,10 +53,10 @@ class _Read:
 
 
 class FeatureCache:
-    """A folder of one safetensors file a video, by its content; one sub-folder a backbone and sampling.
+    """A folder with one safetensors file per video, by its content; one sub-folder per backbone and sampling.
 
-    A file is written whole or not at all, so that extraction can be killed and goes on where it was. workers videos are
-    decoded at once, each in a process of its own, within the limits, None for the defaults.
+    A file is written whole or not at all, so that extraction goes on where it was killed. workers videos are decoded at
+    once, each in a process of its own, within the limits, None for the defaults.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class FeatureCache:
     def extract(
         self, videos: Sequence[Path], *, batch_size: int = 8, done: Callable[[Path, bool], None] = lambda *_: None
     ) -> tuple[dict[Path, VideoFeatures], dict[Path, str]]:
-        """The features of these videos, and why others have none; done(video, was new) is called after each.
+        """The features of these videos, and the reasons why others have none; done(video, was new) is called after
+        each.
 
         Raises TrainingError if the cache cannot be written.
         """

@@ -1,4 +1,4 @@
-"""How a file comes to be: whole, under its name, or not at all; and what is left of one that never did."""
+"""Writing files whole, under their names, or not at all; and clearing up drafts that were never finished."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LONGEST = 255 - len("..0123456789abcdef.cezsar-draft")  # bytes of a name that 
 
 @contextmanager
 def appearing(target: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
-    """An empty draft beside target, to be written; it takes target's name at the end, and is deleted on any error.
+    """An empty draft beside target, to write to; it takes target's name at the end, and is deleted on any error.
 
-    No two drafts share a name, of threads neither. With durable its content is on the disk before it has the name, and
-    the name when this is over; with private nobody else may read it. Raises OSError.
+    No two drafts share a name, not even those of threads. With durable its content is on the disk before it has the
+    name, and the name is on the disk at the end; with private nobody else may read it. Raises OSError.
     """
     draft = draft_of(target)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE if private else 0o666))
@@ -44,20 +44,21 @@ def write(target: Path, data: bytes, *, durable: bool = False, private: bool = F
 
 
 def draft_of(target: Path) -> Path:
-    """A name beside target that nothing has, and by which a draft of CEZSAR's is known."""
+    """A free name beside target, which marks a draft of CEZSAR's."""
     name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
     return target.with_name(f".{name}.{secrets.token_hex(8)}.cezsar-draft")
 
 
 def private(path: str, flags: int) -> int:
-    """An opener for open(): a file that it makes is nobody else's. Raises OSError."""
+    """An opener for open(): nobody else may read a file that it makes. Raises OSError."""
     return os.open(path, flags, PRIVATE_FILE)
 
 
 def forget_drafts(folder: Path) -> None:
-    """Delete what appearing() left in a folder when its process was killed; nothing else, and through no link.
+    """Delete the drafts that appearing() left in a folder when its process was killed; nothing else, and through no
+    link.
 
-    For who knows that nobody is writing there.
+    Only for callers who know that nobody is writing there.
     """
     with suppress(OSError), os.scandir(folder) as listing:
         if folder.is_symlink():
@@ -68,7 +69,7 @@ def forget_drafts(folder: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can say so. Raises OSError."""
+    """Wait until the names in a folder are on the disk, if the system can say so. Raises OSError."""
     if os.name == "nt":
         return
     opened = os.open(folder, os.O_RDONLY)

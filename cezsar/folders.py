@@ -1,4 +1,5 @@
-"""A folder itself, worked on through its descriptor: whatever takes its name meanwhile, nothing else is touched."""
+"""A folder itself, worked on through its descriptor: even if something takes its name meanwhile, nothing else is
+touched."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ _ITSELF = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW"
 
 
 class Folder:
-    """An open folder. Names are of what lies in it; no link is followed, neither to it nor in it."""
+    """An open folder. Names are those of entries in it; no link is followed, neither to it nor in it."""
 
     def __init__(self, path: Path, descriptor: int | None) -> None:
         self.path, self._descriptor = path, descriptor
 
     def entries(self) -> dict[str, os.stat_result]:
-        """What lies in it, links as links. Raises OSError."""
+        """The entries in it, links as links. Raises OSError."""
         with os.scandir(self.path if self._descriptor is None else self._descriptor) as listing:
             names = sorted(entry.name for entry in listing)
         found = {}
@@ -120,8 +121,8 @@ def opened(path: Path) -> Iterator[Folder]:
 def filling(target: Path) -> Iterator[Path]:
     """An empty draft of a folder, beside target; at the end its files take their names in target, in their order.
 
-    So the last name says that the others are there; what else target holds stays. The draft is deleted on any error,
-    and one of a process that was killed by the next. Nobody else may fill target meanwhile. Raises OSError.
+    So the last name says that the others are there; other files in target stay. The draft is deleted on any error; the
+    draft of a killed process is deleted by the next call. Nobody else may fill target meanwhile. Raises OSError.
     """
     draft = draft_of(target)
     _forget_drafts(target.parent, draft.name.rsplit(".", 2)[0])

@@ -1,6 +1,7 @@
 """The names that indexer and query had: `import indexer` and `import query` find them for one more release.
 
-What Python finds by itself, a user's query.py or another package of that name, comes first: this is asked last of all.
+A user's query.py, or another package of that name, which Python finds by itself, comes first: this finder is asked
+last.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def accuracy(predicted: Sequence[str], true: Sequence[str]) -> float:
 def ranks(scores: NDArray[np.floating], targets: Ids) -> Ids:
     """(Q, N) scores of N candidates for Q queries, (Q,) the right one of each -> (Q,) ranks from 1.
 
-    A tie is never in our favour: of equal scores the right one comes last. So does one that is not a number.
+    A tie is never in our favour: among equal scores the right one comes last. If its score is not a number, it comes
+    last, too.
     """
     right = np.take_along_axis(scores, np.asarray(targets, np.int64)[:, None], axis=1)
     return np.asarray(scores.shape[1] - (scores < right).sum(axis=1), np.int64)

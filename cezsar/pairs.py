@@ -21,10 +21,10 @@ from cezsar.paths import VIDEO_SUFFIXES
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What is said of [start_s, end_s) of a video, end_s None for its end; where is the first row that says it.
+    """The sentences of [start_s, end_s) of a video, end_s None for its end; where is the first row with one of them.
 
-    source is the footage that it was cut from: no source is ever both trained on and validated with. Sentences are
-    in NFC with single spaces. is_noisy says that they are less to be trusted, and never to be validated with.
+    source is the footage that it was cut from: no source is ever both in training and in validation. Sentences are in
+    NFC with single spaces. is_noisy says that they are less reliable, and never used for validation.
     """
 
     where: str
@@ -46,7 +46,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """The segments of one file or several, what is left out, and how many rows had their start and end exchanged."""
+    """The segments of one file or several, the rejected rows, and how many rows had their start and end exchanged."""
 
     pairs: list[Pair] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Captions:
 
 
 def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = None) -> Captions:
-    """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON, one a segment.
+    """The pairs of a JSONL or CSV file, or of ActivityNet Captions' or MSR-VTT's JSON, one per segment.
 
     JSONL rows and CSV columns are video, start_s (default 0), end_s (default the end), sentence (or, in JSONL,
-    sentences) and, where several files were cut from one footage, source. Rows of one segment are one pair, as in
+    sentences) and source, if several files were cut from one footage. Rows of one segment are one pair, as in
     grouped(). A row that starts after its end has the two exchanged. Videos are looked for in the given folder, by
     default the file's own, and below it; the suffix may be left out. field names another field that holds a row's one
     sentence. Raises PairsError if the file cannot be read or is of no such format.
@@ -81,12 +81,12 @@ def read_pairs(file: Path, videos: Path | None = None, *, field: str | None = No
 
 
 def grouped(pairs: Sequence[Pair]) -> Captions:
-    """One pair a segment, in order of first appearance, with every sentence that is said of it once.
+    """One pair per segment, in order of first appearance, with each of its sentences once.
 
-    Pairs are of one segment if video, start and end are equal; a video is its file, however its path is spelt.
-    What is noisy stays apart from what is not. A pair that names no source, so that it is the video's name, takes the
-    one that the first other pair of its video names; one that names another source than a pair of the same segment
-    before it is rejected, since it could be trained on and validated with at once.
+    Pairs are of one segment if video, start and end are equal; a video is its file, however its path is spelt. Noisy
+    pairs stay apart from the others. A pair that names no source, so that it is the video's name, takes the one that
+    the first other pair of its video names; one that names another source than a pair of the same segment before it is
+    rejected, since it could be in training and in validation at once.
     """
     files = [os.path.realpath(pair.video) for pair in pairs]
     spelt: dict[str, Path] = {}  # how each file is spelt first

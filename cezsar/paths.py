@@ -64,9 +64,9 @@ _SEPARATOR = os.fsencode(os.sep)
 
 
 def is_nobodys(name: bytes) -> bool:
-    """Whether a folder of this name is left out unless it is asked for: it is hidden, or a system's own.
+    """Whether a folder of this name is left out unless it is named: it is hidden, or a system's own.
 
-    Such hold what was thrown away, what was lost, snapshots, and small copies that a NAS makes to show.
+    Such folders hold deleted and lost files, snapshots, and previews that a NAS makes.
     """
     return name.startswith(b".") or _NOBODYS.fullmatch(name) is not None
 
@@ -74,7 +74,7 @@ def is_nobodys(name: bytes) -> bool:
 def canonical(path: Path) -> bytes:
     """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name.
 
-    Where nothing has these very bytes for a name, what looks the same (NFC) is meant, if there is one.
+    If nothing has these very bytes for a name, a name that looks the same (NFC) is taken, if there is one.
     """
     absolute = _on_disk(os.path.abspath(os.path.expanduser(os.fsencode(path))))
     if os.path.isdir(absolute):
@@ -129,8 +129,8 @@ def is_under(path: bytes, start: bytes) -> bool:
 def called(path: Path, known: Iterable[bytes]) -> list[bytes]:
     """Which of the known whole paths are what a person calls path.
 
-    By the very bytes, and only where no path has these, by what looks the same: text is typed composed (NFC), and names
-    from a Mac are decomposed.
+    It compares the very bytes and, only if no path has these, names that look the same: text is typed composed (NFC),
+    and names from a Mac are decomposed.
     """
     return _chosen(path, known, bytes.__eq__)
 
@@ -151,8 +151,8 @@ def _chosen(path: Path, known: Iterable[bytes], fits: Callable[[bytes, bytes], b
 def matches(path: bytes, base: bytes, glob: str) -> bool:
     """Whether a name or a glob names the whole path, the path below base, or a file or folder on its way from base.
 
-    What is below a folder is named with it; a folder may be given relative to the current one, as paths are printed. A
-    name is itself before it is a glob: brackets in it are no pattern. * and ? match across folders too; case counts,
+    Naming a folder names everything below it; a folder may be given relative to the current one, as paths are printed.
+    A name is itself before it is a glob: brackets in it are no pattern. * and ? match across folders too; case counts,
     composed and decomposed letters are the same.
     """
     asked = named(glob)
@@ -167,7 +167,7 @@ def matches(path: bytes, base: bytes, glob: str) -> bool:
 
 
 class Named(NamedTuple):
-    """What a glob names: whole paths; one name, or path below the base; and what its text as a pattern matches.
+    """The meaning of a glob: whole paths; one name, or path below the base; and its text as a pattern.
 
     All letters are composed.
     """
@@ -179,7 +179,7 @@ class Named(NamedTuple):
 
 
 def named(glob: str) -> Named | None:
-    """What a name or a glob names, as matches() understands it; None if it is empty."""
+    """The meaning of a name or a glob, as matches() understands it; None if it is empty."""
     try:
         here = os.getcwd()
     except OSError:  # it was deleted

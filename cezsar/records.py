@@ -1,4 +1,4 @@
-"""What comes from outside as JSON, read into dataclasses by their annotations."""
+"""JSON from outside, read into dataclasses by their annotations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORT.maxstring = 120
 
 
 class Malformed(ValueError):
-    """A document is not what the dataclass says; the text names the field."""
+    """A document does not fit its dataclass; the text names the field."""
 
 
 def record(kind: type[T], document: object) -> T:
@@ -33,7 +33,7 @@ def excerpt(kind: type[T], document: object) -> T:
 
 
 def value(kind: Any, found: object, name: str) -> Any:
-    """What was found under a name, if it is of this kind, as a field of record is. Raises Malformed."""
+    """The value under a name, if it is of this kind, as for a field of record. Raises Malformed."""
     return _value(kind, found, name, is_excerpt=False)
 
 

@@ -1,4 +1,4 @@
-"""A table as a value: what the terminal prints and the report shows."""
+"""A table as a value, which the terminal prints and the report shows."""
 
 from __future__ import annotations
 

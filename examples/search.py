@@ -1,4 +1,4 @@
-"""Index a folder of videos, look for something in it, and print the best moments. It runs offline.
+"""Index a folder of videos, search it, and print the best moments. It runs offline.
 
 python examples/search.py FOLDER "a dog runs" INDEX
 """
@@ -13,7 +13,7 @@ from cezsar import indexer, query
 
 
 def main(folder: str, text: str, index: str) -> None:
-    """What is in the index already is not looked at again: only the first call takes long."""
+    """Videos in the index are not embedded again: only the first call takes long."""
     settings = cezsar.load_settings(index=Path(index))
     report = indexer.index([Path(folder)], settings)
     for skipped in report.skipped:

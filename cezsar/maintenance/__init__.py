@@ -1,4 +1,4 @@
-"""What an administrator does: proof that rows and vectors agree, diagnosis, figures, backups, older vectors."""
+"""The work of an administrator: proof that rows and vectors agree, diagnosis, figures, backups, older vectors."""
 
 from cezsar.maintenance.backup import back_up, restore
 from cezsar.maintenance.spaces import drop_older, roll_back, switch

@@ -27,7 +27,7 @@ def back_up(directory: Path, target: Path, *, replace: bool = False) -> int:
 def restore(
     source: Path, directory: Path, *, replace: bool = False, notice: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Make an index of what back_up wrote. One that is there is kept beside it, as after a re-embedding.
+    """Make an index from a file that back_up wrote. An index that is there is kept beside it, as after a re-embedding.
 
     Raises BadIndex if there is an index already, unless replace; IndexDamaged if source is no sound catalog.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with this machine, this installation and this index, and the command that mends each."""
+"""A diagnosis of this machine, this installation and this index, with the command that mends each fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and, if it is not well, the command that mends it."""
+    """One thing that was examined: its state and, if it is not well, the command that mends it."""
 
     what: str
     is_well: bool
@@ -32,7 +32,7 @@ class Finding:
 
 
 def diagnose(directory: Path, *, model: str, device: str) -> Iterator[Finding]:
-    """Look at the machine, the installation, and the index in directory; nothing is changed."""
+    """Examine the machine, the installation, and the index in directory; nothing is changed."""
     yield from _machine(directory, device)
     yield from _installation(model, device)
     yield from _index(directory)

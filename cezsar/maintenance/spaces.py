@@ -1,4 +1,4 @@
-"""An index's older vectors: going back to them, and letting them go."""
+"""An index's older spaces: returning to them, and deleting them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cezsar.store import homes
 
 
 def switch(directory: Path, place: Path) -> None:
-    """Let another catalog of an index serve, at once; for who holds the lock of the one that serves."""
+    """Switch an index to another of its catalogs, at once; only for the holder of the current one's lock."""
     try:
         homes.switch(directory, place)
     except OSError as error:
@@ -20,7 +20,7 @@ def switch(directory: Path, place: Path) -> None:
 
 
 def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> store.Info:
-    """Let the catalog before the last switch serve again; what it is. Raises IndexMissing if there is none."""
+    """Return to the catalog before the last switch; returns its Info. Raises IndexMissing if there is none."""
     with store.open_to_write(directory, notice=notice):
         with store.open_previous(directory) as catalog:
             place, info = catalog.directory, catalog.info
@@ -31,10 +31,10 @@ def roll_back(directory: Path, *, notice: Callable[[str], None] = lambda _: None
 
 
 def drop_older(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> int:
-    """Delete every catalog of an index but the one that serves; returns how many bytes that freed.
+    """Delete every catalog of an index but the one in use; returns the number of freed bytes.
 
     Only files of an index, by their names, and no link is followed: a folder that holds anything else stays with it,
-    and notice is told.
+    and notice gets a line.
     """
     with store.open_to_write(directory, notice=notice):
         return sum(_dropped(place, directory, notice) for place in homes.others(directory))

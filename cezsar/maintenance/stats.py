@@ -1,4 +1,4 @@
-"""What an index holds, counted."""
+"""The figures of an index's contents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cezsar.types import IndexStats
 
 
 def stats(catalog: store.Catalog, index: Path) -> IndexStats:
-    """What an open catalog, the one that serves the folder index, holds and which encoder made it."""
+    """The figures of an open catalog, the one in use in the folder index, and the encoder that made it."""
     with catalog.read() as rows:
         counts, roots = rows.counts(), rows.roots()
         other_streams = tuple(rows.other_streams())
