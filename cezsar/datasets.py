@@ -103,7 +103,7 @@ DATASETS = {
             reading=MOMENTS,
             holds="captions.jsonl of video, start_s, end_s, sentences; and the videos",
             files=("captions.jsonl",),
-            own=(OwnProtocol(("kept-out:SHARE[:SEED]",), "pairs: what cezsar train keeps out"),),
+            own=(OwnProtocol(("kept-out:SHARE[:SEED]",), "pairs: those that cezsar train keeps out"),),
         ),
     )
 }

@@ -58,7 +58,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
             raise BadIndex(
                 f"{len(missing):,} of {len(known):,} videos could not be embedded anew (first {missing[0].path}: "
                 f"{missing[0].reason}): nothing was switched. Bring them back, `cezsar remove` them, or give "
-                "--allow-missing; what was embedded is kept for the next try."
+                "--allow-missing; finished vectors are kept for the next try."
             )
         if not store.exists(place):
             raise BadIndex("There is no video to embed anew: nothing was switched.")

@@ -303,7 +303,7 @@ def _prune(start: bytes, num_shown: int, gone: Sequence[Video], prune: bool | No
         return
     if prune is None and (not there or 2 * len(gone) > num_shown):
         what = f"has lost {len(gone)} of {num_shown} videos" if there else "is missing"
-        found.notices.append(f"{name} {what}: nothing was hidden. --prune hides what has gone.")
+        found.notices.append(f"{name} {what}: nothing was hidden. --prune hides its missing videos.")
         return
     found.hide += [video for video in gone if video not in found.hide]
 

@@ -150,7 +150,7 @@ class Searcher:
             return None
         last = " ".join(read.split()[-6:])[-80:]
         name = self.info.encoder.name
-        return f'The text is longer than {name} reads: what comes after "... {last}" was not read.'
+        return f'The text is longer than {name} reads: the part after "... {last}" was not read.'
 
     def nothing(
         self,

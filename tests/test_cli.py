@@ -222,7 +222,7 @@ def test_unplugged_root_hides_nothing_and_says_so(tmp_path: Path) -> None:
     shutil.move(videos, tmp_path / "elsewhere")
     result = run("index", videos, "--index", tmp_path / "i")
     assert result.exit_code == 1
-    assert "--prune hides what has gone" in result.stderr
+    assert "--prune hides its missing videos" in result.stderr
     assert len(document(run("query", "red", "--index", tmp_path / "i", "--json"))["hits"]) == 1
 
 
@@ -850,7 +850,7 @@ def test_reembed_rolls_back_and_drops(made: Path, tmp_path: Path) -> None:
     changed = document(run("reembed", "--window", "4", "--index", index, "--json"))
     assert (changed["model"], changed["previous_model"], changed["skipped"]) == ("toy", "toy", [])
     assert document(run("stats", "--index", index, "--json"))["window_s"] == 4.0
-    assert "toy serves again" in run("reembed", "--rollback", "--index", index).stdout
+    assert "toy is in use again" in run("reembed", "--rollback", "--index", index).stdout
     assert document(run("stats", "--index", index, "--json"))["window_s"] == 8.0
     assert run("reembed", "--drop-old", "--index", index).stdout.startswith("freed ")
     assert "no older vectors" in one_error(run("reembed", "--rollback", "--index", index))

@@ -803,7 +803,7 @@ def test_an_absurdly_large_file_of_settings_is_never_read(
     folder = shutil.copytree(checkpoint("clip"), tmp_path / "m")
     with (folder / name).open("wb") as file:
         file.truncate(size_mb * 1_000_000)  # a hole, which takes no room
-    with pytest.raises(EncoderError, match=f"{name} has {size_mb} MB, where a model's has at most"):
+    with pytest.raises(EncoderError, match=f"{name} has {size_mb} MB, but a file of a model has at most"):
         encoders.load(str(folder))
 
 

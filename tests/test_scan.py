@@ -538,7 +538,7 @@ def test_a_root_hides_what_has_gone_unless_that_is_over_half(
     assert plan.num_unchanged == num_videos - num_lost
     careful = prune is None and num_lost > num_hidden
     assert plan.notices == [
-        f"{folder} has lost {num_lost} of {num_videos} videos: nothing was hidden. --prune hides what has gone."
+        f"{folder} has lost {num_lost} of {num_videos} videos: nothing was hidden. --prune hides its missing videos."
     ] * int(careful)
 
 
@@ -548,7 +548,9 @@ def test_a_missing_root_hides_nothing_without_being_told_to(folder: Path, prune:
     folder.rmdir()
     plan = _plan(folder, videos=rows, prune=prune)
     assert len(plan.hide) == num_hidden
-    assert plan.notices == [f"{folder} is missing: nothing was hidden. --prune hides what has gone."] * (prune is None)
+    assert plan.notices == [f"{folder} is missing: nothing was hidden. --prune hides its missing videos."] * (
+        prune is None
+    )
     assert plan.skipped == []
 
 
@@ -560,7 +562,7 @@ def test_each_root_is_judged_by_itself(folder: Path) -> None:
     shutil.rmtree(lost)
     plan = _plan(whole, lost, videos=rows)
     assert _hidden(plan) == [1]
-    assert plan.notices == [f"{lost} is missing: nothing was hidden. --prune hides what has gone."]
+    assert plan.notices == [f"{lost} is missing: nothing was hidden. --prune hides its missing videos."]
     assert _hidden(_plan(whole, lost, videos=rows, prune=True)) == [1, 5, 6]
 
 

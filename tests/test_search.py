@@ -897,7 +897,7 @@ def test_where_a_long_text_was_cut_is_said(colours: Path, toy: Settings, videos:
         assert searcher.unread("a person plays the violin") is None
         assert searcher.unread(" ".join(words[:254])) is None  # beside the two that begin and end it
         assert searcher.unread(" ".join(words)) == (
-            'The text is longer than lite reads: what comes after "... 8 9 0 1 2 3" was not read.'
+            'The text is longer than lite reads: the part after "... 8 9 0 1 2 3" was not read.'
         )
     with Searcher(colours) as searcher:
         assert searcher.unread("red " * 2_000) is None

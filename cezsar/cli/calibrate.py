@@ -159,7 +159,7 @@ def report(found: Calibration) -> list[str]:
     """The figures as lines."""
     lines = [
         f"{found.figures['sentences']:,} sentences of {found.figures['videos']:,} videos; "
-        "each half is judged by what the other taught"
+        "each half is judged by a model that learned from the other"
     ]
     for name, judge, figures in (
         ("hits", found.hits, found.figures["hits"]),
@@ -168,7 +168,7 @@ def report(found: Calibration) -> list[str]:
         lines += [
             f"{name}: expected calibration error {figures['ece']:.3f}; right above wrong {figures['auroc_right']:.3f}, "
             f"there above not there {figures['auroc_present']:.3f} (areas under the ROC curve)",
-            f"  threshold {judge.threshold:.3f}: false alarms {judge.false_alarm:.1%} of what is not there, "
-            f"missed {judge.miss:.1%} of what is right",
+            f"  threshold {judge.threshold:.3f}: false alarms {judge.false_alarm:.1%} of things that are not there, "
+            f"missed {judge.miss:.1%} of right hits",
         ]
     return lines

@@ -60,7 +60,7 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
         if as_json:
             print_json({"index": os.fspath(settings.index), "model": info.encoder.name})
         else:
-            click.echo(readable(f"{info.encoder.name} serves again; `cezsar index PATH...` adds what came since"))
+            click.echo(readable(f"{info.encoder.name} is in use again; `cezsar index PATH...` adds newer videos"))
     elif drop_old:
         freed = maintenance.drop_older(settings.index, notice=notice)
         if as_json:

@@ -41,7 +41,7 @@ def check_folder(folder: Path) -> None:
         most_mb = _MOST_MB["config" if path.name in _CONFIGS else "table"]
         if path.suffix not in (".safetensors", ".bin") and status.st_size > most_mb * 1_000_000:
             raise EncoderError(
-                f"{path} has {status.st_size / 1e6:,.0f} MB, where a model's has at most {most_mb}: it is no such file."
+                f"{path} has {status.st_size / 1e6:,.0f} MB, but a file of a model has at most {most_mb}."
             )
 
 

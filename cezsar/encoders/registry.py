@@ -69,7 +69,7 @@ CARDS = (
         name="DIR or HUB_ID of a CEZSAR model",
         dimension=None,
         licence="the checkpoint's own",
-        weights="what `cezsar train` made",
+        weights="a run of `cezsar train`",
         advice="Trained on your own videos: docs/training.md.",
     ),
     Card(

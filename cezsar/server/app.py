@@ -103,7 +103,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     async def unknown(_: Request, error: Exception) -> Response:
         # it is answered outside of the guard
-        return problems.problem(500, "Something went wrong inside; the server's own output says what.", HEADERS)
+        return problems.problem(500, "The server failed; its own output names the error.", HEADERS)
 
     for kind, handler in (
         (CezsarError, ours),

@@ -97,7 +97,7 @@ def _stale(searcher: Searcher, result: Result, paths: dict[int, str]) -> list[st
         known = {video.id: video.content_sha256.hex() for video in rows.videos()}
     files = result.receipt["clips"]["files"]
     return [
-        f"{name}: its content is not what the index was made of (`touch` it, so that it is embedded again)"
+        f"{name}: its content has changed since it was indexed (`touch` it, so that it is embedded again)"
         for number, name in paths.items()
         if files[name] != known[number]
     ]

@@ -181,9 +181,7 @@ class Catalog:
 
 
 def _info(rows: Sequence[tuple[Any, ...]], directory: Path) -> Info:
-    damaged = IndexDamaged(
-        f"The catalog in {directory} does not say what made it; it was not made whole, or is damaged."
-    )
+    damaged = IndexDamaged(f"The catalog in {directory} does not name its encoder; it was not finished, or is damaged.")
     if len(rows) != 1:
         raise damaged
     index_id, encoder, weights_sha256, streams, dimension, generation, *times = rows[0]
