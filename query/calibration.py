@@ -1,5 +1,5 @@
-"""How likely it is that a hit shows what was asked: from its score, what the query scores on generic footage, and the
-number of segments that were compared."""
+"""How likely a hit shows its query: from its score, the query's scores on generic footage, and the number of segments
+that were compared."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Judge:
 class Calibration:
     """One encoder's: bank (B, D) are vectors of generic footage; hits judges hits of a text, labels those of a video.
 
-    figures say what it was made from and how good it is, for people to read.
+    figures describe its data and its quality, for people to read.
     """
 
     encoder: EncoderIdentity

@@ -1,4 +1,4 @@
-"""What the commands share: options that several take, and printing."""
+"""The shared parts of the commands: common options, and printing."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def notice(line: str) -> None:
 
 @contextmanager
 def working(task: str) -> Iterator[Callable[[str], None]]:
-    """On stderr, what is being done: at once if that is a terminal, or else every 30 s.
+    """Print the current task on stderr: at once on a terminal, otherwise every 30 s.
 
-    Call what it gives to say the next thing.
+    Call the function that it yields to name the next task.
     """
     from rich.console import Console
     from rich.text import Text
@@ -119,7 +119,7 @@ def working(task: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def pulse(status: Callable[[], str], *, shown: bool) -> Iterator[None]:
-    """What status says, as a line on stderr every 30 s, where that is to be shown: a log has no bar to look at."""
+    """Print status() as a line on stderr every 30 s, if shown: a log has no progress bar."""
     if not shown:
         yield
         return
@@ -139,7 +139,7 @@ def pulse(status: Callable[[], str], *, shown: bool) -> Iterator[None]:
 
 
 def short(path: Path) -> str:
-    """A path as a person would type it here: relative to the current folder if it lies below it."""
+    """A path as a person would type it: relative to the current folder if it lies below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -167,5 +167,5 @@ def write_bytes(data: bytes) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether stdout is looked at by a person."""
+    """Whether stdout is a terminal that a person reads."""
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

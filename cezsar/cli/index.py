@@ -115,7 +115,7 @@ def run_index(
     check_content: bool = False,
     quiet: bool = False,
 ) -> IndexReport:
-    """Index with progress on stderr, and a line a skipped file."""
+    """Index with progress on stderr, and one line per skipped file."""
     from cezsar import indexer
 
     with ExitStack() as stack:

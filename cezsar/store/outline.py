@@ -48,13 +48,13 @@ def coded(vectors: Vectors) -> NDArray[np.uint8]:
 
 
 def similarities(codes: NDArray[np.uint8], direction: Vectors) -> NDArray[np.float32]:
-    """About the cosine similarities (N,) of what was coded (N, 16) and a unit vector (D,), good to 0.1 or so."""
+    """Approximate cosine similarities (N,) of coded vectors (N, 16) and a unit vector (D,), good to 0.1 or so."""
     signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
     return np.asarray((signs * (direction @ _planes(len(direction)))).mean(axis=1) / _MEAN_OF_A_PROJECTION, np.float32)
 
 
 def likeness(codes: NDArray[np.uint8], code: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """About the cosine similarities (N,) of what was coded as these (N, 16) and as this one (16,)."""
+    """Approximate cosine similarities (N,) of coded vectors (N, 16) and one coded vector (16,)."""
     different = np.unpackbits(codes ^ code, axis=1).mean(axis=1)
     return np.asarray(np.cos(np.pi * different), np.float64)
 
@@ -67,7 +67,7 @@ def packed(outline: Outline) -> tuple[bytes, bytes]:
 
 
 def unpacked(shots: object, fingerprints: object, duration_s: object) -> Outline:
-    """What was packed of a video. Raises IndexDamaged if it cannot have been."""
+    """The outline that was packed. Raises IndexDamaged if the data cannot be one."""
     damaged = IndexDamaged("Some outlines of videos in the catalog cannot be: `cezsar verify` says more.")
     if not (isinstance(shots, bytes) and isinstance(fingerprints, bytes) and isinstance(duration_s, float) and shots):
         raise damaged

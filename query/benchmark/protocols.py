@@ -1,4 +1,4 @@
-"""Protocols: which classes are candidates, and which clips are asked about, exactly as published."""
+"""Protocols: which classes are candidates, and which clips are judged, exactly as published."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from cezsar.tables import Column, Table
 
 
 def results(receipt: dict[str, Any]) -> Table:
-    """A receipt's accuracies, a row a task, or its recalls, a row a direction; in percent, with 95% intervals."""
+    """A receipt's accuracies, one row per task, or its recalls, one row per direction; in percent, with 95%
+    intervals."""
     return _accuracies(receipt) if "tasks" in receipt else _recalls(receipt)
 
 

@@ -33,7 +33,7 @@ _SEED = 0
 class Lists:
     """The open parts of a cache, memory-mapped. Raises CacheUnusable if a file is not as it was written.
 
-    Nothing is read of a list before its checksum was compared, once in a process.
+    A list is read only after its checksum was compared, once per process.
     """
 
     def __init__(self, folder: Path, stamp: Stamp) -> None:
@@ -44,10 +44,10 @@ class Lists:
     def candidates(
         self, query: Vectors, most: int, choice: Choice, *, breadth: float = 1.0, cores: int | None = None
     ) -> tuple[Ids, bool]:
-        """The most ids nearest to query (D,) by their codes, of those that may be found, best first, fewer if the
-        lists that were looked at hold no more; and whether all lists were.
+        """Up to `most` allowed ids nearest to query (D,) by their codes, best first, fewer if the searched lists hold
+        no more; and whether all lists were searched.
 
-        breadth is how many times as many lists as usual are looked at, cores how many threads may.
+        breadth multiplies the usual number of searched lists; cores is the most threads.
         """
         if cores is not None:
             faiss.omp_set_num_threads(cores)
@@ -142,9 +142,10 @@ def load_trained(folder: Path, stamp: Stamp) -> Any:
 
 
 def queries(trained: Any) -> Vectors:
-    """Questions (Q, D) to choose probes by: what lies half way between the centres of two lists.
+    """Queries (Q, D) to choose probes by: points half way between the centres of two lists.
 
-    A sentence lies beside what videos show, not on it: to be found among their own neighbours is too easy a question.
+    A sentence lies beside the vectors of videos, not among them: a search for vectors among their own neighbours would
+    be too easy.
     """
     centres = trained.quantizer.reconstruct_n(0, trained.nlist)
     one, other = np.random.default_rng(_SEED).integers(len(centres), size=(2, _QUERIES))
@@ -187,7 +188,8 @@ def seal(
 
 
 def probes(folder: Path, stamp: Stamp, trained: Any, exact: Best) -> tuple[int, float]:
-    """How many lists have to be looked at to find _RECALL of the nearest of its queries, and what that finds."""
+    """How many lists a search must read to find _RECALL of the nearest of its queries, and the recall that this
+    reaches."""
     parts = [_Mapped(folder, part, stamp) for part in stamp.parts]
     chosen = 1
     while True:

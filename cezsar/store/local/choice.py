@@ -28,7 +28,7 @@ class Choice:
         return shown & ~np.isin(ids, self.but) if len(self.but) else shown
 
     def bits(self, last: int) -> NDArray[np.uint8]:
-        """The same of every id up to last, a bit an id, the lowest first."""
+        """The same for every id up to last, one bit per id, the lowest first."""
         only = None if self.only is None else self.only[self.mask(self.only)] if len(self.but) else self.only
         bits = np.full((last >> 3) + 1, 0 if only is not None else 0xFF, np.uint8)
         ids = np.unique(self.but) if only is None else only

@@ -1,4 +1,4 @@
-"""The nearest segments of one state of an index: the cache's, less what must not be found, and what came since."""
+"""The nearest segments of one state of an index: the cache's, less those that must not be found, and the newer ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of an index before a search: its cache, what came since, and how many segments are visible.
+    """The facts of an index before a search: its cache, the segments that are newer, and how many segments are visible.
 
     files and generation tell one state from another. paths are the segments of what was asked for last.
     """
@@ -54,7 +54,7 @@ class States:
         self.notice: str | None = None
 
     def of(self, rows: Rows) -> State:
-        """That of rows, which were asked nothing yet, or else the cache may be newer, and is not used."""
+        """The state of rows that have given no answer yet; otherwise the cache may be newer, and is not used."""
         files, last = stamp.on_disk(self._folder), self._last
         cache: Cache | None = None
         if last is None or last.files != files:
@@ -78,14 +78,14 @@ class States:
         return last
 
     def without_cache(self, state: State, error: CacheUnusable) -> State:
-        """The same state, once what was read of its cache was found damaged."""
+        """The same state without its cache, after a part of the cache was found damaged."""
         self.notice = _not_used(error)
         self._last = replace(state, cache=None, tail=(_NONE, _none(self._info)))
         return self._last
 
 
 class Nearest:
-    """What is nearest in one state; questions of one direction share what the catalog was read for."""
+    """The nearest segments in one state; searches in one direction share the rows that were read."""
 
     def __init__(self, rows: Rows, states: States) -> None:
         self._rows, self._states = rows, states
@@ -108,7 +108,7 @@ class Nearest:
         return self._by_the_catalog(query, k, where, Choice(only, but))
 
     def size(self, where: Where) -> int:
-        """How many segments are visible, and of videos that where.path names."""
+        """The number of visible segments of the videos that where.path names."""
         return self._state.size if where.path is None else len(self._of(where.path))
 
     def _only(self, where: Where, without: Ids) -> Ids | None:

@@ -1,7 +1,7 @@
 """The folder of an index where a server keeps pictures and parts of its videos: nothing else in it is ever touched.
 
-It is a folder itself, no link, with a CACHEDIR.TAG (https://bford.info/cachedir/) of ours; what is in it and is ours
-has a name of our pattern.
+It is a folder itself, no link, with a CACHEDIR.TAG (https://bford.info/cachedir/) of ours; our files in it have names
+of our pattern.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _OLD_S = 24 * 3600.0  # what was begun so long ago will not be ended
 
 
 class NotOurs(BadIndex):
-    """What has the folder's name is something else, or somebody else's: it is left as it is."""
+    """The folder's name belongs to something else, or to somebody else: it is left as it is."""
 
 
 @contextmanager
 def opened(directory: Path, *, make: bool = False) -> Iterator[Folder]:
     """An index's pictures, with make made if there are none, and private.
 
-    A folder of before there was a tag gets one if all that is in it is of our pattern. Raises FileNotFoundError if
-    there are none, NotOurs, and OSError.
+    An older folder without a tag gets one if all names in it are of our pattern. Raises FileNotFoundError if there are
+    none, NotOurs, and OSError.
     """
     place = directory / FOLDER
     if make:
@@ -100,7 +100,7 @@ def room(folder: Folder, name: str) -> Iterator[Folder]:
 
 
 def forget_drafts(folder: Folder) -> None:
-    """Delete what servers that were killed had half made, a day later. Raises OSError."""
+    """Delete the drafts of killed servers that are a day old. Raises OSError."""
     for name, status in folder.entries().items():
         if stat.S_ISDIR(status.st_mode) and _ROOMS.fullmatch(name) and time.time() - status.st_mtime > _OLD_S:
             forget_rooms(folder, name)
@@ -189,7 +189,7 @@ def _empty_rooms(folder: Folder) -> None:
 
 
 def forget_rooms(folder: Folder, name: str) -> None:
-    """Delete such a folder and what was half made in it; what is somebody else's stays. Raises OSError."""
+    """Delete such a folder and the drafts in it; other people's files stay. Raises OSError."""
     with folder.opened(name) as made:
         _empty_rooms(made)
     with suppress(OSError):

@@ -35,10 +35,9 @@ class RootRow(Base):
 
 
 class VideoRow(Base):
-    """A video's file, as it was when it was read, and stream, the number of the one that was taken.
+    """A video's file, as it was when it was read, and stream, the number of the video stream that was taken.
 
-    It counts the file's video streams alone, from 0 (FFmpeg's v:N).
-    inode, ctime_ns and stream are null in rows of before they were kept.
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N). inode, ctime_ns and stream are null in older rows.
     """
 
     __tablename__ = "videos"
@@ -103,7 +102,7 @@ class OutlineRow(Base):
 
 
 class DeletedSegmentRow(Base):
-    """Which segments went, and with which generation: what a cache built earlier has to leave out."""
+    """A deleted segment and the generation of its deletion: an older cache has to leave it out."""
 
     __tablename__ = "deleted_segments"
     segment_id: Mapped[int] = mapped_column(primary_key=True)
@@ -111,7 +110,7 @@ class DeletedSegmentRow(Base):
 
 
 class FailureRow(Base):
-    """A file that this decoder could make nothing of; it is tried again when it, or the decoder, has changed."""
+    """A file that could not be decoded; it is tried again when the file or the decoder has changed."""
 
     __tablename__ = "failures"
     path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
