@@ -31,6 +31,7 @@ _TEXTS_TOO = frozenset(  # that programs' sources and other texts end in, too
 _OF_TEXT = bytes(set(range(32, 256)) - {0x7F} | set(b"\t\n\v\f\r\x1b"))
 _BEGINNING = 512  # bytes that tell a text
 _MANY = 2_000  # files that are looked up at once
+_SEPARATOR = os.fsencode(os.sep)
 
 
 @dataclass(slots=True)
@@ -132,18 +133,18 @@ def plan(
 
 
 class _Numbers:
-    """A set of numbers, a bit each."""
+    """A set of numbers, one byte for each that could be in it."""
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._are_in = bytearray()
 
     def add(self, number: int) -> None:
-        self._bits.extend(bytes(max(0, (number >> 3) + 1 - len(self._bits))))
-        self._bits[number >> 3] |= 1 << (number & 7)
+        if number >= len(self._are_in):
+            self._are_in.extend(bytes(number + 1 - len(self._are_in) + _MANY))
+        self._are_in[number] = 1
 
     def __contains__(self, number: object) -> bool:
-        assert isinstance(number, int)
-        return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] >> (number & 7) & 1)
+        return isinstance(number, int) and number < len(self._are_in) and self._are_in[number] == 1
 
 
 def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mapping[bytes, Failure]) -> Plan:
@@ -185,7 +186,7 @@ def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], found: 
             if not is_gone(absolute):
                 found.skipped.append(_unreadable(absolute, error))
             continue
-        if (above := os.path.dirname(absolute)) != folder:  # whose files have one root
+        if (above := absolute[: absolute.rfind(_SEPARATOR)] or _SEPARATOR) != folder:  # whose files have one root
             folder = above
             root = max((root for root in roots if is_under(folder, root)), key=len, default=base)
             length = len(below(root, b""))

@@ -6,14 +6,13 @@ import os
 import sqlite3
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cezsar.errors import IndexDamaged
-from cezsar.paths import is_under
 from cezsar.store.local import names
 from cezsar.store.local.connection import chunks
 from cezsar.store.local.nearest import Nearest, States
@@ -99,8 +98,8 @@ class Rows:
         """The videos of these whole paths, hidden ones too, by path; paths that no video has are left out."""
         found: dict[bytes, Video] = {}
         for number, root in self._connection.execute("SELECT id, path FROM roots ORDER BY id").fetchall():
-            start = len(os.path.join(root, b""))
-            below = {path[start:]: path for path in paths if len(path) > start and is_under(path, root)}
+            beginning = os.path.join(root, b"")
+            below = {path[len(beginning) :]: path for path in paths if path.startswith(beginning)}
             for some in chunks(list(below)):
                 query = f"{_VIDEOS} WHERE root_id = ? AND videos.path IN ({_marks(some)})"
                 for row in self._connection.execute(query, (number, *some)):
@@ -117,12 +116,11 @@ class Rows:
 
     def pages(self, *, but: Container[int] = ()) -> Iterator[list[Video]]:
         """All videos, hidden ones too, except those with an id in but: by id, some thousands at once."""
-        after = 0
-        while rows := self._connection.execute(
-            f"{_VIDEOS} WHERE videos.id > ? ORDER BY videos.id LIMIT {_CHUNK}", (after,)
-        ).fetchall():
-            after = rows[-1][0]
-            yield [_video(row) for row in rows if row[0] not in but]
+        ids = (number for (number,) in self._connection.execute("SELECT id FROM videos ORDER BY id"))
+        others = (number for number in ids if number not in but)
+        while some := list(islice(others, _CHUNK)):
+            query = f"{_VIDEOS} WHERE videos.id IN ({_marks(some)}) ORDER BY videos.id"
+            yield [_video(row) for row in self._connection.execute(query, some)]
 
     def videos_under(self, path: str) -> list[int]:
         """The ids of the visible videos that a path, a name or a glob names, as paths.matches understands it."""
