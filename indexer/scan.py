@@ -178,7 +178,7 @@ def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], found: 
     base = start if is_folder else os.path.dirname(start)
     folder, root, length = b"", base, 0
     for absolute in _walk(start, found) if is_folder else [start]:
-        if any(matches(absolute, base, glob) for glob in exclude):
+        if exclude and any(matches(absolute, base, glob) for glob in exclude):
             continue
         try:
             status = os.stat(absolute)
