@@ -73,10 +73,10 @@ def test_web_clips_in_mp4_and_avi_are_read_whole(real_data: Path, toy: Settings)
 
 def test_sparse_slide_shows_have_the_duration_that_their_captions_give(real_data: Path, toy: Settings) -> None:
     lines = (real_data / "msrvtt_sparse" / "captions.jsonl").read_text(encoding="utf-8").splitlines()[:20]
-    rows = [json.loads(line) for line in lines]
+    captions = [json.loads(line) for line in lines]
     folder = real_data / "msrvtt_sparse"
-    indexer.index([folder / row["video"] for row in rows], toy)
+    indexer.index([folder / caption["video"] for caption in captions], toy)
     with store.open(toy.index) as catalog, catalog.read() as rows:
         ends_s = {video.file.full_path.name: rows.segments(video.id)[0][-1].end_s for video in rows.videos()}
-    for row in rows:
-        assert ends_s[row["video"]] == pytest.approx(row["end_s"], abs=0.05)
+    for caption in captions:
+        assert ends_s[caption["video"]] == pytest.approx(caption["end_s"], abs=0.05)
