@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -59,11 +59,6 @@ class Catalog:
     def notice(self) -> str | None:
         """Why the last search did not use the cache; None if it did. The answers are the same, only slower."""
         return self._states.notice
-
-    def version(self) -> Hashable:
-        """A value that changes when an answer could."""
-        with self.read() as rows:
-            return stamp.on_disk(self.directory), rows.generation()
 
     def open_cache(self, rows: Rows) -> Cache:
         """The cache of a state that has given no answer yet. Raises CacheUnusable with the reason."""

@@ -36,11 +36,11 @@ class Exact:
             at = at[ids[at] == inside]  # the last id is the part's last
             ids, vectors = ids[at], vectors[at]
         scores = similarities(query, vectors)
-        if choice.only is None and not choice.chooses:
-            kept = highest(scores, most)
-        else:
-            shown = np.flatnonzero(choice.mask(ids))
+        if len(choice.but):
+            shown = np.flatnonzero(~np.isin(ids, choice.but))
             kept = shown[highest(scores[shown], most)]
+        else:
+            kept = highest(scores, most)
         return ids[kept], scores[kept]
 
     def ids(self) -> Ids:

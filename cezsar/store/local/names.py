@@ -50,7 +50,7 @@ def video_called(connection: sqlite3.Connection, path: Path) -> int | None:
     likely: set[int] = set()
     for name in {os.path.basename(one) for one in spellings(path)}:
         likely |= _of_name(connection, shown(name))
-    found = {whole(root, below): number for number, root, below in _rows(connection, sorted(likely), _PATHS)}
+    found = {whole(root, below): number for number, root, below in _paths(connection, sorted(likely))}
     return next((found[one] for one in called(path, found)), None)
 
 
@@ -115,7 +115,7 @@ def _beginning(connection: sqlite3.Connection, text: str) -> set[int]:
         return _ids(connection, OF_BEGINNING, raw, _after(raw))
     if literal := _longest(text):
         return _ids(connection, HOLDING, os.fsencode(literal))
-    return {number for (number,) in connection.execute("SELECT id FROM videos")}
+    return _ids(connection, "SELECT id FROM videos")
 
 
 def _after(raw: bytes) -> bytes:
@@ -132,7 +132,7 @@ def _longest(text: str) -> str | None:
 
 
 def _that_match(connection: sqlite3.Connection, ids: list[int], glob: str) -> list[int]:
-    rows = _rows(connection, ids, _PATHS)
+    rows = _paths(connection, ids)
     return [number for number, root, below in rows if matches(whole(root, below), root, glob)]
 
 
@@ -144,8 +144,7 @@ def _ids(connection: sqlite3.Connection, query: str, *values: object) -> set[int
     return {number for (number,) in connection.execute(query, values)}
 
 
-def _rows(connection: sqlite3.Connection, ids: list[int], query: str) -> list[tuple]:  # type: ignore[type-arg]
-    found = []
+def _paths(connection: sqlite3.Connection, ids: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
+    """The visible ones of these videos: id, root, and path below it."""
     for some in chunks(ids):
-        found += connection.execute(query.format(",".join("?" * len(some))), some).fetchall()
-    return found
+        yield from connection.execute(_PATHS.format(",".join("?" * len(some))), some)

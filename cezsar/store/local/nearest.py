@@ -94,7 +94,7 @@ class Nearest:
 
     def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
         """As Rows.nearest."""
-        only, but = self._only(where, without), np.unique(without)
+        only, but = self._only(where), np.unique(without)
         if only is not None:
             only = np.setdiff1d(only, but, assume_unique=True) if len(but) else only
             if len(only) <= _FEW:
@@ -111,7 +111,7 @@ class Nearest:
         """The number of visible segments of the videos that where.path names."""
         return self._state.size if where.path is None else len(self._of(where.path))
 
-    def _only(self, where: Where, without: Ids) -> Ids | None:
+    def _only(self, where: Where) -> Ids | None:
         """The ids, ascending, that alone may be found; None if that is no condition, or a light one."""
         if where.path is not None:
             ids = self._of(where.path)
@@ -142,9 +142,7 @@ class Nearest:
             if num_looks == _LOOKS and choice.only is None:  # much of what is near is hidden: leave out all of that
                 most, choice = k + spare, Choice(None, np.union1d(choice.but, self._masked(cache, where)))
         ids, vectors = self._state.tail
-        shown = choice.mask(ids)
-        if where.plain is False:
-            shown &= ~np.isin(ids, self._rows.plain())
+        shown = self._allowed(ids, where, choice)
         fresh = _ranked(query, ids[shown], vectors[shown], k)
         return _best(found, fresh, k)
 
@@ -166,6 +164,11 @@ class Nearest:
                 raise CacheUnusable("it holds other vectors than the catalog")
         return _ranked(query, known, vectors, len(known))
 
+    def _allowed(self, ids: Ids, where: Where, choice: Choice) -> NDArray[np.bool_]:
+        """For each of these visible ids whether it may be found: (N,)."""
+        shown = choice.mask(ids)
+        return shown & ~np.isin(ids, self._rows.plain()) if where.plain is False else shown
+
     def _masked(self, cache: Cache, where: Where) -> Ids:
         """What a cache holds and must not be found."""
         plain = self._rows.plain() if where.plain is False else _NONE
@@ -179,9 +182,7 @@ class Nearest:
             ids = np.concatenate([some for some, _ in parts])
             self._compared = query.tobytes(), ids, np.concatenate([found for _, found in parts])
         _, ids, found = self._compared
-        shown = choice.mask(ids)
-        if where.plain is False:
-            shown &= ~np.isin(ids, self._rows.plain())
+        shown = self._allowed(ids, where, choice)
         best, _ = scores.best(ids[shown], found[shown], k)
         return _ranked(query, *self._rows.vectors_of(best), k)
 

@@ -41,6 +41,7 @@ TAIL = """
 SELECT segments.id, vector FROM segments JOIN videos ON videos.id = video_id
 WHERE segments.id > ? AND hidden = 0 ORDER BY segments.id
 """
+ALL = "SELECT id, vector FROM segments WHERE id > ? ORDER BY id"
 STRETCHES = "SELECT video_id, min(id), max(id), count(*) FROM segments WHERE video_id IN ({}) GROUP BY video_id"
 OF_VIDEO = "SELECT id FROM segments WHERE video_id = ?"
 OUTLINES = """
@@ -186,31 +187,31 @@ class Rows:
 
     def vectors(self, *, after: int = 0) -> Iterator[tuple[Ids, Vectors]]:
         """The ids above after and vectors of all segments, hidden ones too, by id, in bounded chunks."""
-        while True:
-            query = f"SELECT id, vector FROM segments WHERE id > ? ORDER BY id LIMIT {_CHUNK}"
-            rows = self._connection.execute(query, (after,)).fetchall()
-            if not rows:
-                return
-            after = rows[-1][0]
-            yield _ids(rows), _matrix([row[1] for row in rows], self._dimension)
+        return self._chunks(ALL, after)
 
     def vectors_of(self, ids: Ids) -> tuple[Ids, Vectors]:
         """The vectors of these segments, by ascending id: (N,) ids and (N, D); ones that are not there are left out."""
         rows: list[tuple[int, bytes]] = []
         for some in chunks(np.sort(ids).tolist()):
             rows += self._connection.execute(VECTORS_OF.format(_marks(some)), some)
-        return _ids(rows), _matrix([row[1] for row in rows], self._dimension)
+        return self._read(rows)
 
     def tail(self, *, after: int) -> tuple[Ids, Vectors]:
         """Visible segments with an id above after: (N,) ids and (N, D) vectors."""
-        rows = self._connection.execute(TAIL, (after,)).fetchall()
-        return _ids(rows), _matrix([row[1] for row in rows], self._dimension)
+        return self._read(self._connection.execute(TAIL, (after,)).fetchall())
 
     def tails(self, *, after: int = 0) -> Iterator[tuple[Ids, Vectors]]:
         """As tail, in bounded chunks."""
-        while rows := self._connection.execute(f"{TAIL} LIMIT {_CHUNK}", (after,)).fetchall():
+        return self._chunks(TAIL, after)
+
+    def _chunks(self, query: str, after: int) -> Iterator[tuple[Ids, Vectors]]:
+        while rows := self._connection.execute(f"{query} LIMIT {_CHUNK}", (after,)).fetchall():
             after = rows[-1][0]
-            yield _ids(rows), _matrix([row[1] for row in rows], self._dimension)
+            yield self._read(rows)
+
+    def _read(self, rows: Sequence[tuple[int, bytes]]) -> tuple[Ids, Vectors]:
+        """Rows of an id and a vector."""
+        return _ids(rows), _matrix([vector for _, vector in rows], self._dimension)
 
     def shown(self, ids: Ids, where: Where) -> tuple[Ids, Vectors]:
         """The vectors of these segments, by id, as far as the segments are visible, and plain or not as where.plain
@@ -219,7 +220,7 @@ class Rows:
         rows: list[tuple[int, bytes]] = []
         for some in chunks(np.sort(ids).tolist()):
             rows += self._connection.execute(SHOWN.format(_marks(some), plain), some)
-        return _ids(rows), _matrix([row[1] for row in rows], self._dimension)
+        return self._read(rows)
 
     def known(self, ids: Ids) -> Ids:
         """Those of these segments that exist, hidden ones too."""
