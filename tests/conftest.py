@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import databases
 import hypothesis
 import nursery
 import pytest
@@ -66,6 +67,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in COLOURS:
         write_video(folder / f"{name}.mp4", [(name, 1.0)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL with pgvector; the folder of its socket."""
+    with tempfile.TemporaryDirectory(prefix="pg") as folder, databases.server(Path(folder)) as host:  # a short name
+        yield host
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """The location of an empty PostgreSQL database."""
+    with databases.database(postgres) as location:
+        yield location
 
 
 @pytest.fixture

@@ -170,6 +170,14 @@ def ideas() -> Iterator[Idea]:
         ("seen: a third kernel, last frame less first", "moving"),
     ):
         yield Idea(f"{name}, closed form", seen=what, in_closed_form=True)
+    yield Idea("seen: both networks in one kernel", seen="joined")
+    for size in (384, 512):
+        yield Idea(
+            f"memory axes: {size} of one kernel, closed form",
+            model={"memory_dim": size},
+            seen="joined",
+            in_closed_form=True,
+        )
     for size in (96, 256, 384):
         yield Idea(f"memory axes: {size} a network, closed form", model={"memory_dim": size}, in_closed_form=True)
 
