@@ -14,7 +14,7 @@ NEGATIVES = ("batch", "band", "semi-hard")
 OBJECT_NEGATIVES = ("caption", "own")
 DISTANCES = ("unit", "layernorm")
 SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("no", "fp16", "bf16")
+PRECISIONS = ("no", "fp16", "bf16", "double")
 
 # what a benchmark asks; its datasets are in cezsar.datasets
 SENTENCES = ("names", "ours")  # or a file of them

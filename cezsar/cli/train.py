@@ -109,7 +109,12 @@ _MODEL = (
 @click.option("--clip-norm", type=_LEAST_0, help="Cut gradients to this length; 0 for never.  [lite: 1, bit: 0]")
 @click.option("--anchor", type=_LEAST_0, help="Pull towards the closed-form start.  [lite: 0.1, bit: 0]")
 @click.option("--frame-dropout", type=_SHARE, help="Share of frames hidden in training.  [default: 0]")
-@click.option("--precision", type=click.Choice(choices.PRECISIONS), help="Mixed precision.  [default: no]")
+@click.option(
+    "--precision",
+    type=click.Choice(choices.PRECISIONS),
+    help="Mixed precision; or double, float64 throughout: every processor then rounds to the same --half weights.  "
+    "[default: no]",
+)
 @click.option(
     "--validation", "share", type=_SHARE, default=0.1, show_default=True,
     help="Share of the videos to keep out; 0 for none.",

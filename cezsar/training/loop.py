@@ -43,14 +43,16 @@ def fit(
     last epoch before it.
     """
     accelerator = accelerator or make_accelerator(recipe, "auto")
-    return _Fit(model, material, recipe, run, accelerator, save_every_s).go(progress)
+    best = _Fit(model, material, recipe, run, accelerator, save_every_s).go(progress)
+    model.float()
+    return best
 
 
 def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     """On a GPU, or several under `accelerate launch`, if there is one and device, auto|cpu|cuda, allows it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("There is no CUDA device here: use --device cpu.")
-    return Accelerator(cpu=device == "cpu", mixed_precision=recipe.precision)
+    return Accelerator(cpu=device == "cpu", mixed_precision="no" if recipe.precision == "double" else recipe.precision)
 
 
 class _Fit:

@@ -121,15 +121,16 @@ class Objective:
         if words is not None:
             assert self._said is not None
             sentences.append(self._said[words.reshape(-1)])
+        dtype = self._model.dtype
         anchors, texts = self._wrapped(
-            features.to(device),
+            features.to(device, dtype),
             mask.to(device),
-            torch.from_numpy(np.concatenate(sentences)).to(device),
-            None if recalled is None else torch.from_numpy(recalled[rows]).to(device),
+            torch.from_numpy(np.concatenate(sentences)).to(device, dtype),
+            None if recalled is None else torch.from_numpy(recalled[rows]).to(device, dtype),
             streams=recipe.train_streams,
             scaled=recipe.distances == "unit",
         )
-        anchors, texts = anchors.float(), texts.float()
+        anchors, texts = anchors.to(dtype), texts.to(dtype)
         parts = list(texts.split([len(part) for part in sentences]))
         drawn: list[Tensor | None] = [None]
         if batch.negatives is not None:

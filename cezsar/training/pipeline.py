@@ -202,6 +202,8 @@ def prepare(
 ) -> tuple[CezsarModel, Material]:
     """A model at the start of training, and the other inputs of the loop."""
     model, recipe = _model(request, backbone, encoder, training, resume=resume), request.recipe
+    if recipe.precision == "double":
+        model.double()
     recalled = objects = None
     if model.video_tower.memory is not None:
         recalled = fit_memory(model, training, also_weight=recipe.also_weight, seed=recipe.seed)

@@ -35,8 +35,9 @@ class Recipe:
     cosine, or stays. clip_norm is the longest gradient, 0 for any. anchor pulls weights that start in closed form back
     to their start (L2-SP, Li et al., 2018). patience is the epochs without a better validation recall before training
     stops. also_weight, in (0, 1], is how much a noisier row counts, frame_dropout the share of frames hidden in
-    training, layer_dropout the dropout inside the transformer layer, None for the model's. Raises TrainingError on a
-    value out of its range.
+    training, layer_dropout the dropout inside the transformer layer, None for the model's. precision is Accelerate's
+    mixed one, or double: float64, whose sums differ too little between processors to round to other float16 weights.
+    Raises TrainingError on a value out of its range.
     """
 
     loss: str = "infonce"

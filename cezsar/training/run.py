@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -98,7 +100,7 @@ class Run:
         whole."""
         transformers_logging.disable_progress_bar()
         with self._writing(), folders.filling(checkpoint) as draft:
-            model.save_pretrained(draft)
+            (copy.deepcopy(model).float() if model.dtype == torch.float64 else model).save_pretrained(draft)
             if state is not None:  # by its name the last: it says that the others are there
                 save_file(state.tensors, draft / _STATE, {"facts": json.dumps(asdict(state.facts))})
 

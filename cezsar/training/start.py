@@ -60,7 +60,7 @@ def fit_memory(model: CezsarModel, examples: Examples, *, also_weight: float, se
         memory.mean.copy_(torch.from_numpy(centre))
         memory.scale.copy_(torch.from_numpy(1 / spread))
         memory.axes.copy_(torch.from_numpy(axes))
-    points = memory.project(torch.from_numpy(means).float()).double()
+    points = memory.project(torch.from_numpy(means).to(memory.mean.dtype)).double()
     targets = torch.from_numpy(_mean_sentences(examples))
     weights = torch.from_numpy(np.where(examples.corpora == ALSO, also_weight, 1.0))
     held = np.sort(np.random.default_rng(seed).permutation(len(examples))[: len(memory.keys)])

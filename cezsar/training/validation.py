@@ -25,7 +25,7 @@ def sentence_ranks(model: CezsarModel, examples: Examples, *, streams: str | Non
     model.eval()
     videos = encode(model, examples.features, streams=streams)
     with torch.inference_mode():
-        texts = model.encode_sentences(torch.from_numpy(examples.sentences).to(model.device)).cpu().numpy()
+        texts = model.encode_sentences(torch.from_numpy(examples.sentences).to(model.device, model.dtype)).cpu().numpy()
     model.train(was_training)
     return ranks(texts @ videos.T, examples.owners)
 
@@ -36,5 +36,6 @@ def encode(model: CezsarModel, features: list[Vectors], *, streams: str | None =
     with torch.inference_mode():
         for start in range(0, len(features), _AT_ONCE):
             frames, mask = pad(features[start : start + _AT_ONCE], model.config.num_frames)
-            rows.append(model.encode_segments(frames.to(model.device), mask.to(model.device), streams=streams).cpu())
+            frames, mask = frames.to(model.device, model.dtype), mask.to(model.device)
+            rows.append(model.encode_segments(frames, mask, streams=streams).cpu())
     return np.asarray(torch.cat(rows).numpy(), np.float32)
