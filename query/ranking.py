@@ -59,12 +59,13 @@ class Ranking:
         """The nearest hits, plain ones too."""
         return self._hits(Where(self._filters.path), np.empty(0, np.int64))
 
-    def plain_last(self) -> list[Hit]:
-        """The nearest hits; those that show next to nothing only fill up the places that are left."""
+    def plain_last(self) -> tuple[list[Hit], int]:
+        """The nearest hits, and how many of them show something: others only fill up the places that are left."""
         filters = self._filters
         hits = self._hits(Where(filters.path, plain=False), np.empty(0, np.int64))
-        if len(hits) == filters.top_k:
-            return hits
+        num_shown = len(hits)
+        if num_shown == filters.top_k:
+            return hits, num_shown
         counts = Counter(hit.video_id for hit in hits)
         full = [video for video, count in counts.items() if count == filters.per_video]
         runs = {self._runs[hit.segment_id] for hit in hits}
@@ -73,7 +74,7 @@ class Ranking:
             if len(hits) < filters.top_k and not 0 < filters.per_video <= counts[hit.video_id]:
                 counts[hit.video_id] += 1
                 hits.append(replace(hit, rank=len(hits) + 1))
-        return hits
+        return hits, num_shown
 
     def _hits(self, where: Where, without: Ids) -> list[Hit]:
         """The nearest segments, but those in without, as ranked hits.

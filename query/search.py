@@ -123,17 +123,20 @@ class Searcher:
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
         count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
         If the shots that show the query begin and end near the segment, the hit begins and ends with them. Equal scores
-        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence.
+        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence, 0 if it
+        shows next to nothing.
         Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)
         with self._catalog.read() as rows:
             ranking = Ranking(rows, direction, filters, reach_s=self.info.sampling.stride_s, exact=exact)
-            hits = ranking.all() if like else ranking.plain_last()
-            if like or self.calibration is None:
+            if like:
+                return Hits(ranking.all())
+            hits, num_shown = ranking.plain_last()
+            if self.calibration is None:
                 return Hits(hits)
-            return self._judged(self.calibration, hits, direction, rows.num_segments(Where(filters.path)))
+            return self._judged(self.calibration, hits, num_shown, direction, rows.num_segments(Where(filters.path)))
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors.
@@ -209,11 +212,13 @@ class Searcher:
         against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
         return np.asarray(unit((wanted - against)[None])[0])
 
-    def _judged(self, calibration: Calibration, hits: list[Hit], direction: Vectors, size: int) -> Hits:
-        """The hits with their confidences: those of a direction (D,) among so many segments."""
+    def _judged(self, calibration: Calibration, hits: list[Hit], num_shown: int, direction: Vectors, size: int) -> Hits:
+        """The hits with their confidences: those of a direction (D,) among so many segments; 0 for those behind the
+        first num_shown, which show next to nothing."""
         judge = calibration.hits
         level = calibration.background(direction[None])
         found = judge.confidence(np.array([hit.score for hit in hits]), level, size)
+        found[num_shown:] = 0.0
         judged = [replace(hit, confidence=one) for hit, one in zip(hits, found.tolist(), strict=True)]
         return Hits(judged, threshold=judge.threshold)
 

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from make_videos import write_video
 
-from cezsar import encoders, indexer
+from cezsar import encoders, indexer, store
 from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import CalibrationError
@@ -407,3 +409,15 @@ def test_too_few_captions_calibrate_nothing(index: Path, captions: Path, tmp_pat
     assert result.exit_code == 1
     assert "too few" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+def test_what_shows_next_to_nothing_is_not_believed(index: Path) -> None:
+    with closing(sqlite3.connect(index / store.FILE)) as database, database:
+        red = "SELECT id FROM videos WHERE path = ?"
+        database.execute(f"UPDATE segments SET plain = 1 WHERE video_id = ({red})", (b"red.mp4",))
+    with Searcher(index) as searcher:
+        hits = searcher.search("red")
+    assert [hit.path.name for hit in hits][-1] == "red.mp4"
+    assert hits[-1].score == pytest.approx(1.0, abs=1e-3)
+    assert hits[-1].confidence == 0.0
+    assert hits[0].confidence != 0.0
