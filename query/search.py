@@ -123,9 +123,9 @@ class Searcher:
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
         count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
         If the shots that show the query begin and end near the segment, the hit begins and ends with them. Equal scores
-        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence, 0 if it
-        shows next to nothing.
-        Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible.
+        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence, and
+        one that shows next to nothing a confidence of 0. Raises QueryError on a text of over 10,000 characters, or one
+        in which nothing is visible.
         """
         filters = filters or Filters()
         direction = self._direction(text, without, like)

@@ -151,6 +151,8 @@ def ideas() -> Iterator[Idea]:
     for weight in (0.67, 0.8, 1.0):
         yield Idea(f"fusion: visual weight {weight}", model={"visual_weight": weight})
     yield Idea("fusion: trained together, asked by objects", streams="object")
+    yield Idea("object stream alone, trained on captions", recipe={"train_streams": "object"}, streams="object")
+    yield Idea("transformer path beside the memory", model={"d_model": 512})
     yield Idea("a third of the sentences", change=a_third)
     for weight in (0.1, 0.5):
         yield Idea(f"`msrvtt_trainval` counted {weight}", recipe={"also_weight": weight})
