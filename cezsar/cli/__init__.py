@@ -20,6 +20,8 @@ _COMMANDS = (
     "verify", "rebuild", "reembed", "calibrate", "backup", "restore", "doctor", "db",
 )  # fmt: skip
 
+# packages that a light installation leaves out (requirements/light.txt)
+_LEFT_OUT = ("torch", "torchvision", "transformers", "timm", "accelerate", "sklearn", "matplotlib")
 _NO_MEMORY = "there is not enough memory: close other programs, or raise this process's limit (ulimit -v)."
 # what the loader and threads say where the system gives them none
 _TOLD = ("failed to map segment from shared object", "can't start new thread")
@@ -52,6 +54,13 @@ class _Commands(click.Group):
             click.echo(f"cezsar: {readable(str(error))}", err=True)
             ctx.exit(1)
         except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name in _LEFT_OUT:
+                click.echo(
+                    f"cezsar: `cezsar {ctx.invoked_subcommand}` needs {error.name}, which a light installation leaves "
+                    "out: `pip install cezsar` brings it.",
+                    err=True,
+                )
+                ctx.exit(1)
             if not _is_out_of_memory(error):
                 raise
             click.echo(f"cezsar: {_NO_MEMORY}", err=True)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from cezsar.encoders import registry
-from cezsar.encoders.devices import runs_on_gpu, torch_device
+from cezsar.encoders.devices import check_torch, runs_on_gpu, torch_device
 from cezsar.encoders.encoder import Banked, Encoder, Limited, OfColours, Timed, sound
 from cezsar.encoders.folders import check_folder
 from cezsar.encoders.registry import CARDS, Card, cards
@@ -181,17 +181,20 @@ def _was_fetched(name: str) -> bool:
 def _load_saved(name: str, device: str, streams: str | None) -> Encoder:
     if Path(name).is_dir():
         check_folder(Path(name))
-    elif not _was_fetched(name):
-        from cezsar.encoders import hub
+    else:
+        check_torch()
+        if not _was_fetched(name):
+            from cezsar.encoders import hub
 
-        try:
-            hub.ask(name)  # before torch is imported, which takes seconds
-        except hub.REFUSALS:
-            raise hub.unreachable(name) from None
+            try:
+                hub.ask(name)  # before torch is imported, which takes seconds
+            except hub.REFUSALS:
+                raise hub.unreachable(name) from None
     from cezsar.encoders import lean
 
     if loaded := lean.load(Path(name), device, name=name, streams=streams):
         return loaded
+    check_torch()
     from cezsar.encoders import dual, joint
 
     if joint.is_saved(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cezsar.errors import EncoderError
@@ -15,17 +16,18 @@ _DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 
 
 def runs_on_gpu(name: str) -> bool:
-    """Whether the device of this name is a GPU; 'auto' is one if there is one.
+    """Whether the device of this name is a GPU; 'auto' is one if there is one, and torch to use it.
 
     Torch is asked only if there is a driver that it could use. Raises EncoderError if 'cuda' is not there.
     """
-    if name == "cpu" or (name == "auto" and not _has_driver()):
+    if name == "cpu" or (name == "auto" and not (_has_driver() and find_spec("torch"))):
         return False
     return torch_device(name).type == "cuda"
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of this name; 'auto' is a GPU if there is one. Raises EncoderError if it is not there."""
+    """The device of this name; 'auto' is a GPU if there is one. Raises EncoderError if it, or torch, is not there."""
+    check_torch()
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
@@ -35,10 +37,20 @@ def torch_device(name: str) -> torch.device:
 
 def device_name(name: str) -> str:
     """What a device is called: a GPU's model, or 'cpu'."""
+    if not runs_on_gpu(name):
+        return "cpu"
     import torch
 
-    device = torch_device(name)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return torch.cuda.get_device_name(torch_device(name))
+
+
+def check_torch() -> None:
+    """Raise EncoderError if torch and transformers are not installed, as in a light installation."""
+    if lacking := [name for name in ("torch", "transformers") if not find_spec(name)]:
+        raise EncoderError(
+            f"This needs {' and '.join(lacking)}, which a light installation leaves out: `pip install cezsar` brings "
+            f"{'it' if len(lacking) == 1 else 'them'}."
+        )
 
 
 def _has_driver() -> bool:

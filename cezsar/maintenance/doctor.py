@@ -17,6 +17,7 @@ from cezsar.paths import is_gone
 from cezsar.store import homes
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "faiss-gpu", "faiss-cpu", "av", "SQLAlchemy", "alembic")
+_OF_TORCH = ("torch", "torchvision", "transformers", "timm")  # a light installation has none of them
 _LEAST_FREE = 1 << 30  # bytes
 _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg")
 
@@ -64,6 +65,9 @@ def _installation(model: str, device: str) -> Iterator[Finding]:
     lacking = [name for name in _PACKAGES if name not in found and not name.startswith("faiss")]
     lacking += [] if any(name.startswith("faiss") for name in found) else ["faiss"]
     told = ", ".join(f"{name} {number}" for name, number in found.items())
+    if set(_OF_TORCH) <= set(lacking):
+        lacking = [name for name in lacking if name not in _OF_TORCH]
+        told += "; a light installation, without torch"
     yield Finding(
         "packages", not lacking, f"lacking {', '.join(lacking)}" if lacking else told, "pip install --upgrade cezsar"
     )
