@@ -37,6 +37,7 @@ from cezsar.types import Ids, Vectors
 
 CPU = torch.device("cpu")
 _SHIPPED = "**as shipped**"
+_OBJECTS = "`lite-objects`"
 Scores = NDArray[np.floating]
 Change = Callable[[Examples], Examples]
 Correction = Callable[[Scores, Scores], Scores]  # of (M, N) scores, given (B, N) those of the training sentences
@@ -334,9 +335,10 @@ def main() -> None:
     chosen = [idea for idea in ideas() if any(word in idea.name for word in asked.only.split(","))]
     print(f"trained on {len(lab.training)} segments, {len(lab.validation)} kept out, {asked.seeds} seeds\n")
     print("| idea | recall@1 % | @5 | @10 | median rank | mean rank |\n|---|---|---|---|---|---|")
-    before = lab.ranks(lab.objects())
-    print(row("`lite-objects`", [retrieval(before)]), flush=True)
-    shipped: list[Ids] = []
+    before, shipped = None, list[Ids]()
+    if any(word in _OBJECTS for word in asked.only.split(",")):  # it has frame features of its own
+        before = lab.ranks(lab.objects())
+        print(row(_OBJECTS, [retrieval(before)]), flush=True)
     for idea in chosen:
         models = [lab.train(idea, seed) for seed in range(1 if idea.in_closed_form else asked.seeds)]
         scores = [lab.scores(model, idea) for model in models]
@@ -345,7 +347,7 @@ def main() -> None:
             shipped = [lab.ranks(one) for one in scores]
             print(row("scores of all seeds averaged", [retrieval(lab.ranks(np.mean(scores, axis=0)))]))
             print(row("weights of all seeds averaged", [retrieval(lab.ranks(lab.scores(averaged(models), idea)))]))
-    if shipped:
+    if shipped and before is not None:
         print(f"\n{bootstrap(shipped, before, lab.validation.owners)}")
 
 
