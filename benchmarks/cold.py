@@ -99,7 +99,7 @@ def fill(folder: Path) -> None:
     rows = unit(np.random.default_rng(0).normal(size=(_NUM_SEGMENTS, encoder.identity.dimension)))
     with store.create(folder / "index", encoder.identity, Sampling()) as catalog:
         parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(100))
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for start in range(0, _NUM_SEGMENTS, 100):
                 embedding = store.Embedding(404.0, parts, tuple(range(100)), rows[start : start + 100])
                 file = store.File(b"/videos", b"%06d.mp4" % start, 1, 1)

@@ -64,7 +64,7 @@ def _fill(index: Path, num_videos: int) -> None:
     with store.create(index, _IDENTITY, Sampling()) as catalog:
         for start in range(0, num_videos, 2_000):
             vectors = _random(2_000 * _EACH, start).reshape(2_000, _EACH, _DIMENSION)
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 for number in range(start, start + 2_000):
                     path = b"camera-%03d/%07d.mp4" % (number % _FOLDERS, number)
                     embedding = store.Embedding(24.0, parts, tuple(range(_EACH)), vectors[number - start])

@@ -72,7 +72,7 @@ def _walk(folder: Path) -> int:
 def _fill(videos: Path, index: Path, num_files: int) -> None:
     """Files that are no videos, and a catalog that says that they were and have been indexed."""
     vector = Toy().encode_texts(["red"])
-    with store.create(index, Toy.identity, Sampling()) as catalog, catalog.write() as writer:
+    with store.create(index, Toy.identity, Sampling()) as catalog, catalog.transaction() as writer:
         for number in range(num_files):
             folder = videos / f"{number // _EACH:04}"
             folder.mkdir(parents=True, exist_ok=True)

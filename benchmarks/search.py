@@ -213,7 +213,7 @@ def _corpus(known: Vectors, count: int, seed: int = 0) -> Iterator[Vectors]:
 def _add(catalog: store.Catalog, rows: Vectors, number: int) -> None:
     parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(len(rows)))
     embedding = store.Embedding(4.0 * len(rows) + 4, parts, tuple(range(len(rows))), rows)
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         writer.add_video(store.File(b"/videos", b"%07d.mp4" % number, 1, 1), b"\0" * 32, embedding)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
             for number in range(_NUM_SEGMENTS // 1_000):
                 rows = unit(random.normal(size=(1_000, _DIMENSION)))
                 embedding = store.Embedding(4_004.0, parts, tuple(range(1_000)), rows)
-                with catalog.write() as writer:
+                with catalog.transaction() as writer:
                     writer.add_video(store.File(b"/v", b"%d" % number, 1, 1), b"\0" * 32, embedding)
             catalog.rebuild()
             with catalog.read() as rows:

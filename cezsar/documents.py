@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 def index_document(report: IndexReport) -> IndexAnswer:
     """What `index --json` prints."""
     return {
-        "index": os.fspath(report.index),
+        "index": str(report.index),
         "model": report.model,
         "added": report.added,
         "updated": report.updated,
@@ -115,7 +114,7 @@ def stats_document(stats: IndexStats) -> StatsAnswer:
     """What `stats --json` prints."""
     encoder, sampling = stats.encoder, stats.sampling
     return {
-        "index": os.fspath(stats.index),
+        "index": str(stats.index),
         "model": encoder.name,
         "dimension": encoder.dimension,
         "streams": encoder.streams,

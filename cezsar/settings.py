@@ -10,6 +10,7 @@ from typing import Any
 
 from cezsar.choices import DEVICES, STREAMS, not_one_of
 from cezsar.errors import SettingsError
+from cezsar.location import Location, located
 from cezsar.sampling import Limits, Sampling
 
 DEFAULT_MODEL = "lite"
@@ -23,7 +24,7 @@ class Settings:
     existing one keeps its own. Raises SettingsError on a value out of its range.
     """
 
-    index: Path
+    index: Location
     model: str | None = None
     streams: str | None = None
     fps: float | None = None
@@ -76,7 +77,7 @@ def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
     Raises SettingsError if one does not parse.
     """
     readers: dict[str, Any] = {
-        "index": Path, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,
+        "index": str, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,
         "device": str, "workers": int, "batch_size": int,
         "stall_limit_s": float, "time_limit_s": float, "memory_limit_gb": float,
     }  # fmt: skip
@@ -90,7 +91,7 @@ def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
                 values[field.name] = readers[field.name](environ[variable])
             except ValueError:
                 raise SettingsError(f"{variable} is {environ[variable]!r}, which is not a number.") from None
-    index = os.path.expanduser(values.pop("index", None) or default_index())
-    if any("\udc80" <= character <= "\udcff" for character in os.fspath(index)):
+    index = located(values.pop("index", None) or default_index())
+    if isinstance(index, Path) and any("\udc80" <= character <= "\udcff" for character in os.fspath(index)):
         raise SettingsError("The index's folder needs a name that is UTF-8; the videos' names may be any bytes.")
-    return Settings(index=Path(os.path.abspath(index)), **values)
+    return Settings(index=index, **values)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cezsar.location import Location as Location
 from cezsar.sampling import Limits as Limits
 from cezsar.sampling import Sampling as Sampling
 
@@ -126,7 +127,7 @@ class IndexReport:
     is known; num_texts those that have a video's name and are text.
     """
 
-    index: Path
+    index: Location
     model: str
     added: int = 0
     updated: int = 0
@@ -153,7 +154,7 @@ class IndexStats:
     plain_segments how many of the segments show next to nothing.
     """
 
-    index: Path
+    index: Location
     encoder: EncoderIdentity
     sampling: Sampling
     videos: int

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cezsar import encoders, store
 from cezsar.encoders import Encoder
@@ -21,6 +21,9 @@ from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.store import Catalog, File
 from cezsar.types import IndexReport, Skipped
 from cezsar.video import DECODER
+
+if TYPE_CHECKING:
+    from cezsar.store.writer import Writer
 
 _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cache's tail has grown
 
@@ -75,15 +78,16 @@ def index(
     if encoder:
         settings = replace(settings, model=None, streams=None)
     wanted = encoders.canonical(settings.model) if settings.model else None
+    home = store.home(settings.index)
 
     def look() -> tuple[_Known, scan.Plan]:
         scanned = partial(
             scan.plan, paths, prune=prune, exclude=exclude, check_content=check_content,
             comparing=progress.comparing if progress else None,
         )  # fmt: skip
-        if not store.exists(settings.index):
+        if not home.exists():
             return _Known(None, 0), scanned(known=None)
-        with store.open(settings.index) as catalog, catalog.read() as rows:
+        with home.open(cores=None) as catalog, catalog.read() as rows:
             _check_agreement(catalog.info, settings, wanted, encoder)
             failures = {one.path: one for one in rows.failures() if one.decoder == DECODER and not retry}
             return _Known(catalog.info, rows.generation()), scanned(known=rows, failures=failures)
@@ -91,14 +95,14 @@ def index(
     known, plan = look()
     with ExitStack() as stack:
         catalog = None
-        if known.info and (plan.changes_anything or store.needs_a_writer(settings.index)):
+        if known.info and (plan.changes_anything or home.needs_a_writer()):
             catalog = stack.enter_context(store.open_to_write(settings.index, notice=noticing(progress)))
             with catalog.read() as rows:
                 is_outdated = rows.generation() != known.generation
             if is_outdated:  # another writer was at work since
                 known, plan = look()
         elif plan.embed:
-            store.check_creatable(settings.index)
+            home.check_creatable()
         if progress:
             for line in plan.notices:
                 progress.notice(line)
@@ -159,12 +163,15 @@ class _Done:
 
 def _tidy(catalog: Catalog, plan: scan.Plan) -> None:
     """What needs no decoding: rows whose file moved, came back or has gone."""
-    with catalog.write() as writer:
+
+    def change(writer: Writer) -> None:
         for file, video in plan.place:
             writer.place_video(video.id, file)
         writer.note_files([(video.id, file) for file, video in plan.note])
         writer.hide_videos([video.id for video in plan.hide])
         writer.forget_failures(plan.forget)
+
+    catalog.write(change)
     catalog.fold_if_due()
 
 
@@ -219,9 +226,7 @@ def embed_and_commit(
                             "which a player would not show first or which gives no frame."
                         )
             if catalog and failed:
-                with catalog.write() as writer:
-                    for failure in failed:
-                        writer.note_failure(failure)
+                catalog.write(partial(_note_failures, failed))
                 failed = []
         if catalog:
             catalog.fold_if_due()
@@ -229,11 +234,18 @@ def embed_and_commit(
 
 
 def _commit(catalog: Catalog, file: File, row: store.Video | None, result: Embedded) -> None:
-    with catalog.write() as writer:
+    def change(writer: Writer) -> None:
         if row:
             writer.replace_video(row.id, file, result.content_sha256, result.embedding)
         else:
             writer.add_video(file, result.content_sha256, result.embedding)
+
+    catalog.write(change)
+
+
+def _note_failures(failures: Sequence[store.Failure], writer: Writer) -> None:
+    for failure in failures:
+        writer.note_failure(failure)
 
 
 # Before the run

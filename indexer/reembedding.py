@@ -6,22 +6,26 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cezsar import encoders, maintenance, store
+from cezsar import encoders, store
 from cezsar.errors import BadIndex
 from cezsar.indexer import scan
 from cezsar.indexer.pipeline import Progress, embed_and_commit, noticing
 from cezsar.settings import Settings
-from cezsar.store import homes
-from cezsar.types import Skipped
+from cezsar.types import Location, Skipped
+
+if TYPE_CHECKING:
+    from cezsar.store.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class ReembedReport:
     """The result: videos with new vectors, segments embedded in this run, and videos that could not be embedded."""
 
-    index: Path
+    index: Location
     model: str
     previous_model: str
     videos: int
@@ -38,8 +42,9 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
     visible video cannot be embedded, unless allow_missing; EncoderError.
     """
     began = time.monotonic()
-    directory = settings.index
-    with store.open_to_write(directory, notice=noticing(progress)) as old:
+    location = settings.index
+    home = store.home(location)
+    with store.open_to_write(location, notice=noticing(progress)) as old:
         with old.read() as rows:
             known = [video for video in rows.videos() if not video.hidden]
             is_whole = rows.num_without_outline() == 0
@@ -50,8 +55,8 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
             encoders.canonical(settings.model or info.encoder.name), device=settings.device, streams=settings.streams
         ).identity
         if is_whole and (identity, sampling) == (info.encoder, info.sampling):
-            raise BadIndex(f"The index in {directory} has vectors of {identity.name!r} with this sampling already.")
-        place = _unfinished(directory, identity, sampling) or homes.fresh(directory)
+            raise BadIndex(f"The index in {location} has vectors of {identity.name!r} with this sampling already.")
+        place = _unfinished(home, identity, sampling) or home.fresh()
         done, plan = _embed(known, place, identity.name, replace(chosen, index=place), progress)
         missing = _missing(known, place, plan)
         if missing and not allow_missing:
@@ -62,9 +67,9 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
             )
         if not store.exists(place):
             raise BadIndex("There is no video to embed anew: nothing was switched.")
-        maintenance.switch(directory, place)
+        home.switch(place)
     return ReembedReport(
-        index=directory,
+        index=location,
         model=identity.name,
         previous_model=info.encoder.name,
         videos=len(known) - len(missing),
@@ -75,7 +80,7 @@ def reembed(settings: Settings, *, allow_missing: bool = False, progress: Progre
 
 
 def _embed(
-    known: list[store.Video], place: Path, model: str, settings: Settings, progress: Progress | None
+    known: list[store.Video], place: Location, model: str, settings: Settings, progress: Progress | None
 ) -> tuple[int, scan.Plan]:
     """Bring the new catalog up to the known videos: embed what it lacks, hide what it has too much."""
     there: dict[bytes, store.Video] = {}
@@ -90,16 +95,19 @@ def _embed(
     with ExitStack() as stack:
         catalog = stack.enter_context(store.open_to_write(place)) if store.exists(place) else None
         if catalog and (plan.hide or plan.place):
-            with catalog.write() as writer:
-                writer.hide_videos([video.id for video in plan.hide])
-                for file, video in plan.place:
-                    writer.place_video(video.id, file)
+            catalog.write(partial(_tidy, plan))
         done = embed_and_commit(plan, model, catalog, settings, progress) if plan.embed else None
     plan.skipped += done.skipped if done else []
     return done.segments if done else 0, plan
 
 
-def _missing(known: list[store.Video], place: Path, plan: scan.Plan) -> list[Skipped]:
+def _tidy(plan: scan.Plan, writer: Writer) -> None:
+    writer.hide_videos([video.id for video in plan.hide])
+    for file, video in plan.place:
+        writer.place_video(video.id, file)
+
+
+def _missing(known: list[store.Video], place: Location, plan: scan.Plan) -> list[Skipped]:
     """The known videos that the new catalog does not show, and why."""
     shown: set[bytes] = set()
     if store.exists(place):
@@ -113,9 +121,9 @@ def _missing(known: list[store.Video], place: Path, plan: scan.Plan) -> list[Ski
     ]
 
 
-def _unfinished(directory: Path, identity: object, sampling: object) -> Path | None:
-    """A catalog in a sub-folder, of this encoder and sampling, that has been begun or served before."""
-    for place in reversed([place for place in homes.others(directory) if place != directory]):
+def _unfinished(home: store.Home, identity: object, sampling: object) -> Location | None:
+    """A catalog in a place of its own, of this encoder and sampling, that has been begun or served before."""
+    for place in reversed([place for place in home.others() if place != home.location]):
         with suppress(BadIndex), store.open(place) as catalog:
             if (catalog.info.encoder, catalog.info.sampling) == (identity, sampling):
                 return place

@@ -7,18 +7,23 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cezsar import store
 from cezsar.errors import BadIndex, QueryError
-from cezsar.files import write
+from cezsar.files import PRIVATE_FOLDER, write
 from cezsar.paths import is_under, spellings, under
 from cezsar.store import Catalog, Video, pictures
+from cezsar.types import Location
+
+if TYPE_CHECKING:
+    from cezsar.store.writer import Writer
 
 _PENDING = "purge.json"  # of a purge that has begun: the paths, until the last trace of them has gone
 
 
 def remove(
-    directory: Path, paths: Sequence[Path], *, purge: bool = False, notice: Callable[[str], None] = lambda _: None
+    location: Location, paths: Sequence[Path], *, purge: bool = False, notice: Callable[[str], None] = lambda _: None
 ) -> int:
     """Hide the videos that are these paths or lie under them; purge deletes them, hidden ones too, for good.
 
@@ -27,20 +32,20 @@ def remove(
     finishes an interrupted one. notice gets a line for files that were left in the place of pictures. Raises QueryError
     if a path names no video of the index, and changes nothing then; BadIndex.
     """
-    with store.open_to_write(directory, notice=notice) as catalog:
+    with store.open_to_write(location, notice=notice) as catalog:
         if purge:
-            return _purge(directory, catalog, paths, notice)
+            return _purge(store.home(location), catalog, paths, notice)
         shown = [video for video in _videos(catalog) if not video.hidden]
         chosen = _under(shown, _names(paths, [video.file.absolute for video in shown]))
-        with catalog.write() as writer:
-            writer.hide_videos([video.id for video in chosen])
+        catalog.write(lambda writer: writer.hide_videos([video.id for video in chosen]))
         catalog.fold_if_due()
     return len(chosen)
 
 
-def _purge(directory: Path, catalog: Catalog, paths: Sequence[Path], notice: Callable[[str], None]) -> int:
+def _purge(home: store.Home, catalog: Catalog, paths: Sequence[Path], notice: Callable[[str], None]) -> int:
+    directory = home.files()
     with ExitStack() as stack:
-        older = [stack.enter_context(_opened(place)) for place in store.homes.others(directory)]
+        older = [stack.enter_context(_opened(place)) for place in home.others()]
         pending = _pending(directory)
         known = [video.file.absolute for one in (catalog, *older) for video in _videos(one)]
         names = _names(paths, [*known, *pending]) | pending
@@ -67,9 +72,9 @@ def _purge(directory: Path, catalog: Catalog, paths: Sequence[Path], notice: Cal
     return len(chosen) or len(purged)
 
 
-def _opened(place: Path) -> Catalog:
+def _opened(place: Location) -> Catalog:
     try:
-        return store.open_place_to_write(place)
+        return store.home(place).open_place_to_write()
     except BadIndex as error:
         raise type(error)(f"{error} It holds older vectors: `cezsar reembed --drop-old` deletes them all.") from None
 
@@ -98,9 +103,12 @@ def _names(paths: Sequence[Path], known: Sequence[bytes]) -> set[bytes]:
 def _delete(catalog: Catalog, videos: Sequence[Video], names: Iterable[bytes]) -> None:
     with catalog.read() as rows:
         failed = [failure.path for failure in rows.failures()]
-    with catalog.write() as writer:
+
+    def change(writer: Writer) -> None:
         writer.purge_videos([video.id for video in videos])
         writer.forget_failures([path for path in failed if any(is_under(path, name) for name in names)])
+
+    catalog.write(change)
 
 
 def _forget_pictures(directory: Path, notice: Callable[[str], None]) -> None:
@@ -123,6 +131,7 @@ def _pending(directory: Path) -> set[bytes]:
 def _note(directory: Path, names: Iterable[bytes]) -> None:
     told = {"paths": [base64.b64encode(name).decode() for name in sorted(names)]}
     try:
+        directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         write(directory / _PENDING, json.dumps(told).encode(), durable=True, private=True)
     except OSError as error:
         raise BadIndex(f"{directory / _PENDING} cannot be written ({error.strerror}): nothing was purged.") from None

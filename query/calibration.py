@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cezsar import encoders, files
 from cezsar.errors import CalibrationError
 from cezsar.records import record
-from cezsar.types import EncoderIdentity, Vectors
+from cezsar.types import EncoderIdentity, Location, Vectors
 
 FILE = "calibration.json"
 _VERSION = 1
@@ -95,17 +95,23 @@ def background(directions: Vectors, bank: Vectors) -> NDArray[np.float64]:
     return np.asarray(np.partition(scores, len(bank) - count, axis=1)[:, -count:].mean(axis=1), np.float64)
 
 
-def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None, str | None]:
-    """The calibration of an index's folder, or else the one that comes with the encoder; and a line that says why the
-    folder's own is not used, if there is one that cannot be.
+def find(
+    place: Location, encoder: EncoderIdentity, *, kept: bytes | None = None
+) -> tuple[Calibration | None, str | None]:
+    """The calibration that the catalog in place has kept, or else its folder's file of before, or else the one that
+    comes with the encoder; and a line that says why the index's own is not used, if there is one that cannot be.
     """
     notice = None
     try:
-        own = read(directory / FILE)
+        own, name = None, f"The calibration in {place}"
+        if kept is not None:
+            own = _loaded(kept, name)
+        elif isinstance(place, Path):
+            own, name = read(place / FILE), str(place / FILE)
         if own is not None and own.fits(encoder):
             return own, None
         if own is not None:
-            notice = f"{directory / FILE} is of another encoder"
+            notice = f"{name} is of another encoder"
     except CalibrationError as error:
         notice = str(error)
     if notice is not None:
@@ -115,10 +121,12 @@ def find(directory: Path, encoder: EncoderIdentity) -> tuple[Calibration | None,
     return (found if found is not None and found.fits(encoder) else None), notice
 
 
-def state(directory: Path) -> object:
-    """What changes when the calibration in an index's folder does: it is replaced, never written again."""
+def state(place: Location) -> object:
+    """What changes when the calibration in a catalog's folder does: it is replaced, never written again."""
+    if not isinstance(place, Path):
+        return None
     try:
-        status = (directory / FILE).stat()
+        status = (place / FILE).stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
@@ -130,25 +138,33 @@ def read(path: Path) -> Calibration | None:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
             raise CalibrationError(f"{path} is no calibration")
-        return _parsed(json.loads(path.read_text(encoding="utf-8")))
+        return _loaded(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CalibrationError(f"{path} cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise CalibrationError(f"{path} is damaged") from None
 
 
 def write(calibration: Calibration, path: Path, *, private: bool = False) -> None:
     """One JSON file, whole or not at all. Raises CalibrationError if it cannot be written."""
-    bank = base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii")
-    document = asdict(
-        _Document(_VERSION, calibration.encoder, calibration.hits, calibration.labels, calibration.figures, bank)
-    )
     try:
-        files.write(path, (json.dumps(document, indent=1) + "\n").encode(), durable=True, private=private)
+        files.write(path, document(calibration), durable=True, private=private)
     except OSError as error:
         raise CalibrationError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def document(calibration: Calibration) -> bytes:
+    """One JSON document, as a file or a catalog keeps it."""
+    bank = base64.b64encode(np.asarray(calibration.bank, "<f2").tobytes()).decode("ascii")
+    found = _Document(_VERSION, calibration.encoder, calibration.hits, calibration.labels, calibration.figures, bank)
+    return (json.dumps(asdict(found), indent=1) + "\n").encode()
+
+
+def _loaded(data: bytes, name: str) -> Calibration:
+    try:
+        return _parsed(json.loads(data))
+    except (ValueError, RecursionError):
+        raise CalibrationError(f"{name} is damaged") from None
 
 
 def _parsed(document: Any) -> Calibration:

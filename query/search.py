@@ -13,6 +13,7 @@ import numpy as np
 from cezsar import encoders, maintenance, store
 from cezsar.encoders import Encoder, Limited, sound
 from cezsar.errors import QueryError
+from cezsar.location import Location, located
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
 from cezsar.query.prompts import visible
@@ -43,11 +44,16 @@ class Searcher:
     """
 
     def __init__(
-        self, directory: Path, *, device: str = "auto", encoder: Encoder | None = None, cores: int | None = None
+        self,
+        location: Location | str,
+        *,
+        device: str = "auto",
+        encoder: Encoder | None = None,
+        cores: int | None = None,
     ) -> None:
-        self._device, self._directory = device, directory
+        self._device, self._location = device, located(location)
         with ExitStack() as opened:
-            self._catalog = opened.enter_context(store.open(directory, cores=cores))
+            self._catalog = opened.enter_context(store.open(self._location, cores=cores))
             if encoder is not None:
                 encoders.check_recorded(encoder, self.info.encoder)
                 self.encoder = encoder
@@ -74,9 +80,13 @@ class Searcher:
         """One consistent state of the index's rows."""
         return self._catalog.read()
 
+    def is_current(self) -> bool:
+        """Whether the catalog that was opened is still the one that the index uses. Raises BadIndex."""
+        return self._catalog.is_current()
+
     def stats(self) -> IndexStats:
         """The figures of the index's contents."""
-        return maintenance.stats(self._catalog, self._directory)
+        return maintenance.stats(self._catalog, self._location)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -94,16 +104,14 @@ class Searcher:
         return self._calibrated[1]
 
     @property
-    def calibration_path(self) -> Path:
-        """Where the index's own calibration belongs."""
-        return self._catalog.directory / calibration.FILE
-
-    @property
     def _calibrated(self) -> tuple[Calibration | None, str | None]:
-        state = calibration.state(self._catalog.directory)
-        if self._found is None or self._found[0] != state:
-            self._found = state, calibration.find(self._catalog.directory, self.info.encoder)
-        return self._found[1]
+        with self._catalog.read() as rows:
+            state = rows.calibrated(), calibration.state(self._catalog.place)
+            found = self._found
+            if found is None or found[0] != state:
+                kept = None if state[0] is None else rows.calibration()
+                self._found = found = state, calibration.find(self._catalog.place, self.info.encoder, kept=kept)
+        return found[1]
 
     def search(
         self,

@@ -94,7 +94,8 @@ def install(switch: _Switch) -> None:
 
     os.replace = replacing  # type: ignore[assignment]
 
-    from cezsar.store.local import approximate, cache, keeping, rows, stamp
+    from cezsar.store import rows
+    from cezsar.store.local import approximate, cache, keeping, stamp
 
     small, write_file = cache._small, stamp.write_file
 
@@ -141,23 +142,23 @@ def plant(bug: str) -> None:
     """Put a bug in."""
     from cezsar import maintenance, store
     from cezsar.indexer import pipeline
-    from cezsar.store.local import tables
-    from cezsar.store.local.writer import Writer
+    from cezsar.store import tables
+    from cezsar.store.writer import Writer
 
     def split_commit(catalog: Any, file: Any, row: Any, result: Any) -> None:
         """A video's row first, its segments in a transaction of their own."""
         bare = store.Embedding(result.embedding.duration_s, (), (), result.embedding.vectors[:0])
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             video = row.id if row else writer.add_video(file, result.content_sha256, bare)
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.replace_video(video, file, result.content_sha256, result.embedding)
 
     def early_cache(catalog: Any, file: Any, row: Any, result: Any) -> None:
         """The cache is swapped before the commit."""
         from cezsar.store.local.cache import build
-        from cezsar.store.local.rows import Rows
+        from cezsar.store.rows import Rows
 
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             if row:
                 writer.replace_video(row.id, file, result.content_sha256, result.embedding)
             else:

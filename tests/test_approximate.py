@@ -23,6 +23,7 @@ from cezsar.query import Filters, Searcher
 from cezsar.store.local import approximate, keeping, nearest, opening, stamp
 from cezsar.store.local import cache as vectors
 from cezsar.store.local.choice import Choice
+from cezsar.store.local.lock import was_interrupted
 from cezsar.store.local.stamp import NEXT, STAMP
 from cezsar.types import EncoderIdentity, Ids, Sampling, Segment, Vectors, unit
 
@@ -63,7 +64,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _add(catalog: store.Catalog, rows: Vectors, name: str = "v") -> None:
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         for start in range(0, len(rows), SEGMENTS_EACH):
             some = rows[start : start + SEGMENTS_EACH]
             parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(len(some)))
@@ -164,7 +165,7 @@ def test_what_is_hidden_or_gone_is_not_found_however_much_it_is(how: str, num_go
         query = _clustered(1, seed=3)[0]
         near = _by_hand(query, COUNT)
         videos = list(dict.fromkeys((number - 1) // SEGMENTS_EACH + 1 for number in near))[: num_gone // SEGMENTS_EACH]
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             (writer.hide_videos if how == "hide" else writer.purge_videos)(videos)
         shown = np.array([n for n in range(1, COUNT + 1) if (n - 1) // SEGMENTS_EACH + 1 not in videos])
         assert len(shown) == COUNT - num_gone
@@ -202,7 +203,7 @@ def test_verify_agrees_and_notices_a_cache_of_other_vectors(at: int, tmp_path: P
         _add(catalog, ROWS[:2_000])
         catalog.rebuild()
         assert maintenance.verify(catalog).problems == ()
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([3])
         _add(catalog, ROWS[2_000:2_100], name="w")
         assert maintenance.verify(catalog).problems == ()
@@ -335,7 +336,7 @@ def test_what_came_and_went_since_is_found_and_not_found(tmp_path: Path, monkeyp
             _add(catalog, query, name="new")
             with catalog.read() as rows:
                 gone = rows.places([first[0].segment_id])[first[0].segment_id].video_id
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 writer.hide_videos([gone])
         second = searcher.search("0", filters=every)
         narrowed = searcher.search("0", filters=Filters(top_k=5, per_video=0, path="new*"))
@@ -475,11 +476,11 @@ def test_several_parts_answer_as_one_made_anew(
     catalog.fold_if_due()
     for start in range(1_600, 3_000, 340):
         _add(catalog, ROWS[start : start + 340], name=f"{start} ")
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([start // 20 - 40, start // 20 + 3])  # of an older part, and of what is not in one yet
             writer.hide_videos([start // 20 - 30, start // 20 + 5])
         catalog.fold_if_due()
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([start // 20 + 7])  # of the part that was just sealed
             writer.hide_videos([start // 20 + 9])
     assert _counts(catalog.directory) == [1_600, 320, 320, 320, 620]
@@ -515,7 +516,7 @@ def test_merged_lists_do_not_count_what_went_before_they_came(catalog: store.Cat
     _add(catalog, ROWS[1_600:1_840], name="w")
     catalog.fold_if_due()
     _add(catalog, ROWS[1_840:2_200], name="x")
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         writer.purge_videos([93])
     catalog.fold_if_due()
     assert _counts(catalog.directory) == [1_600, 580]
@@ -546,7 +547,7 @@ def test_a_filter_over_several_exact_parts_gives_each_segment_once(
 def sliced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are made in parts of a thousand."""
     monkeypatch.setattr(vectors, "_SLICE", 1_000)
-    monkeypatch.setattr("cezsar.store.local.rows._CHUNK", 500)
+    monkeypatch.setattr("cezsar.store.rows._CHUNK", 500)
 
 
 class _Killed(BaseException):
@@ -621,7 +622,7 @@ def test_the_next_writer_goes_on_with_lists_that_were_begun(begun: store.Catalog
 
 
 def test_deletions_meanwhile_are_heard_of_by_lists_that_were_begun(begun: store.Catalog) -> None:
-    with begun.write() as writer:
+    with begun.transaction() as writer:
         writer.purge_videos([60, 190])  # of a part that is made, and of one that is not
     assert begun.fold_if_due()
     assert _counts(begun.directory) == [1_000, 1_000, 1_020, 960]
@@ -672,7 +673,7 @@ def test_lists_begun_for_a_later_state_that_was_lost_are_begun_anew(begun: store
     with store.create(other, Toy.identity, Sampling()):
         pass
     shutil.copytree(index, tmp_path / "later")
-    with opening.open_to_write(index) as catalog, catalog.write() as writer:
+    with opening.open_to_write(index) as catalog, catalog.transaction() as writer:
         writer.purge_videos(list(range(51, 201)))
     _forget(index, after=1_000)
     with store.open_to_write(index) as catalog:
@@ -725,7 +726,8 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from cezsar import store
-from cezsar.store.local import approximate, cache, keeping, rows
+from cezsar.store import rows
+from cezsar.store.local import approximate, cache, keeping
 cache.APPROXIMATE_FROM = keeping.APPROXIMATE_FROM = cache._SLICE = 1_000
 rows._CHUNK = 500
 seal, done = approximate.seal, []
@@ -748,7 +750,7 @@ def test_a_process_killed_while_it_makes_lists_costs_nothing(sliced: None, catal
     before = _answers(catalog.directory)
     ended = subprocess.run([sys.executable, "-c", _KILLED, str(catalog.directory)], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert store.was_interrupted(catalog.directory)
+    assert was_interrupted(catalog.directory)
     assert _answers(catalog.directory) == before
     made = [file.name for file in stamp.read(catalog.directory / NEXT).written]
     assert len(made) == 5
@@ -756,7 +758,7 @@ def test_a_process_killed_while_it_makes_lists_costs_nothing(sliced: None, catal
         assert maintenance.verify(later).problems == ()
     assert set(made) < set(_names(catalog.directory))
     assert _counts(catalog.directory) == [1_000] * 4
-    assert not store.was_interrupted(catalog.directory)
+    assert not was_interrupted(catalog.directory)
 
 
 @pytest.mark.parametrize("kind", ["data", "beside"])

@@ -22,8 +22,8 @@ from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
 from cezsar.store import Catalog, Counts, Embedding, File
+from cezsar.store import rows as queries
 from cezsar.store.local import opening
-from cezsar.store.local import rows as queries
 from cezsar.types import EncoderIdentity, Sampling, Segment
 
 Unprivileged = Callable[[], AbstractContextManager[None]]
@@ -56,7 +56,7 @@ def at(path: str | bytes, root: bytes = b"/videos") -> File:
 
 def add(index: Path, path: str | bytes, *colours: str) -> int:
     """Add a video in a transaction of its own."""
-    with opening.open_to_write(index) as catalog, catalog.write() as writer:
+    with opening.open_to_write(index) as catalog, catalog.transaction() as writer:
         return writer.add_video(at(path), HASH, shows(*colours))
 
 
@@ -160,7 +160,7 @@ def test_making_a_catalog_never_costs_one_that_is_there(index: Path) -> None:
 
 def test_new_catalog_takes_nothing_from_a_log_that_an_old_one_left(index: Path) -> None:
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at("red.mp4"), HASH, shows("red"))
         log = (index / f"{store.FILE}-wal").read_bytes()
     (index / store.FILE).unlink()
@@ -279,19 +279,19 @@ def test_folder_that_may_not_be_looked_into_is_not_taken_for_an_empty_one(
 
 
 def test_writing_checks_references_and_logs_ahead(index: Path) -> None:
-    with opening.open_to_write(index) as catalog, catalog.write() as writer:
+    with opening.open_to_write(index) as catalog, catalog.transaction() as writer:
         connection = writer._session.connection()
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-    with pytest.raises(BadIndex), opening.open_to_write(index) as catalog, catalog.write() as writer:
+    with pytest.raises(BadIndex), opening.open_to_write(index) as catalog, catalog.transaction() as writer:
         writer._session.connection().exec_driver_sql("INSERT INTO segments VALUES (1, 99, 0, 1, 0, x'', NULL)")
 
 
 def test_a_segment_keeps_the_time_of_its_best_frame_where_there_is_one(index: Path) -> None:
     two = shows("red", "blue")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             chosen = writer.add_video(at("chosen.mp4"), HASH, replace(two, best_s=(0.5, 1.25)))
             writer.add_video(at("not.mp4"), HASH, two)
         with catalog.read() as rows:
@@ -314,7 +314,7 @@ def test_a_best_frame_at_a_time_that_cannot_be_is_damage(index: Path, value: str
 def test_catalog_opened_to_read_cannot_be_changed(index: Path) -> None:
     add(index, "red.mp4", "red")
     with store.open(index) as catalog:
-        with pytest.raises(IndexReadOnly, match="cannot be written"), catalog.write() as writer:
+        with pytest.raises(IndexReadOnly, match="cannot be written"), catalog.transaction() as writer:
             writer.purge_videos([1])
         assert tail(catalog) == [(1, "red")]
 
@@ -368,7 +368,7 @@ def test_read_only_folder_with_empty_leftovers_is_read(
 def test_read_only_folder_gives_what_a_writer_that_died_had_committed(index: Path, unprivileged: Unprivileged) -> None:
     copy = index.parent / "copy"
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at("red.mp4"), HASH, shows("red"))
         shutil.copytree(index, copy)
     assert (copy / f"{store.FILE}-wal").stat().st_size > 0
@@ -397,7 +397,7 @@ def test_outdated_catalog_in_a_read_only_folder_says_that_it_cannot_be_written(
 def test_each_write_is_one_generation(index: Path) -> None:
     with opening.open_to_write(index) as catalog:
         for number in (1, 2, 3):
-            with catalog.write():
+            with catalog.transaction():
                 assert generation(catalog) == number - 1
             assert generation(catalog) == number
 
@@ -407,7 +407,7 @@ def test_failed_write_undoes_everything(error: type[BaseException], index: Path)
     add(index, "red.mp4", "red")
 
     def fail(catalog: Catalog) -> None:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at("blue.mp4", b"/other"), HASH, shows("blue"))
             writer.purge_videos([1])
             raise error
@@ -434,7 +434,7 @@ def test_reader_sees_one_state_while_a_writer_commits(index: Path) -> None:
     with opening.open_to_write(index) as writer, store.open(index) as reader:
         with reader.read() as rows:
             assert rows.generation() == 1
-            with writer.write() as changing:
+            with writer.transaction() as changing:
                 changing.add_video(at("blue.mp4"), HASH, shows("blue"))
                 assert rows.generation() == 1
             assert rows.generation() == 1
@@ -446,7 +446,7 @@ def test_reader_sees_one_state_while_a_writer_commits(index: Path) -> None:
 
 def test_uncommitted_changes_are_seen_by_nobody_else(index: Path) -> None:
     with opening.open_to_write(index) as writer, store.open(index) as reader:
-        with writer.write() as session:
+        with writer.transaction() as session:
             session.add_video(at("red.mp4"), HASH, shows("red"))
             assert (tail(reader), generation(reader)) == ([], 0)
         assert (tail(reader), generation(reader)) == ([(1, "red")], 1)
@@ -459,7 +459,7 @@ def test_video_comes_back_as_it_was_added(index: Path) -> None:
     file = File(b"/videos", b"warm/red.mp4", 2**40, 1_700_000_000_123_456_789)
     whole = shows("red", "blue")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             assert writer.add_video(file, HASH, whole) == 1
         with catalog.read() as rows:
             assert rows.videos() == [store.Video(1, file, HASH, 2.0, hidden=False)]
@@ -478,7 +478,7 @@ def test_vectors_are_kept_bit_by_bit(index: Path) -> None:
     rows[0, 0], rows[0, 1] = np.float32(1e-42), -0.0
     whole = Embedding(3.0, shows("red", "red", "red").segments, (0, 0, 0), rows)
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at("red.mp4"), HASH, whole)
         with catalog.read() as session:
             assert session.tail(after=0)[1].tobytes() == rows.tobytes()
@@ -487,7 +487,7 @@ def test_vectors_are_kept_bit_by_bit(index: Path) -> None:
 def test_paths_that_are_not_utf_8_are_kept_as_bytes(index: Path) -> None:
     root, name = b"/caf\xe9", b"\xff\xfe/gr\xfcn.mp4"
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at(name, root), HASH, shows("green"))
         with catalog.read() as rows:
             assert rows.roots() == [root]
@@ -498,7 +498,7 @@ def test_paths_that_are_not_utf_8_are_kept_as_bytes(index: Path) -> None:
 def test_segments_of_another_number_than_vectors_are_refused_whole(index: Path) -> None:
     wrong = Embedding(2.0, shows("red", "blue").segments, (0, 1), shows("red").vectors)
     with opening.open_to_write(index) as catalog:
-        with pytest.raises(ValueError, match="argument"), catalog.write() as writer:
+        with pytest.raises(ValueError, match="argument"), catalog.transaction() as writer:
             writer.add_video(at("red.mp4"), HASH, wrong)
         assert counts(catalog).videos == 0
 
@@ -507,7 +507,7 @@ def test_replaced_video_has_new_segments_under_new_ids(index: Path) -> None:
     add(index, "a.mp4", "red", "blue")
     add(index, "b.mp4", "green")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos([1])
             moved = File(b"/videos", b"c.mp4", 11, 21)
             writer.replace_video(1, moved, b"\2" * 32, shows("cyan", "white", "black"))
@@ -520,7 +520,7 @@ def test_replaced_video_has_new_segments_under_new_ids(index: Path) -> None:
 def test_moved_video_keeps_its_segments(index: Path) -> None:
     add(index, "a.mp4", "red", "blue")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.place_video(1, at("b.mp4", b"/elsewhere"))
         assert tail(catalog) == [(1, "red"), (2, "blue")]
         assert masked(catalog, since=0) == []
@@ -533,14 +533,14 @@ def test_hidden_video_is_masked_until_it_is_placed_again(index: Path) -> None:
     add(index, "a.mp4", "red", "blue")
     add(index, "b.mp4", "green")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos([1])
         assert (tail(catalog), masked(catalog, since=3)) == ([(3, "green")], [1, 2])
         assert counts(catalog) == Counts(videos=1, segments=1, duration_s=1.0, hidden_videos=1)
         with catalog.read() as rows:
             assert [video.hidden for video in rows.videos()] == [True, False]
             assert [ids.tolist() for ids, _ in rows.vectors()] == [[1, 2, 3]]
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.place_video(1, at("a.mp4"))
         assert (tail(catalog), masked(catalog, since=3)) == ([(1, "red"), (2, "blue"), (3, "green")], [])
         assert counts(catalog) == Counts(videos=2, segments=3, duration_s=3.0, hidden_videos=0)
@@ -551,7 +551,7 @@ def test_purged_video_is_gone_and_its_segments_are_logged_with_their_generation(
     add(index, "b.mp4", "green")
     with opening.open_to_write(index) as catalog:
         for number in (1, 2):
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 writer.purge_videos([number])
         assert [masked(catalog, since=since) for since in (1, 2, 3, 4)] == [[1, 2, 3], [1, 2, 3], [3], []]
         assert (tail(catalog), counts(catalog)) == ([], Counts(0, 0, 0.0, 0))
@@ -567,7 +567,7 @@ def test_no_segment_id_is_ever_used_twice(index: Path) -> None:
         video_id = add(index, "a.mp4", "red", "blue")
         with opening.open_to_write(index) as catalog:
             used += [i for i, _ in tail(catalog)]
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 writer.purge_videos([video_id])
             assert tail(catalog) == []
     assert used == [1, 2, 3, 4, 5, 6]
@@ -578,14 +578,14 @@ def test_changes_take_more_videos_than_a_statement_does(index: Path) -> None:
     add(index, "a.mp4", "red")
     many = list(range(40_000, 0, -1))
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos(many)
         with catalog.read() as rows:
             assert rows.counts().hidden_videos == 1
             assert rows.segment_ids(many).tolist() == [1]
             assert list(rows.places(many)) == [1]
             assert rows.vectors_of(np.array(many))[0].tolist() == [1]
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos(many)
         with catalog.read() as rows:
             assert rows.videos() == []
@@ -601,7 +601,7 @@ def test_tail_is_what_is_newer_and_visible(index: Path) -> None:
     with opening.open_to_write(index) as catalog:
         assert tail(catalog, after=1) == [(2, "blue"), (3, "green"), (4, "cyan"), (5, "white")]
         assert tail(catalog, after=5) == []
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos([3])
         assert tail(catalog, after=2) == [(3, "green")]
         with catalog.read() as rows:
@@ -620,7 +620,7 @@ def test_all_vectors_come_by_id_however_many_there_are(index: Path) -> None:
     given = np.random.default_rng(0).normal(size=(10_001, 8)).astype(np.float32)
     segments = tuple(Segment(float(i), i + 1.0) for i in range(len(given)))
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(at("long.mp4"), HASH, Embedding(1.0, segments, (0,) * len(given), given))
         with catalog.read() as rows:
             ids, vectors = zip(*rows.vectors(), strict=True)
@@ -678,7 +678,7 @@ def test_what_a_query_asks_of_the_catalog_is_answered_from_its_indices(
 
 def test_places_know_their_run_and_its_range(index: Path) -> None:
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for name in ("a.mp4", "b.mp4"):
                 writer.add_video(at(name), HASH, shows("red", "red", "red", "blue", runs=(0, 0, 0, 1)))
         with catalog.read() as rows:
@@ -696,7 +696,7 @@ def test_counts_tell_the_visible_from_the_hidden(index: Path) -> None:
     add(index, "b.mp4", "green")
     add(index, "c.mp4", "cyan", "white", "black")
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos([3])
         assert counts(catalog) == Counts(videos=2, segments=3, duration_s=3.0, hidden_videos=1)
 
@@ -754,7 +754,7 @@ def test_no_connection_trusts_a_schema(index: Path) -> None:
     with opening.open_to_write(index) as catalog:
         with catalog.read() as rows:
             assert rows._connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             assert writer._session.connection().exec_driver_sql("PRAGMA trusted_schema").scalar() == 0
             assert writer._session.connection().exec_driver_sql("PRAGMA secure_delete").scalar() == 1
 
@@ -783,7 +783,7 @@ def test_an_index_is_made_for_nobody_else(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with store.create(tmp_path / "index", Toy.identity, Sampling()) as catalog:
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 writer.add_video(at("red.mp4"), HASH, shows("red"))
             catalog.rebuild()
             assert set(modes(tmp_path / "index").values()) == {0}
@@ -832,8 +832,8 @@ def test_a_folder_with_other_files_keeps_its_mode_and_they_keep_theirs(index: Pa
 
 
 def test_a_location_of_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"There is no store for postgresql: locations; an index is a folder\."):
-        store.open("postgresql://localhost/videos")
+    with pytest.raises(SettingsError, match=r"no store for mysql: locations; an index is a folder, or postgres"):
+        store.open("mysql://localhost/videos")
 
 
 def test_an_upgrade_makes_the_cache_of_before_anew(tmp_path: Path) -> None:

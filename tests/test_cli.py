@@ -744,15 +744,15 @@ def test_lost_cache_is_noticed_and_worked_around(colours: Path, made: Path, tmp_
 
 
 def test_db_current_and_upgrade(made: Path) -> None:
-    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0008", "newest": "0008"}
-    assert run("db", "upgrade", "--index", made).stdout == "0008: up to date already\n"
+    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0009", "newest": "0009"}
+    assert run("db", "upgrade", "--index", made).stdout == "0009: up to date already\n"
 
 
 def test_older_catalog_names_the_upgrade_command_and_works_after_it(tmp_path: Path) -> None:
     golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
     shutil.copy(golden, tmp_path / store.FILE)
     assert "cezsar db upgrade" in one_error(run("query", "red", "--index", tmp_path))
-    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0008\n"
+    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0009\n"
     assert run("query", "red", "--index", tmp_path).exit_code == 0
 
 
@@ -815,7 +815,7 @@ def test_a_query_imports_nothing_that_it_could_do_without(tmp_path: Path) -> Non
     encoder = encoders.load("lite", device="cpu")
     rows = encoder.encode_texts(["a person plays the violin", "a dog"])
     with store.create(tmp_path, encoder.identity, Sampling()) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             parts = (Segment(0.0, 8.0), Segment(8.0, 16.0))
             embedding = store.Embedding(16.0, parts, (0, 1), rows)
             writer.add_video(store.File(b"/videos", b"violin.mp4", 1, 1), b"\0" * 32, embedding)

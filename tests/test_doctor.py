@@ -88,7 +88,7 @@ def test_one_bit_of_a_large_cache_is_noticed_too(
     rows = unit(np.random.default_rng(0).normal(size=(1_200, 8)))
     with opening.open_to_write(index) as catalog:
         parts = tuple(Segment(float(i), i + 1.0) for i in range(len(rows)))
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             embedding = store.Embedding(1_200.0, parts, tuple(range(len(rows))), rows)
             writer.add_video(store.File(os.fsencode(index.parent), b"a", 1, 1), bytes(32), embedding)
         catalog.rebuild()

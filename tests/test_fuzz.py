@@ -258,7 +258,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     with store.create(folder, Toy.identity, Sampling()) as catalog:
         ids = [_add(catalog, name, colour) for name, colour in names.items()]
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.hide_videos([ids[2]])
             writer.purge_videos([ids[3]])
             writer.note_failure(store.Failure(b"/videos/bad", 7, 1, "PyAV", "no video stream"))
@@ -268,7 +268,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         catalog.rebuild()
         _add(catalog, b"cyan.mp4", "cyan")
         _add(catalog, b"red-too.mp4", "red")
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([ids[4]])
     with closing(sqlite3.connect(folder / store.FILE)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -279,7 +279,7 @@ def _add(catalog: store.Catalog, name: bytes, colour: str) -> int:
     vectors = np.zeros((2, len(COLOURS)), np.float32)
     vectors[:, list(COLOURS).index(colour)] = 1
     parts = (Segment(0.0, 8.0), Segment(4.0, 9.5))
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         file = File(b"/videos", name, 1000, 1_700_000_000_000_000_000)
         return writer.add_video(file, bytes(32), Embedding(9.5, parts, (0, 1), vectors))
 

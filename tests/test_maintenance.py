@@ -24,10 +24,12 @@ from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexDamaged
 from cezsar.maintenance import verify
 from cezsar.query import Searcher
-from cezsar.store import Catalog, Embedding, File
+from cezsar.store import Embedding, File
 from cezsar.store.local import cache as vectors
 from cezsar.store.local import opening, stamp
-from cezsar.store.local.writer import Writer
+from cezsar.store.local.catalog import Catalog
+from cezsar.store.local.lock import was_interrupted
+from cezsar.store.writer import Writer
 from cezsar.types import Ids, Sampling, Segment, Vectors
 
 
@@ -46,17 +48,17 @@ def add(index: Catalog, colour: str, num_segments: int, *, name: str | None = No
     segments = tuple(Segment(float(i), i + 1.0) for i in range(num_segments))
     rows = Toy().encode_texts([colour] * num_segments)
     whole = Embedding(float(num_segments), segments, (0,) * num_segments, rows)
-    with index.write() as writer:
+    with index.transaction() as writer:
         return writer.add_video(File(b"/videos", os.fsencode(name or colour), 1, 2), b"\0" * 32, whole)
 
 
 def hide(index: Catalog, video_id: int) -> None:
-    with index.write() as writer:
+    with index.transaction() as writer:
         writer.hide_videos([video_id])
 
 
 def purge(index: Catalog, video_id: int) -> None:
-    with index.write() as writer:
+    with index.transaction() as writer:
         writer.purge_videos([video_id])
 
 
@@ -189,7 +191,7 @@ def test_deletions_make_the_cache_anew_once_they_are_more_than_an_eighth_of_it(i
 def test_hiding_and_moving_fold_nothing(index: Catalog) -> None:
     index.rebuild()
     hide(index, 1)
-    with index.write() as writer:
+    with index.transaction() as writer:
         writer.place_video(2, File(b"/elsewhere", b"green", 1, 2))
     assert not index.fold_if_due()
 
@@ -459,7 +461,7 @@ def added_and_purged(index: Catalog) -> None:
 def replaced(index: Catalog) -> None:
     whole = Embedding(1.0, (Segment(0.0, 1.0),), (0,), Toy().encode_texts(["cyan"]))
     for _ in range(2):  # the first one's segment comes and goes beside the cache
-        with index.write() as writer:
+        with index.transaction() as writer:
             writer.replace_video(1, File(b"/videos", b"red", 3, 4), b"\1" * 32, whole)
 
 
@@ -513,20 +515,20 @@ def killed(tmp_path: Path) -> Path:
 
 def test_a_clean_end_leaves_no_note_of_a_writer(index: Catalog) -> None:
     assert (index.directory / "writer.json").exists()
-    assert not store.was_interrupted(index.directory)
+    assert not was_interrupted(index.directory)
     index.__exit__()
     assert not (index.directory / "writer.json").exists()
-    assert not store.was_interrupted(index.directory)
+    assert not was_interrupted(index.directory)
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(killed: Path) -> None:
-    assert store.was_interrupted(killed)
+    assert was_interrupted(killed)
     with opening.open_to_write(killed) as catalog:
         add(catalog, "green", 1)
-    assert store.was_interrupted(killed)  # nobody has compared the cache since
+    assert was_interrupted(killed)  # nobody has compared the cache since
     with store.open_to_write(killed):
         pass
-    assert not store.was_interrupted(killed)
+    assert not was_interrupted(killed)
 
 
 @pytest.mark.parametrize("settled", [Catalog.rebuild, Catalog.tidy])
@@ -535,7 +537,7 @@ def test_a_kill_is_settled_once_the_cache_is_made_anew_or_compared(
 ) -> None:
     with opening.open_to_write(killed) as catalog:
         settled(catalog)
-    assert not store.was_interrupted(killed)
+    assert not was_interrupted(killed)
 
 
 def test_a_flipped_bit_is_noticed_after_an_upgrade_that_followed_a_kill(killed: Path) -> None:
@@ -547,7 +549,7 @@ def test_a_flipped_bit_is_noticed_after_an_upgrade_that_followed_a_kill(killed: 
         assert "checksum" in str(searcher.notice)
     with store.open_to_write(killed) as catalog:
         assert verify(catalog).ok
-    assert not store.was_interrupted(killed)
+    assert not was_interrupted(killed)
 
 
 def test_a_flipped_bit_is_noticed_by_queries_after_a_writer_was_killed(killed: Path) -> None:
@@ -598,7 +600,7 @@ def test_a_query_during_folds_and_prunes_sees_one_generation_or_the_next(index: 
     asking.start()
     segment, row = (Segment(0.0, 1.0),), Toy().encode_texts(["red"])
     for number in range(1, 200):
-        with index.write() as writer:
+        with index.transaction() as writer:
             (Writer.purge_videos if number % 3 else Writer.hide_videos)(writer, [newest])
             file = File(b"/videos", b"red %d" % number, 1, 2)
             newest = writer.add_video(file, b"\0" * 32, Embedding(1.0, segment, (0,), row))

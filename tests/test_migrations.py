@@ -25,7 +25,7 @@ from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, IndexOutdated
 from cezsar.query import Searcher
 from cezsar.store.local import opening
-from cezsar.store.local.tables import Base
+from cezsar.store.tables import Base
 from cezsar.types import Sampling, Segment
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
@@ -99,7 +99,7 @@ def test_golden_catalog_is_upgraded_and_then_serves(revision: str, tmp_path: Pat
 
     blue = store.Embedding(2.0, (Segment(0.0, 2.0),), (0,), Toy().encode_texts(["blue"]))
     with opening.open_to_write(index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.add_video(store.File(b"/videos", b"new.mp4", 1, 2), b"\0" * 32, blue)
         with catalog.read() as rows:
             assert rows.tail(after=0)[0].tolist()[-1] == 7

@@ -193,7 +193,7 @@ def test_replaced_and_purged_videos_leave_no_outline(
         ((found,),) = (rows.outlines([1]).values(),)
         assert found.edges_s.tolist() == pytest.approx([0.0, 2.0, 4.5])
     with opening.open_to_write(toy.index) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([1])
         with catalog.read() as rows:
             assert rows.outlines([1]) == {}

@@ -37,7 +37,7 @@ class Oracle:
 
     def change(self, catalog: store.Catalog) -> None:
         """Add some videos; now and then delete some, or hide one."""
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for _ in range(int(self.random.integers(1, 8))):
                 count = int(self.random.integers(1, 20))
                 vectors = unit(self.random.normal(size=(count, _D)).astype(np.float32))
@@ -145,7 +145,7 @@ def test_videos_are_named_as_matches_says(tmp_path: Path, monkeypatch: pytest.Mo
 
     files = dict[tuple[bytes, bytes], int]()
     with store.create(tmp_path / "index", Toy.identity, Sampling()) as catalog:
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for _ in range(60):
                 root = chance.choice((*_ROOTS, os.fsencode(tmp_path)))
                 path = os.fsencode("/".join(name() for _ in range(chance.randint(1, 4))))

@@ -175,7 +175,7 @@ def test_an_encoder_of_colours_takes_no_picture_for_plain(tmp_path: Path) -> Non
 @pytest.fixture
 def filled(toy: Settings) -> Path:
     """An index of four videos of two segments: blank.mp4 is plain, mixed.mp4 in its second half."""
-    with store.create(toy.index, Toy.identity, Sampling()) as catalog, catalog.write() as writer:
+    with store.create(toy.index, Toy.identity, Sampling()) as catalog, catalog.transaction() as writer:
         for name, colours, plain in (
             ("blank.mp4", ("red", "red"), (True, True)),
             ("mixed.mp4", ("red blue", "red"), (False, True)),

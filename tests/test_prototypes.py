@@ -85,7 +85,7 @@ def _colours(*rows: Sequence[float]) -> Vectors:
 @pytest.fixture
 def searcher(tmp_path: Path) -> Iterator[Searcher]:
     """Of one video that is three parts red and four parts green."""
-    with store.create(tmp_path / "i", Toy.identity, Sampling()) as catalog, catalog.write() as writer:
+    with store.create(tmp_path / "i", Toy.identity, Sampling()) as catalog, catalog.transaction() as writer:
         part = (Segment(0.0, 1.0),)
         embedding = store.Embedding(1.0, part, (0,), _colours([0, 0, 3, 4, 0]))
         writer.add_video(store.File(b"/v", b"1.mp4", 1, 1), bytes(32), embedding)

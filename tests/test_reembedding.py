@@ -24,8 +24,7 @@ from cezsar.maintenance.doctor import diagnose
 from cezsar.query import Searcher, search
 from cezsar.server.media import Media
 from cezsar.settings import Settings
-from cezsar.store import homes
-from cezsar.store.local import opening
+from cezsar.store.local import homes, opening
 from cezsar.types import IndexReport
 
 SHADES = ("red", "green", "blue")
@@ -338,7 +337,7 @@ def test_a_folder_of_older_vectors_that_holds_something_else_stays_with_it_and_t
 
 
 def test_a_backup_is_taken_while_others_write_and_is_one_file(made: Settings, tmp_path: Path) -> None:
-    with opening.open_to_write(made.index) as catalog, catalog.write() as writer:
+    with opening.open_to_write(made.index) as catalog, catalog.transaction() as writer:
         writer.hide_videos([1])
         maintenance.back_up(made.index, tmp_path / "b.sqlite")
     assert sorted(path.name for path in tmp_path.glob("b.sqlite*")) == ["b.sqlite"]

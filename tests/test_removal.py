@@ -20,6 +20,7 @@ from cezsar.query import Searcher, search
 from cezsar.settings import Settings
 from cezsar.store.local import cache as vectors
 from cezsar.store.local import opening
+from cezsar.store.local.catalog import Catalog
 from cezsar.store.local.pictures import opened
 from cezsar.types import IndexReport, unit
 
@@ -242,7 +243,7 @@ def distinct(folder: Path, toy: Settings) -> Path:
         with catalog.read() as known:
             ((ids, rows),) = list(known.vectors())
         rows = unit(rows + generator.normal(scale=0.01, size=rows.shape).astype(np.float32))
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for number, row in zip(ids.tolist(), rows, strict=True):
                 changed = (row.astype("<f4").tobytes(), number)
                 writer._session.connection().exec_driver_sql("UPDATE segments SET vector = ? WHERE id = ?", changed)
@@ -319,7 +320,7 @@ def test_a_purge_that_did_not_come_to_its_end_is_finished_by_the_same_again(
     def full(*_: object) -> None:
         raise BadIndex("The disk is full.")
 
-    monkeypatch.setattr(store.Catalog, "scrub", full)
+    monkeypatch.setattr(Catalog, "scrub", full)
     with pytest.raises(BadIndex, match="full"):
         indexer.remove(toy.index, [distinct / "a.mp4"], purge=True)
     monkeypatch.undo()

@@ -28,8 +28,8 @@ from cezsar.errors import IndexMismatch, IndexMissing, QueryError, SettingsError
 from cezsar.query import Filters, Searcher, search
 from cezsar.settings import Settings, load
 from cezsar.store.local import cache, opening, stamp
-from cezsar.store.local.rows import Rows
-from cezsar.store.local.writer import Writer
+from cezsar.store.rows import Rows
+from cezsar.store.writer import Writer
 from cezsar.types import Hit, IndexReport, Sampling, Segment, Vectors, unit
 
 Index = Callable[..., IndexReport]
@@ -85,7 +85,7 @@ def cached(request: pytest.FixtureRequest) -> str:
 
 
 def add(catalog: store.Catalog, path: str | bytes, *sentences: str, runs: tuple[int, ...] | None = None) -> int:
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         return writer.add_video(file_at(path), bytes(32), embedding(*sentences, runs=runs))
 
 
@@ -106,7 +106,7 @@ def fill(catalog: store.Catalog, cached: str, *shown: tuple[str, tuple[str, ...]
     """Add videos (path, sentences), and build the cache at the end, never, or half-way."""
     half = len(shown) // 2
     for some, then in ((shown[:half], "half a cache"), (shown[half:], "cache")):
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             for path, sentences in some:
                 writer.add_video(file_at(path), bytes(32), embedding(*sentences))
         if cached == then:
@@ -410,11 +410,11 @@ def test_videos_with_names_that_are_not_utf8_are_found(tmp_path: Path, index_toy
 def test_hidden_and_deleted_videos_never_appear(
     catalog: store.Catalog, take_out: Callable[[Writer, list[int]], None], when: str
 ) -> None:
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         ids = [writer.add_video(file_at(f"{number}"), bytes(32), embedding("red", "red blue")) for number in range(40)]
     if when == "cached before":
         catalog.rebuild()
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         take_out(writer, [*ids[:25], ids[39]])
     if when == "cached after":
         catalog.rebuild()
@@ -428,11 +428,11 @@ def test_hidden_and_deleted_videos_never_appear(
 
 def test_a_hidden_video_that_comes_back_is_found_again(catalog: store.Catalog, cached: str) -> None:
     video_id = add(catalog, "back", "red")
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         writer.hide_videos([video_id])
     fill(catalog, cached, ("other", ("blue",)), ("third", ("green",)))
     assert names(search("red", catalog.directory)) == ["other", "third"]
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         writer.place_video(video_id, file_at("elsewhere"))
     assert names(search("red", catalog.directory)) == ["elsewhere", "other", "third"]
 
@@ -440,7 +440,7 @@ def test_a_hidden_video_that_comes_back_is_found_again(catalog: store.Catalog, c
 def test_a_changed_video_shows_only_its_new_vectors(catalog: store.Catalog, cached: str) -> None:
     video_id = add(catalog, "changed", "red", "green", "red")
     fill(catalog, cached, ("a", ("black",)), ("b", ("black",)))
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         writer.replace_video(video_id, file_at("changed"), bytes(32), embedding("blue", "blue green"))
     for _ in range(2):
         assert search("red", catalog.directory, filters=Filters(min_score=0.1)) == []
@@ -468,7 +468,7 @@ def test_an_open_searcher_sees_what_is_committed_meanwhile(catalog: store.Catalo
         assert names(searcher.search("red")) == ["a", "b", "c"]
         catalog.rebuild()
         assert names(searcher.search("red")) == ["a", "b", "c"]
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             writer.purge_videos([added])
         assert names(searcher.search("red")) == ["a", "b"]
 
@@ -1009,7 +1009,7 @@ def test_much_that_must_not_be_found_in_one_part_hides_nothing_that_is_farther(
             add(catalog, "far", "red blue")
         add(catalog, f"others {number}", *("green",) * 400)
         catalog.fold_if_due()
-    with catalog.write() as writer:
+    with catalog.transaction() as writer:
         (Writer.purge_videos if how == "purged" else Writer.hide_videos)(writer, [near])
     assert [part.count for part in told(catalog.directory).parts] == [501 if n == where else 400 for n in range(3)]
     with Searcher(catalog.directory) as searcher:
@@ -1085,7 +1085,7 @@ def live_through(
                 patch.setattr(cache, "_small", lambda *_: ())
                 catalog.fold_if_due()
             continue
-        with catalog.write() as writer:
+        with catalog.transaction() as writer:
             if change.what == "add":
                 ids.append(writer.add_video(file(number), bytes(32), made(change.num_segments)))
                 continue

@@ -601,7 +601,7 @@ def test_a_locked_index_is_searched(own: Path) -> None:
     with (
         serving(own / "index", "--no-token") as address,
         opening.open_to_write(own / "index") as catalog,
-        catalog.write(),
+        catalog.transaction(),
     ):
         assert ask(address, "/api/v1/search?text=red").status_code == 200
 

@@ -200,7 +200,7 @@ def test_classes_agree_with_a_slow_search_over_all_sentences(
     rng = np.random.default_rng(seed)
     rows = [unit(rng.standard_normal((rng.integers(1, 5), 8))) for _ in range(3)]
     directory = tmp_path_factory.mktemp("random")
-    with store.create(directory, Toy.identity, Sampling()) as catalog, catalog.write() as writer:
+    with store.create(directory, Toy.identity, Sampling()) as catalog, catalog.transaction() as writer:
         for number, vectors in enumerate(rows):
             parts = tuple(Segment(float(i), i + 1.0) for i in range(len(vectors)))
             embedding = store.Embedding(float(len(parts)), parts, tuple(range(len(parts))), vectors)

@@ -43,7 +43,8 @@ from cezsar.encoders.toy import COLOURS, Toy  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
 from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
-from cezsar.store.local import cache, keeping, opening, rows, stamp  # noqa: E402
+from cezsar.store import rows  # noqa: E402
+from cezsar.store.local import cache, keeping, opening, stamp  # noqa: E402
 from cezsar.types import Hit, Sampling, Segment, Vectors, unit  # noqa: E402
 
 Contents = dict[bytes, tuple[bytes, bool, tuple[tuple[float, float, bytes], ...]]]
@@ -238,7 +239,7 @@ def _kill_merge(ground: Ground, index: Path, hit: Path, seed: int) -> tuple[bool
     whole = ground.work / "of-two-halves"
     if not whole.exists():
         random_index(whole, num_segments=2_500, is_large=False)
-        with opening.open_to_write(whole) as catalog, catalog.write() as writer:
+        with opening.open_to_write(whole) as catalog, catalog.transaction() as writer:
             parts = tuple(Segment(float(i), i + 1.0) for i in range(1_300))
             more = unit(np.random.default_rng(2).normal(size=(len(parts), 8)).astype(np.float32))
             shows = store.Embedding(1_300.0, parts, tuple(range(len(parts))), more)
@@ -453,7 +454,7 @@ def random_index(folder: Path, *, num_segments: int, is_large: bool) -> None:
     least, cache.APPROXIMATE_FROM = cache.APPROXIMATE_FROM, 0 if is_large else num_segments + 1
     try:
         with store.create(folder, Toy.identity, Sampling()) as catalog:
-            with catalog.write() as writer:
+            with catalog.transaction() as writer:
                 for start in range(0, num_segments, 20):
                     some = drawn[start : start + 20]
                     parts = tuple(Segment(4.0 * i, 4.0 * i + 8) for i in range(len(some)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cezsar.cli.console import PathType, index_option, json_option, print_json
+from cezsar.location import Location
 from cezsar.paths import readable
 
 
@@ -15,7 +16,7 @@ from cezsar.paths import readable
 @index_option
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @json_option
-def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
+def command(file: Path, index: Location | None, force: bool, as_json: bool) -> None:
     """Copy the index, with its vectors, to one FILE; queries and indexing go on meanwhile.
 
     The copy is consistent and checked, and appears whole or not at all. `cezsar restore FILE` makes an index from it.

@@ -30,6 +30,7 @@ from cezsar.errors import BenchmarkError, CezsarError
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
+    from cezsar.location import Location
     from cezsar.query.benchmark import Checked, Request, Result
     from cezsar.query.prompts import Labels
     from cezsar.settings import Settings
@@ -112,7 +113,7 @@ cezsar benchmark --check report/receipt.json
 def command(
     dataset: str | None,
     root: Path | None,
-    index: Path | None,
+    index: Location | None,
     out: Path | None,
     check: Path | None,
     takes_all: bool,
@@ -170,7 +171,7 @@ def _refuse_others() -> None:
 def _check(
     receipt: Path,
     root: Path | None,
-    index: Path | None,
+    index: Location | None,
     out: Path | None,
     model: str | None,
     device: str | None,
@@ -214,7 +215,7 @@ def _check(
     say(f"The receipt is confirmed: {how}.")
 
 
-def _root(before: dict[str, Any], root: Path | None, index: Path | None) -> Path:
+def _root(before: dict[str, Any], root: Path | None, index: Location | None) -> Path:
     """Where a receipt's clips are: as said, or where the given index found them, or under its name here."""
     from cezsar import store
 
@@ -228,7 +229,7 @@ def _root(before: dict[str, Any], root: Path | None, index: Path | None) -> Path
     return root
 
 
-def _model(before: dict[str, Any], index: Path | None) -> str:
+def _model(before: dict[str, Any], index: Location | None) -> str:
     """What a receipt's encoder is called here; of a folder it holds the name alone, and an index where it is."""
     from cezsar import store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,13 @@ from cezsar.cli.console import (
     notice,
     print_json,
     print_table,
-    short,
     working,
 )
 from cezsar.errors import CalibrationError, VideoError
+from cezsar.paths import readable
 
 if TYPE_CHECKING:
+    from cezsar.location import Location
     from cezsar.pairs import Pair
     from cezsar.query import Calibration, Searcher
     from cezsar.types import Vectors
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     pairs: tuple[Path, ...],
     videos: Path | None,
-    index: Path | None,
+    index: Location | None,
     share: float,
     split_seed: int,
     device: str | None,
@@ -60,9 +60,10 @@ def command(
 
     PAIRS are files of captions as for `cezsar train`, best of videos that the encoder was not trained on. Each sentence
     is searched for among the videos, and among those that show nothing like it. From then on every hit of this index
-    has a confidence, and `cezsar query` says if nothing is like the text. The result is calibration.json in the index's
-    folder. Videos that the index does not hold are embedded, and not added to it.
+    has a confidence, and `cezsar query` says if nothing is like the text. The result is kept in the
+    index. Videos that the index does not hold are embedded, and not added to it.
     """
+    from cezsar import store
     from cezsar.query import Searcher, calibration
     from cezsar.settings import load
     from cezsar.tables import Column, Table
@@ -75,10 +76,11 @@ def command(
         working("reading the videos") as say,
     ):
         found = _calibration(_read(pairs, videos), searcher, pool, share, split_seed, say)
-        path = searcher.calibration_path
-        calibration.write(found, path, private=True)
+    data = calibration.document(found)
+    with store.open_to_write(settings.index, notice=notice) as catalog:
+        catalog.write(lambda writer: writer.keep_calibration(data))
     if as_json:
-        print_json({"calibration": os.fspath(path), **document(found)})
+        print_json({"index": str(settings.index), **document(found)})
     else:
         for line in report(found):
             click.echo(line)
@@ -86,7 +88,7 @@ def command(
         rows = tuple((f"{bar['confidence']:.2f}", f"{bar['right']:.2f}", f"{bar['count']:,}") for bar in bars)
         columns = tuple(Column(title, is_number=True) for title in ("confidence", "right", "first hits"))
         print_table(Table(columns, rows))
-        click.echo(f"kept in {short(path)}")
+        click.echo(readable(f"kept in {settings.index}"))
 
 
 def _read(files: tuple[Path, ...], videos: Path | None) -> list[Pair]:

@@ -29,6 +29,7 @@ from cezsar.errors import CezsarError
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
+    from cezsar.location import Location
     from cezsar.types import Prediction, VideoPredictions
 
 
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 def command(
     paths: tuple[Path, ...],
     labels: str,
-    index: Path | None,
+    index: Location | None,
     top_k: int,
     timeline: bool,
     form: str,

@@ -15,6 +15,7 @@ from unicodedata import category
 import click
 
 from cezsar.choices import DEVICES
+from cezsar.location import Database, located
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
@@ -34,16 +35,25 @@ class PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
+class LocationType(PathType):
+    """A folder, or a database's URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = located(value) if os.fspath(value) else None
+        return found if isinstance(found, Database) else super().convert(value, param, ctx)
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def index_option(function: _F) -> _F:
-    """--index DIR, for every command that needs the index."""
+    """--index DIR|URL, for every command that needs the index."""
     return click.option(
         "--index",
-        metavar="DIR",
-        type=PathType(file_okay=False, path_type=Path),
-        help="The index's folder.  [environment: CEZSAR_INDEX; default: the user data directory]",
+        metavar="DIR|URL",
+        type=LocationType(file_okay=False, path_type=Path),
+        help="The index's folder, or its database, as postgresql://USER@HOST/DATABASE.  "
+        "[environment: CEZSAR_INDEX; default: the user data directory]",
     )(function)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from cezsar.cli.console import index_option, json_option, print_json
+from cezsar.location import Location
 
 
 @click.group(name="db")
@@ -17,7 +16,7 @@ def command() -> None:
 @command.command()
 @index_option
 @json_option
-def current(index: Path | None, as_json: bool) -> None:
+def current(index: Location | None, as_json: bool) -> None:
     """Say which schema revision the catalog has, and which one this CEZSAR uses."""
     from cezsar import store
     from cezsar.settings import load
@@ -32,7 +31,7 @@ def current(index: Path | None, as_json: bool) -> None:
 @command.command()
 @index_option
 @json_option
-def upgrade(index: Path | None, as_json: bool) -> None:
+def upgrade(index: Location | None, as_json: bool) -> None:
     """Bring an older catalog up to date, in one transaction; everything in it is kept."""
     from cezsar import store
     from cezsar.settings import load

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from cezsar.cli.console import device_option, index_option, json_option, print_json
+from cezsar.location import Location
 from cezsar.paths import readable
 
 
@@ -18,7 +18,7 @@ from cezsar.paths import readable
 @device_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, index: Path | None, model: str | None, device: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, index: Location | None, model: str | None, device: str | None, as_json: bool) -> None:
     """List what is wrong with this machine, installation and index, with the command that mends each.
 
     The exit code is 1 if something is wrong. Nothing is changed. Only `cezsar verify` compares every vector.

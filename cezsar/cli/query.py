@@ -35,6 +35,7 @@ from cezsar.errors import CezsarError, QueryError, VideoError
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
+    from cezsar.location import Location
     from cezsar.query import Filters, Searcher
     from cezsar.query.search import Nothing
     from cezsar.types import Hit, Hits, Limits, Segment, Vectors
@@ -73,7 +74,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 @device_option
 def command(
     words: tuple[str, ...],
-    index: Path | None,
+    index: Location | None,
     top_k: int,
     min_score: float | None,
     per_video: int,

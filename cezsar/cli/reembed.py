@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -58,13 +57,13 @@ def command(allow_missing: bool, rollback: bool, drop_old: bool, as_json: bool, 
     if rollback:
         info = maintenance.roll_back(settings.index, notice=notice)
         if as_json:
-            print_json({"index": os.fspath(settings.index), "model": info.encoder.name})
+            print_json({"index": str(settings.index), "model": info.encoder.name})
         else:
             click.echo(readable(f"{info.encoder.name} is in use again; `cezsar index PATH...` adds newer videos"))
     elif drop_old:
         freed = maintenance.drop_older(settings.index, notice=notice)
         if as_json:
-            print_json({"index": os.fspath(settings.index), "bytes": freed})
+            print_json({"index": str(settings.index), "bytes": freed})
         else:
             click.echo(f"freed {freed / 1e6:,.1f} MB")
     else:
@@ -92,7 +91,7 @@ def _reembed(settings: Settings, allow_missing: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "index": os.fspath(report.index),
+                "index": str(report.index),
                 "model": report.model,
                 "previous_model": report.previous_model,
                 "videos": report.videos,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cezsar.cli.console import PathType, index_option, json_option, notice, print_json
+from cezsar.location import Location
 from cezsar.paths import readable
 
 
@@ -15,7 +16,7 @@ from cezsar.paths import readable
 @index_option
 @click.option("--force", is_flag=True, help="Replace an index that is there, and keep it beside the new one.")
 @json_option
-def command(file: Path, index: Path | None, force: bool, as_json: bool) -> None:
+def command(file: Path, index: Location | None, force: bool, as_json: bool) -> None:
     """Make an index from a FILE that `cezsar backup` wrote.
 
     With --force, an index that is there is kept beside the new one: `cezsar reembed --rollback` returns to it,

@@ -13,6 +13,7 @@ import click
 
 from cezsar.cli.console import PathType, device_option, index_option, notice
 from cezsar.errors import CezsarError
+from cezsar.location import Location
 
 _TOKEN = "CEZSAR_TOKEN"
 
@@ -47,7 +48,7 @@ _TOKEN = "CEZSAR_TOKEN"
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @device_option
 def command(
-    index: Path | None,
+    index: Location | None,
     host: str,
     port: int,
     token_file: Path | None,

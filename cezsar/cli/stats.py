@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
 from cezsar.cli.console import clock, index_option, json_option, notice, print_json
+from cezsar.location import Location
 from cezsar.paths import readable
 
 
 @click.command(name="stats")
 @index_option
 @json_option
-def command(index: Path | None, as_json: bool) -> None:
+def command(index: Location | None, as_json: bool) -> None:
     """Say what the index holds and which encoder made it."""
     from cezsar import encoders, maintenance, store
     from cezsar.documents import stats_document
@@ -30,7 +30,7 @@ def command(index: Path | None, as_json: bool) -> None:
         return
     encoder, sampling = stats.encoder, stats.sampling
     lines = [
-        ("index", os.fspath(stats.index)),
+        ("index", str(stats.index)),
         ("model", f"{encoder.name}, {encoder.dimension}-d, stream {encoder.streams}"),
         ("weights", encoder.weights_sha256[:16]),
         ("sampling", f"{sampling.fps:g} frames/s, {sampling.window_s:g} s segments every {sampling.stride_s:g} s"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from cezsar.cli.console import counted, index_option, json_option, print_json
 from cezsar.errors import IndexDamaged
+from cezsar.location import Location
 from cezsar.paths import readable
 
 
@@ -15,7 +14,7 @@ from cezsar.paths import readable
 @index_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, index: Path | None, as_json: bool) -> None:
+def command(ctx: click.Context, index: Location | None, as_json: bool) -> None:
     """Prove that rows and vectors agree: every id and every vector, and the cache's checksum. Exit 1 if not."""
     from cezsar import maintenance, store
     from cezsar.settings import load

@@ -14,7 +14,7 @@ from pathlib import Path
 from cezsar import __version__, encoders, store, video
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated
 from cezsar.paths import is_gone
-from cezsar.store import homes
+from cezsar.types import Location
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "faiss-gpu", "faiss-cpu", "av", "SQLAlchemy", "alembic")
 _OF_TORCH = ("torch", "torchvision", "transformers", "timm")  # a light installation has none of them
@@ -32,14 +32,14 @@ class Finding:
     mend: str = ""
 
 
-def diagnose(directory: Path, *, model: str, device: str) -> Iterator[Finding]:
-    """Examine the machine, the installation, and the index in directory; nothing is changed."""
-    yield from _machine(directory, device)
+def diagnose(location: Location, *, model: str, device: str) -> Iterator[Finding]:
+    """Examine the machine, the installation, and the index at location; nothing is changed."""
+    yield from _machine(location, device)
     yield from _installation(model, device)
-    yield from _index(directory)
+    yield from _index(location)
 
 
-def _machine(directory: Path, device: str) -> Iterator[Finding]:
+def _machine(location: Location, device: str) -> Iterator[Finding]:
     from cezsar.encoders.devices import device_name
 
     yield Finding("system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
@@ -47,7 +47,8 @@ def _machine(directory: Path, device: str) -> Iterator[Finding]:
         yield Finding("device", True, device_name(device))
     except CezsarError as error:
         yield Finding("device", False, str(error), "cezsar index PATH --device auto")
-    above = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
+    folder = store.home(location).files()  # of a database the pictures alone take room here
+    above = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
     free = shutil.disk_usage(above).free
     yield Finding(
         "disk",
@@ -82,23 +83,23 @@ def _installation(model: str, device: str) -> Iterator[Finding]:
         yield Finding("model", False, str(error), "cezsar models")
 
 
-def _index(directory: Path) -> Iterator[Finding]:
-    at = f"--index {directory}"
+def _index(location: Location) -> Iterator[Finding]:
+    at = f"--index {location}"
     try:
-        revision = store.current(directory)
-        with store.open(directory) as catalog:
-            yield Finding("index", True, f"{catalog.directory}, of {catalog.info.encoder.name}, schema {revision}")
-            yield from _contents(catalog, directory)
+        revision = store.current(location)
+        with store.open(location) as catalog:
+            yield Finding("index", True, f"{catalog.place}, of {catalog.info.encoder.name}, schema {revision}")
+            yield from _contents(catalog, location)
     except IndexMissing:
-        yield Finding("index", False, f"there is none in {directory} yet", f"cezsar index PATH... {at}")
+        yield Finding("index", False, f"there is none in {location} yet", f"cezsar index PATH... {at}")
     except IndexOutdated as error:
         yield Finding("index", False, str(error), f"cezsar db upgrade {at}")
     except BadIndex as error:
         yield Finding("index", False, str(error), f"cezsar restore BACKUP --force {at}")
 
 
-def _contents(catalog: store.Catalog, directory: Path) -> Iterator[Finding]:
-    at = f"--index {directory}"
+def _contents(catalog: store.Catalog, location: Location) -> Iterator[Finding]:
+    at = f"--index {location}"
     with catalog.read() as rows:
         try:
             wrong = catalog.cache_damage()
@@ -112,14 +113,14 @@ def _contents(catalog: store.Catalog, directory: Path) -> Iterator[Finding]:
     told = "; ".join(problems) or f"{counts.videos:,} videos, {counts.segments:,} segments, sound"
     yield Finding("catalog", not problems, told, f"cezsar restore BACKUP --force {at}")
     yield Finding("cache", is_fit or not counts.segments, cache, f"cezsar rebuild {at}")
-    interrupted = store.was_interrupted(catalog.directory)
+    interrupted = catalog.was_interrupted()
     yield Finding(
         "last writer", not interrupted, "was killed: its cache's checksum is compared" if interrupted else "ended well",
         f"cezsar rebuild {at}",
     )  # fmt: skip
-    writable = os.access(catalog.directory, os.W_OK)
+    reason = catalog.why_not_writable()
     yield Finding(
-        "writable", writable, "yes" if writable else "no: it can be searched, not changed", f"chmod u+w {directory}"
+        "writable", reason is None, "yes" if reason is None else "no: it can be searched, not changed", reason or ""
     )
     for root in roots:
         gone = is_gone(root)
@@ -128,5 +129,5 @@ def _contents(catalog: store.Catalog, directory: Path) -> Iterator[Finding]:
     if failures:
         told = f"{len(failures):,} could not be decoded, such as {os.fsdecode(failures[0].path)}: {failures[0].reason}"
         yield Finding("files", False, told, f"cezsar index PATH... --retry {at}")
-    if others := homes.others(directory):
+    if others := store.home(location).others():
         yield Finding("older vectors", True, f"{len(others)} kept; cezsar reembed --drop-old deletes them")

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import numpy as np
 
-from cezsar import encoders, store
+from cezsar import encoders
 from cezsar.encoders import Banked, Encoder
 from cezsar.query import Searcher
-from cezsar.types import EncoderIdentity, Vectors
+from cezsar.types import EncoderIdentity, Location, Vectors
 
 THREADS = 8  # that search at once
 _MANY_TEXTS = 64  # that one encodes together: nobody waits for all of somebody else's
@@ -26,8 +25,8 @@ class Engine:
     there is no index that can serve, and later from using() if it has gone.
     """
 
-    def __init__(self, directory: Path, *, device: str) -> None:
-        self.directory, self._device = directory, device
+    def __init__(self, location: Location, *, device: str) -> None:
+        self._location, self._device = location, device
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._encoder: _Together | None = None
@@ -54,16 +53,15 @@ class Engine:
 
     def _current(self) -> _Opened:
         with self._lock:
-            state = store.homes.state(self.directory)
-            if self._opened is None or self._opened.state != state:
+            if self._opened is None or not self._opened.searcher.is_current():
                 with ExitStack() as if_it_fails:
-                    searcher = Searcher(self.directory, device=self._device, cores=1)
+                    searcher = Searcher(self._location, device=self._device, cores=1)
                     if_it_fails.callback(searcher.__exit__)
                     searcher.encoder = self._encoder_of(searcher.info.encoder)
                     if_it_fails.pop_all()
                 if self._opened is not None:
                     self._opened.leave()
-                self._opened = _Opened(searcher, state)
+                self._opened = _Opened(searcher)
             self._opened.users += 1
             return self._opened
 
@@ -76,8 +74,8 @@ class Engine:
 class _Opened:
     """A searcher and those that use it; closed when the last one, the engine among them, has left."""
 
-    def __init__(self, searcher: Searcher, state: tuple[object, ...]) -> None:
-        self.searcher, self.state = searcher, state
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
         self.users = 1
 
     def leave(self) -> None:

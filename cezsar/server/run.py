@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from cezsar import store
 from cezsar.errors import CezsarError
 from cezsar.server.app import create_app
 from cezsar.server.connections import Connection
@@ -39,7 +40,7 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[lis
     with (
         _listening(access.host, port) as listener,
         Engine(settings.index, device=settings.device) as engine,
-        Media(settings.index) as media,
+        Media(store.home(settings.index).files()) as media,
         suppress(KeyboardInterrupt),
     ):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # which the server raises again when it is done

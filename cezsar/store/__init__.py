@@ -1,79 +1,83 @@
-"""The store: rows and vectors behind one door. An index is a folder: rows in SQLite, the truth, and vectors beside.
+"""The store: rows and vectors behind one door, in a folder (SQLite, and vectors beside it) or a PostgreSQL database.
 
 SQLAlchemy writes and Alembic migrates. Both take longer to load than a query takes: reading does without them, and the
-writing code is imported when it is first needed.
+writing code is imported when it is first needed. So is the code for a database.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 
 from cezsar.errors import SettingsError
+from cezsar.location import Database, located
 from cezsar.store import outline
-from cezsar.store.local import homes, opening, pictures
+from cezsar.store.local import pictures
 from cezsar.store.local.backup import backup, check
-from cezsar.store.local.catalog import Catalog
+from cezsar.store.local.folder import Folder
 from cezsar.store.local.homes import FILE
-from cezsar.store.local.lock import LOCK, was_interrupted
-from cezsar.store.local.opening import (
-    check_creatable,
-    create,
-    current,
-    exists,
-    locked,
-    needs_a_writer,
-    open_place_to_write,
-    open_previous,
-)
-from cezsar.store.local.rows import Rows
-from cezsar.store.local.schema import REVISION
+from cezsar.store.local.lock import LOCK
+from cezsar.store.local.opening import locked
 from cezsar.store.outline import Outline
+from cezsar.store.protocols import Catalog, Home
+from cezsar.store.revision import REVISION
+from cezsar.store.rows import Rows
 from cezsar.store.words import Counts, Embedding, Failure, File, Found, Info, Part, Place, Run, Video, Where
+from cezsar.types import EncoderIdentity, Location, Sampling
 
 __all__ = [
-    "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Embedding", "Failure", "File", "Found", "Info", "Outline", "Part",
-    "Place", "Rows", "Run", "Video", "Where", "backup", "check", "check_creatable", "create", "current", "exists",
-    "homes", "locked", "needs_a_writer", "open", "open_place_to_write", "open_previous", "open_to_write",
-    "outline", "pictures", "upgrade", "was_interrupted",
+    "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Embedding", "Failure", "File", "Found", "Home", "Info",
+    "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "backup", "check", "create", "current", "exists",
+    "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
 ]  # fmt: skip
 
 
-_STORES = {"": opening.open_to_read}  # by the scheme of a location
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
+def home(location: Location | str) -> Home:
+    """The index at a location, whichever store holds it. Raises SettingsError if that store is not installed."""
+    found = located(location)
+    if not isinstance(found, Database):
+        return Folder(found)
+    try:
+        from cezsar.store.sql.schema import Schema
+    except ImportError as error:
+        if (error.name or "psycopg").partition(".")[0] != "psycopg":
+            raise
+        raise SettingsError("An index in PostgreSQL needs psycopg: `pip install 'cezsar[postgres]'` adds it.") from None
+    return Schema(found)
 
 
-def open(location: Path | str, *, cores: int | None = None) -> Catalog:  # noqa: A001
-    """The index at a location, open to read. Today a location is a folder, which need not be writable.
+def exists(location: Location) -> bool:
+    """Whether there is an index. Raises BadIndex if that cannot be told."""
+    return home(location).exists()
 
-    A search takes at most `cores` cores, or all. Raises SettingsError if a location's scheme (as postgresql:) is not
-    known; IndexMissing, IndexOutdated, IndexDamaged.
+
+def open(location: Location | str, *, cores: int | None = None) -> Catalog:  # noqa: A001
+    """The index at a location, open to read; a folder need not be writable, nor an account of a database.
+
+    A search takes at most `cores` cores, or all. Raises SettingsError if a location's scheme is not known;
+    IndexMissing, IndexOutdated, IndexDamaged.
     """
-    found = None if Path(location).exists() else _SCHEME.match(str(location))
-    if found and found[1] not in _STORES:
-        raise SettingsError(f"There is no store for {found[1]}: locations; an index is a folder.")
-    return _STORES[found[1] if found else ""](Path(location), cores=cores)
+    return home(location).open(cores=cores)
 
 
-def upgrade(directory: Path) -> str:
+def create(location: Location, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
+    """Make an empty catalog, open for writing; it appears whole or not at all. Raises IndexReadOnly, IndexLocked."""
+    return home(location).create(encoder, sampling)
+
+
+def current(location: Location) -> str:
+    """The schema revision of an index's catalog. Raises IndexMissing, IndexDamaged."""
+    return home(location).revision()
+
+
+def upgrade(location: Location) -> str:
     """Bring an older catalog to REVISION, in one transaction, and then its cache; the revision that it had before."""
-    before = opening.upgrade(directory)
-    if before < REVISION:
-        with open_to_write(directory):
-            pass
-    return before
+    return home(location).upgrade()
 
 
-def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
+def open_to_write(location: Location, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
     """The catalog, open for writing as the only one, with a cache that is sound and not far behind it.
 
-    An older index that others can read is closed to them, and notice gets a line. Raises IndexMissing, IndexOutdated,
+    notice gets lines for the user, as if others could read the index until now. Raises IndexMissing, IndexOutdated,
     IndexDamaged, IndexReadOnly, IndexLocked.
     """
-    with ExitStack() as stack:
-        catalog = stack.enter_context(opening.open_to_write(directory, notice=notice))
-        catalog.tidy()
-        stack.pop_all()  # it stays open
-    return catalog
+    return home(location).open_to_write(notice=notice)

@@ -11,12 +11,14 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_ID = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
         "deleted_segments",
-        sa.Column("segment_id", sa.Integer, primary_key=True),
-        sa.Column("generation", sa.Integer, nullable=False, index=True),
+        sa.Column("segment_id", _ID, primary_key=True, autoincrement=False),
+        sa.Column("generation", _ID, nullable=False, index=True),
     )
 
 

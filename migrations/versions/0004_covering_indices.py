@@ -14,7 +14,8 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.create_index("ix_segments_run", "segments", ["video_id", "run", "start_s", "end_s"])
-    op.create_index("ix_videos_hidden", "videos", ["id"], sqlite_where=sa.text("hidden = 1"))
+    is_so = sa.text("hidden = 1")
+    op.create_index("ix_videos_hidden", "videos", ["id"], sqlite_where=is_so, postgresql_where=is_so)
 
 
 def downgrade() -> None:

@@ -87,6 +87,8 @@ def write_catalog(path: Path, revision: str) -> Path:
             database.execute("INSERT INTO outlines VALUES (1, ?, ?)", (b"".join(shots), bytes(range(96))))
         if revision >= "0008":
             database.executemany("INSERT INTO names VALUES (?, ?)", [(number, name) for number, name, _ in VIDEOS])
+        if revision >= "0009":
+            database.execute("INSERT INTO calibrations VALUES (1, 4, ?)", (b'{"version": 0}',))  # of another version
     return path
 
 

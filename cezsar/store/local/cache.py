@@ -28,7 +28,7 @@ from cezsar.types import Ids, Vectors
 
 if TYPE_CHECKING:
     from cezsar.store.local.approximate import Best, Lists
-    from cezsar.store.local.rows import Rows
+    from cezsar.store.rows import Rows
 
 APPROXIMATE_FROM = (
     200_000  # vectors: from here on an exact search takes over a tenth of a second (benchmarks/search.py)

@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cezsar.errors import BadIndex, CacheUnusable, IndexDamaged, IndexReadOnly, SettingsError
-from cezsar.store.local import keeping, stamp
+from cezsar.errors import BadIndex, CacheMissing, CacheUnusable, IndexDamaged, IndexReadOnly
+from cezsar.store import identity
+from cezsar.store.local import homes, keeping, stamp
 from cezsar.store.local.cache import Cache, build
-from cezsar.store.local.connection import is_still, open_file, prepare, translated
+from cezsar.store.local.connection import is_still, is_writable, open_file, prepare, translated
 from cezsar.store.local.homes import FILE
-from cezsar.store.local.lock import WriterLock
-from cezsar.store.local.nearest import States
-from cezsar.store.local.rows import Rows
+from cezsar.store.local.lock import WriterLock, was_interrupted
+from cezsar.store.local.nearest import Nearest, States
 from cezsar.store.local.stamp import Stamp
-from cezsar.store.words import Info
-from cezsar.types import EncoderIdentity, Sampling
+from cezsar.store.rows import Rows
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
-    from cezsar.store.local.writer import Writer
+    from cezsar.store.writer import Writer
 
-_INFO = "SELECT index_id, encoder, weights_sha256, streams, dimension, generation, fps, window_s, stride_s"
+_T = TypeVar("_T")
 
 
 class Catalog:
     """An open catalog. read() gives a consistent state; write() one transaction, all or nothing.
 
-    cores is the most threads of one search, None for all. Reading needs no SQLAlchemy, which takes longer to load than
+    directory is the folder of this very catalog, and index that of its index, if this is the catalog in use. cores is
+    the most threads of one search, None for all. Reading needs no SQLAlchemy, which takes longer to load than
     a query takes.
     """
 
-    def __init__(self, directory: Path, lock: WriterLock | None = None, *, cores: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, lock: WriterLock | None = None, *, index: Path | None = None, cores: int | None = None
+    ) -> None:
         self._idle: list[sqlite3.Connection] = []
         self._lock = lock
-        self.directory = directory
+        self.directory, self._index = directory, index or directory
+        self._state = homes.state(self._index)
         with self._snapshot() as connection:
-            self.info = _info(connection.execute(f"{_INFO} FROM index_info LIMIT 2").fetchall(), directory)
+            self.info = identity.info(connection, directory)
         self._states = States(directory, self.info, cores=cores)
 
     def __enter__(self) -> Catalog:
@@ -54,6 +57,31 @@ class Catalog:
             self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
+
+    @property
+    def place(self) -> Path:
+        """As Catalog.place."""
+        return self.directory
+
+    def is_current(self) -> bool:
+        """Whether this is still the catalog that its index uses. Raises IndexDamaged."""
+        return homes.state(self._index) == self._state
+
+    def num_bytes(self) -> int:
+        """What the files in the catalog's folder take."""
+        num_bytes = 0
+        for file in self.directory.iterdir():
+            with suppress(FileNotFoundError):  # a writer's, which has ended
+                num_bytes += file.stat().st_size if file.is_file() else 0
+        return num_bytes
+
+    def was_interrupted(self) -> bool:
+        """Whether the last writer was killed, and no writer has settled that since."""
+        return was_interrupted(self.directory)
+
+    def why_not_writable(self) -> str | None:
+        """The command that would make the catalog's folder writable; None if it is."""
+        return None if is_writable(self.directory) else f"chmod u+w {self.directory}"
 
     @property
     def notice(self) -> str | None:
@@ -74,6 +102,24 @@ class Catalog:
         CacheUnusable."""
         with self.read() as rows:
             return stamp.damage(self.directory, self.open_cache(rows).stamp)
+
+    def disagreements(self, rows: Rows) -> list[str]:
+        """Compare the rows, of a state that has given no answer yet, with the cache, if there is one: ids, vectors and
+        checksum, exactly; what is wrong, in words."""
+        problems, cache = list[str](), None
+        try:
+            cache = self.open_cache(rows)
+        except CacheMissing:
+            pass  # the catalog serves alone, as it does until a first run is over
+        except CacheUnusable as error:
+            problems.append(f"the cache cannot be used: {error}; `cezsar rebuild` makes it anew")
+        try:
+            problems += self.differences(rows, cache)
+        except IndexDamaged as error:
+            problems.append(str(error))
+        if cache is not None and (wrong := stamp.damage(self.directory, cache.stamp)):
+            problems.append(f"{wrong}; `cezsar rebuild` makes it anew")
+        return problems
 
     def differences(self, rows: Rows, cache: Cache | None) -> list[str]:
         """Vectors that are not of length 1, and vectors that the cache lacks, has too many, or has otherwise; in
@@ -118,7 +164,7 @@ class Catalog:
     def read(self) -> Iterator[Rows]:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as connection:
-            yield Rows(connection, self.info.encoder.dimension, self._states)
+            yield Rows(connection, self.info.encoder.dimension, lambda rows: Nearest(rows, self._states))
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -141,8 +187,13 @@ class Catalog:
             else:
                 connection.close()
 
+    def write(self, change: Callable[[Writer], _T]) -> _T:
+        """Run change in a transaction of its own, and return its result. Errors as transaction()'s."""
+        with self.transaction() as writer:
+            return change(writer)
+
     @contextmanager
-    def write(self) -> Iterator[Writer]:
+    def transaction(self) -> Iterator[Writer]:
         """One transaction with a generation of its own; committed at the end, or else undone.
 
         Raises IndexReadOnly if the catalog was opened to read.
@@ -151,7 +202,7 @@ class Catalog:
             raise IndexReadOnly(f"The index in {self.directory} was opened to read, and cannot be written.")
         from sqlalchemy.orm import Session
 
-        from cezsar.store.local.writer import Writer
+        from cezsar.store.writer import Writer
 
         with raised(self.directory), Session(self._engine) as session, session.begin():
             yield Writer(session)
@@ -173,22 +224,6 @@ class Catalog:
     def _engine(self) -> Engine:
         engine = _engine(url(self.directory / FILE), wal=True)
         return engine.execution_options(begin="BEGIN IMMEDIATE")
-
-
-def _info(rows: Sequence[tuple[Any, ...]], directory: Path) -> Info:
-    damaged = IndexDamaged(f"The catalog in {directory} does not name its encoder; it was not finished, or is damaged.")
-    if len(rows) != 1:
-        raise damaged
-    index_id, encoder, weights_sha256, streams, dimension, generation, *times = rows[0]
-    if not all(isinstance(text, str) for text in (index_id, encoder, weights_sha256, streams)) or not all(
-        isinstance(number, int) and 0 <= number - least < 1 << 62 for number, least in ((dimension, 1), (generation, 0))
-    ):
-        raise damaged
-    try:
-        sampling = Sampling(*times)
-    except (SettingsError, TypeError):
-        raise damaged from None
-    return Info(index_id, EncoderIdentity(encoder, weights_sha256, dimension, streams), sampling)
 
 
 def url(path: Path) -> URL:

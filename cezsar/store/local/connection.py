@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
 from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
@@ -16,10 +15,6 @@ from cezsar.store.local.homes import FILE
 
 BUSY_MS = 30_000
 _LOOK_EVERY = 1_000_000  # steps of SQLite's machine, some 20 ms of work
-_MANY = 10_000  # values a statement takes at once; SQLite allows 32,766
-
-_T = TypeVar("_T")
-Snapshot: TypeAlias = sqlite3.Connection  # in a transaction: everything that is asked of it has the same state
 
 
 def connect(directory: Path) -> sqlite3.Connection:
@@ -63,12 +58,6 @@ def revision(directory: Path) -> str:
 def is_writable(directory: Path) -> bool:
     """Whether files can be made in a folder."""
     return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Runs of values, each short enough for one statement."""
-    for start in range(0, len(values), _MANY):
-        yield values[start : start + _MANY]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from cezsar.store.words import Info
 from cezsar.types import Ids
 
 if TYPE_CHECKING:
-    from cezsar.store.local.rows import Rows
+    from cezsar.store.rows import Rows
 
 _LONGEST_TAIL = 2_000  # segments: a query reads each from the catalog in about 5 microseconds (benchmarks/tail.py)
 

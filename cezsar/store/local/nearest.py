@@ -19,7 +19,7 @@ from cezsar.store.words import Found, Info, Where
 from cezsar.types import Ids, Vectors
 
 if TYPE_CHECKING:
-    from cezsar.store.local.rows import Rows
+    from cezsar.store.rows import Rows
 
 _FEW = 2_000  # segments that may be found: so many are read from the catalog and compared one by one
 _SPARE = 8  # candidates more than are asked for: some may be hidden

@@ -14,7 +14,7 @@ from cezsar.store.local.connection import is_writable, revision, translated
 from cezsar.store.local.homes import FILE, home, previous
 from cezsar.store.local.lock import WriterLock, was_interrupted
 from cezsar.store.local.privacy import tighten
-from cezsar.store.local.schema import REVISION
+from cezsar.store.revision import REVISION
 from cezsar.types import EncoderIdentity, Sampling
 
 
@@ -35,7 +35,7 @@ def create(directory: Path, encoder: EncoderIdentity, sampling: Sampling) -> Cat
     from sqlalchemy.orm import Session
 
     from cezsar.migrations import upgrade as migrate
-    from cezsar.store.local.tables import InfoRow
+    from cezsar.store.tables import InfoRow
 
     with raised(directory):
         directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def open_to_read(directory: Path, *, cores: int | None = None) -> Catalog:
 
     A search takes at most `cores` cores, or all. Raises IndexMissing, IndexOutdated, IndexDamaged.
     """
-    return _opened_to_read(_served(directory), cores=cores)
+    return _opened_to_read(_served(directory), index=directory, cores=cores)
 
 
 def open_previous(directory: Path) -> Catalog:
@@ -86,9 +86,9 @@ def open_previous(directory: Path) -> Catalog:
     return _opened_to_read(place)
 
 
-def _opened_to_read(place: Path, *, cores: int | None = None) -> Catalog:
+def _opened_to_read(place: Path, *, index: Path | None = None, cores: int | None = None) -> Catalog:
     _check_revision(place)
-    return Catalog(place, cores=cores)
+    return Catalog(place, index=index, cores=cores)
 
 
 def open_to_write(directory: Path, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:

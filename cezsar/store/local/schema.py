@@ -7,8 +7,7 @@ import sqlite3
 from itertools import groupby
 
 from cezsar.errors import IndexDamaged
-
-REVISION = "0008"  # the newest revision in migrations/versions
+from cezsar.store.revision import REVISION
 
 # columns and their types, as of REVISION
 _TABLES = {
@@ -23,6 +22,7 @@ _TABLES = {
     "segments": "id INTEGER, video_id INTEGER, start_s FLOAT, end_s FLOAT, run INTEGER, vector BLOB, best_s FLOAT, "
     "plain BOOLEAN",
     "outlines": "video_id INTEGER, shots BLOB, fingerprints BLOB",
+    "calibrations": "id INTEGER, generation INTEGER, document BLOB",
     "deleted_segments": "segment_id INTEGER, generation INTEGER",
     "failures": "path BLOB, size BIGINT, mtime_ns BIGINT, decoder VARCHAR, reason VARCHAR, inode BIGINT, "
     "ctime_ns BIGINT",

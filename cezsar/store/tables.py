@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import UserDefinedType
+
+
+class Vector(UserDefinedType[bytes]):
+    """pgvector's type: the bytes of little-endian float32 go in, as SQLite keeps them."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name; it gets its dimension when an index is made."""
+        return "vector"
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[bytes | None], object]:
+        """What tells psycopg that bytes are a vector."""
+        from cezsar.store.sql.packing import Packed
+
+        return lambda data: None if data is None else Packed(data)
+
+
+# SQLite's AUTOINCREMENT wants INTEGER, which has 64 bits there and 32 in PostgreSQL
+_Id = Integer().with_variant(BigInteger(), "postgresql")
+# a truth is 0 or 1 in both: hidden = 1 is no SQL for PostgreSQL's boolean
+_Truth = Boolean().with_variant(SmallInteger(), "postgresql")
+_Vector = LargeBinary().with_variant(Vector(), "postgresql")
 
 
 class Base(DeclarativeBase):
@@ -25,12 +63,12 @@ class InfoRow(Base):
     fps: Mapped[float]
     window_s: Mapped[float]
     stride_s: Mapped[float]
-    generation: Mapped[int]
+    generation: Mapped[int] = mapped_column(_Id)
 
 
 class RootRow(Base):
     __tablename__ = "roots"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
     path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
 
 
@@ -43,17 +81,17 @@ class VideoRow(Base):
     __tablename__ = "videos"
     __table_args__ = (
         UniqueConstraint("root_id", "path"),
-        Index("ix_videos_hidden", "id", sqlite_where=text("hidden = 1")),
+        Index("ix_videos_hidden", "id", sqlite_where=text("hidden = 1"), postgresql_where=text("hidden = 1")),
         {"sqlite_autoincrement": True},
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    root_id: Mapped[int] = mapped_column(ForeignKey("roots.id"))
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    root_id: Mapped[int] = mapped_column(_Id, ForeignKey("roots.id"))
     path: Mapped[bytes] = mapped_column(LargeBinary)
     size: Mapped[int] = mapped_column(BigInteger)
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     content_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     duration_s: Mapped[float]
-    hidden: Mapped[bool]
+    hidden: Mapped[int] = mapped_column(_Truth)
     inode: Mapped[int | None] = mapped_column(BigInteger)
     ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
     stream: Mapped[int | None]
@@ -64,7 +102,7 @@ class NameRow(Base):
 
     __tablename__ = "names"
     __table_args__ = (Index("ix_names_name", "name", "video_id"),)
-    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    video_id: Mapped[int] = mapped_column(_Id, ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
 
 
@@ -79,24 +117,24 @@ class SegmentRow(Base):
     __table_args__ = (
         Index("ix_segments_place", "video_id", "start_s", unique=True),
         Index("ix_segments_run", "video_id", "run", "start_s", "end_s"),
-        Index("ix_segments_plain", "id", sqlite_where=text("plain = 1")),
+        Index("ix_segments_plain", "id", sqlite_where=text("plain = 1"), postgresql_where=text("plain = 1")),
         {"sqlite_autoincrement": True},
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    video_id: Mapped[int] = mapped_column(_Id, ForeignKey("videos.id", ondelete="CASCADE"))
     start_s: Mapped[float]
     end_s: Mapped[float]
     run: Mapped[int]
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector: Mapped[bytes] = mapped_column(_Vector)
     best_s: Mapped[float | None]
-    plain: Mapped[bool | None]
+    plain: Mapped[int | None] = mapped_column(_Truth)
 
 
 class OutlineRow(Base):
     """A video's shots and the fingerprints of its seconds, as cezsar.store.outline packs them."""
 
     __tablename__ = "outlines"
-    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    video_id: Mapped[int] = mapped_column(_Id, ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
     shots: Mapped[bytes] = mapped_column(LargeBinary)
     fingerprints: Mapped[bytes] = mapped_column(LargeBinary)
 
@@ -105,8 +143,8 @@ class DeletedSegmentRow(Base):
     """A deleted segment and the generation of its deletion: an older cache has to leave it out."""
 
     __tablename__ = "deleted_segments"
-    segment_id: Mapped[int] = mapped_column(primary_key=True)
-    generation: Mapped[int] = mapped_column(index=True)
+    segment_id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(_Id, index=True)
 
 
 class FailureRow(Base):
@@ -120,3 +158,12 @@ class FailureRow(Base):
     reason: Mapped[str]
     inode: Mapped[int | None] = mapped_column(BigInteger)
     ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class CalibrationRow(Base):
+    """The index's own calibration, as a JSON document, and the generation in which it was kept; one row, of id 1."""
+
+    __tablename__ = "calibrations"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(_Id)
+    document: Mapped[bytes] = mapped_column(LargeBinary)

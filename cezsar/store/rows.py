@@ -1,28 +1,25 @@
-"""Reading a catalog, in plain SQL on SQLite: importing SQLAlchemy takes as long as a query."""
+"""Reading a catalog, in plain SQL, of SQLite and PostgreSQL alike: importing SQLAlchemy takes as long as a query."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cezsar.errors import IndexDamaged
-from cezsar.store.local import names
-from cezsar.store.local.connection import chunks
-from cezsar.store.local.nearest import Nearest, States
+from cezsar.store import names, soundness
 from cezsar.store.outline import Outline, unpacked
+from cezsar.store.statements import Connection, chunks, marks, pairs
 from cezsar.store.words import ANYWHERE, Counts, Failure, File, Found, Part, Place, Run, Video, Where, whole
 from cezsar.types import Ids, Segment, Vectors
 
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
-_LONGEST_S = 1e12  # no video is longer
 _FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File has them
 _VIDEOS = f"""
 SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream
@@ -65,19 +62,32 @@ SELECT wanted.video_id, wanted.run, roots.path, videos.path, min(start_s), max(e
 FROM wanted CROSS JOIN segments INDEXED BY ix_segments_run
     ON segments.video_id = wanted.video_id AND segments.run = wanted.run
 CROSS JOIN videos ON videos.id = wanted.video_id JOIN roots ON roots.id = root_id
-GROUP BY wanted.video_id, wanted.run
+GROUP BY wanted.video_id, wanted.run, roots.path, videos.path
 """
 
 
-class Rows:
-    """One consistent state of a catalog, from Catalog.read(): all answers are of the same moment."""
+class Nearest(Protocol):
+    """The nearest segments in one state; each store has its own way."""
 
-    def __init__(self, connection: sqlite3.Connection, dimension: int, states: States) -> None:
-        self._connection, self._dimension, self._states = connection, dimension, states
+    def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
+        """As Rows.nearest."""
+
+    def size(self, where: Where) -> int:
+        """As Rows.num_segments."""
+
+
+class Rows:
+    """One consistent state of a catalog, from Catalog.read(): all answers are of the same moment.
+
+    nearest makes what looks for the nearest segments of this state; dimension is D of the vectors.
+    """
+
+    def __init__(self, connection: Connection, dimension: int, nearest: Callable[[Rows], Nearest]) -> None:
+        self._connection, self._dimension, self._searched_by = connection, dimension, nearest
 
     @cached_property
     def _nearest(self) -> Nearest:
-        return Nearest(self, self._states)
+        return self._searched_by(self)
 
     def nearest(
         self, query: Vectors, k: int, *, where: Where = ANYWHERE, without: Ids | None = None, exact: bool = False
@@ -102,7 +112,7 @@ class Rows:
             beginning = os.path.join(root, b"")
             below = {path[len(beginning) :]: path for path in paths if path.startswith(beginning)}
             for some in chunks(list(below)):
-                query = f"{_VIDEOS} WHERE root_id = ? AND videos.path IN ({_marks(some)})"
+                query = f"{_VIDEOS} WHERE root_id = ? AND videos.path IN ({marks(some)})"
                 for row in self._connection.execute(query, (number, *some)):
                     found[below[row[2]]] = _video(row)
         return found
@@ -117,11 +127,17 @@ class Rows:
 
     def pages(self, *, but: Container[int] = ()) -> Iterator[list[Video]]:
         """All videos, hidden ones too, except those with an id in but: by id, some thousands at once."""
-        ids = (number for (number,) in self._connection.execute("SELECT id FROM videos ORDER BY id"))
-        others = (number for number in ids if number not in but)
+        others = (number for number in self._video_ids() if number not in but)
         while some := list(islice(others, _CHUNK)):
-            query = f"{_VIDEOS} WHERE videos.id IN ({_marks(some)}) ORDER BY videos.id"
+            query = f"{_VIDEOS} WHERE videos.id IN ({marks(some)}) ORDER BY videos.id"
             yield [_video(row) for row in self._connection.execute(query, some)]
+
+    def _video_ids(self) -> Iterator[int]:
+        after = 0
+        query = f"SELECT id FROM videos WHERE id > ? ORDER BY id LIMIT {_CHUNK}"
+        while ids := [number for (number,) in self._connection.execute(query, (after,))]:
+            yield from ids
+            after = ids[-1]
 
     def videos_under(self, path: str) -> list[int]:
         """The ids of the visible videos that a path, a name or a glob names, as paths.matches understands it."""
@@ -180,6 +196,11 @@ class Rows:
         rows = self._connection.execute(f"{query} WHERE hidden = 0 AND stream > 0 ORDER BY 1, 2").fetchall()
         return [(Path(os.fsdecode(os.path.join(root, path))), int(stream)) for root, path, stream in rows]
 
+    def num_videos(self) -> int:
+        """How many videos there are, hidden ones too."""
+        (found,) = self._connection.execute("SELECT count(*) FROM videos").fetchone()
+        return int(found)
+
     def num_segments_after(self, segment_id: int) -> int:
         """How many segments, hidden ones too, have a higher id."""
         (found,) = self._connection.execute("SELECT count(*) FROM segments WHERE id > ?", (segment_id,)).fetchone()
@@ -193,7 +214,7 @@ class Rows:
         """The vectors of these segments, by ascending id: (N,) ids and (N, D); ones that are not there are left out."""
         rows: list[tuple[int, bytes]] = []
         for some in chunks(np.sort(ids).tolist()):
-            rows += self._connection.execute(VECTORS_OF.format(_marks(some)), some)
+            rows += self._connection.execute(VECTORS_OF.format(marks(some)), some)
         return self._read(rows)
 
     def tail(self, *, after: int) -> tuple[Ids, Vectors]:
@@ -216,10 +237,10 @@ class Rows:
     def shown(self, ids: Ids, where: Where) -> tuple[Ids, Vectors]:
         """The vectors of these segments, by id, as far as the segments are visible, and plain or not as where.plain
         says."""
-        plain = "" if where.plain is None else " AND plain = 1" if where.plain else " AND plain IS NOT 1"
+        plain = "" if where.plain is None else " AND plain = 1" if where.plain else " AND coalesce(plain, 0) = 0"
         rows: list[tuple[int, bytes]] = []
         for some in chunks(np.sort(ids).tolist()):
-            rows += self._connection.execute(SHOWN.format(_marks(some), plain), some)
+            rows += self._connection.execute(SHOWN.format(marks(some), plain), some)
         return self._read(rows)
 
     def known(self, ids: Ids) -> Ids:
@@ -232,7 +253,8 @@ class Rows:
 
     def num_hidden(self, last: int) -> int:
         """The number of segments up to an id that belong to hidden videos."""
-        (found,) = self._connection.execute(f"SELECT count(*) FROM ({HIDDEN}) WHERE id <= ?", (last,)).fetchone()
+        count = f"SELECT count(*) FROM ({HIDDEN} AND segments.id <= ?) AS those"
+        (found,) = self._connection.execute(count, (last,)).fetchone()
         return int(found)
 
     def deleted(self, *, since: int) -> tuple[Ids, Ids]:
@@ -251,7 +273,7 @@ class Rows:
         stretches: list[tuple[int, int, int]] = []
         others: list[tuple[int]] = []
         for some in chunks(sorted(video_ids)):
-            for video, *stretch in self._connection.execute(STRETCHES.format(_marks(some)), some):
+            for video, *stretch in self._connection.execute(STRETCHES.format(marks(some)), some):
                 first, last, count = stretch
                 if last - first + 1 == count:  # as all are that were written at once
                     stretches.append((first, last, count))
@@ -283,7 +305,7 @@ class Rows:
         found: dict[int, Run] = {}
         for some in chunks(ids):
             found |= {
-                number: (video, run) for number, video, run in self._connection.execute(RUNS.format(_marks(some)), some)
+                number: (video, run) for number, video, run in self._connection.execute(RUNS.format(marks(some)), some)
             }
         return found
 
@@ -291,7 +313,7 @@ class Rows:
         """The ids of all segments of these runs."""
         found: list[tuple[int]] = []
         for some in chunks(list(wanted)):
-            found += self._connection.execute(OF_RUNS.format(_pairs(some)), list(chain.from_iterable(some)))
+            found += self._connection.execute(OF_RUNS.format(pairs(some)), list(chain.from_iterable(some)))
         return _ids(found)
 
     def ranges(self, wanted: Iterable[Run]) -> dict[Run, Place]:
@@ -299,7 +321,7 @@ class Rows:
         found: dict[Run, Place] = {}
         paths: dict[tuple[bytes, bytes], Path] = {}
         for some in chunks(list(wanted)):
-            rows = self._connection.execute(PLACES.format(_pairs(some)), list(chain.from_iterable(some)))
+            rows = self._connection.execute(PLACES.format(pairs(some)), list(chain.from_iterable(some)))
             for video, run, root, name, start_s, end_s in rows:
                 _check_times(start_s, end_s)
                 if (path := paths.get((root, name))) is None:
@@ -311,7 +333,7 @@ class Rows:
         """The outlines of these videos, by id; videos that were indexed before there were any are left out."""
         found: dict[int, Outline] = {}
         for some in chunks(sorted(video_ids)):
-            for video, *parts in self._connection.execute(OUTLINES.format(_marks(some)), some):
+            for video, *parts in self._connection.execute(OUTLINES.format(marks(some)), some):
                 found[video] = unpacked(*parts)
         return found
 
@@ -320,9 +342,21 @@ class Rows:
         found: dict[int, bytes] = {}
         for some in chunks(sorted(video_ids)):
             found |= dict(
-                self._connection.execute(f"SELECT id, content_sha256 FROM videos WHERE id IN ({_marks(some)})", some)
+                self._connection.execute(f"SELECT id, content_sha256 FROM videos WHERE id IN ({marks(some)})", some)
             )
         return found
+
+    def calibrated(self) -> int | None:
+        """The generation in which the index's own calibration was kept; None if there is none."""
+        found = self._connection.execute("SELECT generation FROM calibrations WHERE id = 1").fetchone()
+        return None if found is None else int(found[0])
+
+    def calibration(self) -> bytes | None:
+        """The index's own calibration, as Writer.keep_calibration got it; None if there is none."""
+        found = self._connection.execute("SELECT document FROM calibrations WHERE id = 1").fetchone()
+        if found is not None and not isinstance(found[0], bytes):
+            raise IndexDamaged("The calibration in the catalog is none: `cezsar calibrate` makes a new one.")
+        return None if found is None else found[0]
 
     def num_without_outline(self) -> int:
         """How many visible videos were indexed before there were outlines."""
@@ -339,59 +373,12 @@ class Rows:
     def inconsistencies(self) -> list[str]:
         """The faults that the database itself finds, and videos and segments that make no sense; empty if all is
         well."""
-        problems = [
-            f"the catalog: {told}" for (told,) in self._connection.execute("PRAGMA integrity_check(20)") if told != "ok"
-        ]
-        problems += [
-            f"the catalog: a row of {row[0]} refers to nothing"
-            for row in self._connection.execute("PRAGMA foreign_key_check")
-        ]
-        for rows, what in (
-            ("videos WHERE id NOT IN (SELECT video_id FROM segments)", "videos have no segments"),
-            ("segments WHERE start_s >= end_s", "segments end before they start"),
-            (
-                "segments WHERE typeof(start_s) != 'real' OR typeof(end_s) != 'real' OR start_s < 0"
-                f" OR end_s > {_LONGEST_S} OR typeof(best_s) NOT IN ('real', 'null')"
-                f" OR best_s NOT BETWEEN 0 AND {_LONGEST_S}",
-                "segments have impossible times",
-            ),
-            ("segments WHERE id < 1", "segments have impossible ids"),
-            ("videos WHERE typeof(path) != 'blob'", "videos have impossible paths"),
-            ("segments WHERE plain NOT IN (0, 1)", "segments are neither plain nor not"),
-            ("deleted_segments WHERE typeof(generation) != 'integer'", "deletions have no generation"),
-        ):
-            (count,) = self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
-            if count:
-                problems.append(f"{count} {what}")
-        kept = self._connection.execute(
-            "SELECT shots, fingerprints, duration_s FROM outlines JOIN videos ON videos.id = video_id"
-        )
-        if wrong := sum(not _is_outline(row) for row in kept):
-            problems.append(f"{wrong} videos have impossible outlines")
-        return problems
+        return soundness.inconsistencies(self._connection)
 
 
 def _video(row: Sequence[Any]) -> Video:
     number, *file, content_sha256, duration_s, hidden, stream = row
     return Video(number, File(*file), content_sha256, duration_s, bool(hidden), stream)
-
-
-def _is_outline(row: tuple[Any, ...]) -> bool:
-    try:
-        unpacked(*row)
-    except IndexDamaged:
-        return False
-    return True
-
-
-def _marks(values: Sequence[object]) -> str:
-    """The places of so many values in a statement."""
-    return ",".join("?" * len(values))
-
-
-def _pairs(values: Sequence[Run]) -> str:
-    """The places of so many pairs in a statement."""
-    return ",".join(["(?,?)"] * len(values))
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:
@@ -408,13 +395,13 @@ def _part(row: tuple[Any, ...]) -> Part:
     found = Part(*row)
     _check_times(found.start_s, found.end_s)
     if found.best_s is not None:
-        _check_times(found.best_s, _LONGEST_S)
+        _check_times(found.best_s, soundness.LONGEST_S)
     return found
 
 
 def _check_times(start_s: object, end_s: object) -> None:
     """That a stretch is as it can be: SQLite would keep anything in any column."""
-    if not (isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= _LONGEST_S):
+    if not (isinstance(start_s, float) and isinstance(end_s, float) and 0 <= start_s < end_s <= soundness.LONGEST_S):
         raise IndexDamaged("Some segments in the catalog have impossible times: `cezsar verify` says more.")
 
 

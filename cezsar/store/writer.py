@@ -1,4 +1,4 @@
-"""Changing a catalog, with SQLAlchemy."""
+"""Changing a catalog, with SQLAlchemy, the same for every store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from cezsar.paths import names
-from cezsar.store.local.connection import chunks
-from cezsar.store.local.tables import (
+from cezsar.store.outline import packed
+from cezsar.store.statements import chunks
+from cezsar.store.tables import (
+    CalibrationRow,
     DeletedSegmentRow,
     FailureRow,
     InfoRow,
@@ -20,7 +22,6 @@ from cezsar.store.local.tables import (
     SegmentRow,
     VideoRow,
 )
-from cezsar.store.outline import packed
 from cezsar.store.words import Embedding, Failure, File
 
 
@@ -47,7 +48,7 @@ class Writer:
             ctime_ns=file.ctime_ns,
             content_sha256=content_sha256,
             duration_s=embedding.duration_s,
-            hidden=False,
+            hidden=0,
             stream=embedding.stream,
         )
         self._session.add(row)
@@ -74,7 +75,7 @@ class Writer:
             "mtime_ns": file.mtime_ns,
             "inode": file.inode,
             "ctime_ns": file.ctime_ns,
-            "hidden": False,
+            "hidden": 0,
         }
         self._session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
         self._session.execute(delete(NameRow).where(NameRow.video_id == video_id))
@@ -99,7 +100,7 @@ class Writer:
     def hide_videos(self, video_ids: Sequence[int]) -> None:
         """Leave these videos out of every answer, and keep their vectors."""
         for some in chunks(video_ids):
-            self._session.execute(update(VideoRow).where(VideoRow.id.in_(some)).values(hidden=True))
+            self._session.execute(update(VideoRow).where(VideoRow.id.in_(some)).values(hidden=1))
 
     def purge_videos(self, video_ids: Sequence[int]) -> None:
         """Delete these videos for good, with their segments and vectors, and the folders that hold no video any
@@ -109,6 +110,12 @@ class Writer:
             self._session.execute(delete(NameRow).where(NameRow.video_id.in_(some)))
             self._session.execute(delete(VideoRow).where(VideoRow.id.in_(some)))
         self._session.execute(delete(RootRow).where(RootRow.id.not_in(select(VideoRow.root_id))))
+
+    def keep_calibration(self, document: bytes) -> None:
+        """Keep the index's own calibration, in the place of one of before."""
+        now = self._session.scalars(select(InfoRow.generation)).one()
+        self._session.execute(delete(CalibrationRow))
+        self._session.execute(insert(CalibrationRow).values(id=1, generation=now, document=document))
 
     def _root_id(self, path: bytes) -> int:
         found = self._session.scalars(select(RootRow.id).where(RootRow.path == path)).one_or_none()
@@ -135,7 +142,7 @@ class Writer:
                 "run": run,
                 "vector": vector,
                 "best_s": best,
-                "plain": is_plain,
+                "plain": None if is_plain is None else int(is_plain),
             }
             for segment, run, vector, best, is_plain in zip(
                 embedding.segments, embedding.runs, vectors, best_s, plain, strict=True

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cezsar.paths import called, is_under, matches, named, shown, spellings
-from cezsar.store.local.connection import chunks
+from cezsar.store.statements import Connection, chunks, marks
 from cezsar.store.words import whole
 
 _WILD = re.compile(r"[*?\[]")
@@ -17,7 +16,7 @@ OF_NAME = "SELECT video_id FROM names WHERE name = ?"
 OF_BEGINNING = "SELECT DISTINCT video_id FROM names WHERE name >= ? AND name < ?"
 OF_ROOT = "SELECT id FROM videos WHERE root_id = ?"
 OF_FOLDER = "SELECT id FROM videos WHERE root_id = ? AND (path = ? OR (path > ? AND path < ?))"
-HOLDING = "SELECT DISTINCT video_id FROM names WHERE instr(name, ?)"
+HOLDING = "SELECT DISTINCT video_id FROM names WHERE instr(name, ?) > 0"
 _PATHS = """
 SELECT videos.id, roots.path, videos.path FROM videos JOIN roots ON roots.id = root_id
 WHERE videos.id IN ({}) AND hidden = 0
@@ -25,7 +24,7 @@ WHERE videos.id IN ({}) AND hidden = 0
 HIDDEN = "SELECT id FROM videos WHERE hidden = 1"
 
 
-def videos_under(connection: sqlite3.Connection, glob: str) -> list[int]:
+def videos_under(connection: Connection, glob: str) -> list[int]:
     """The visible videos that paths.matches says a name or a glob names, by id."""
     if (asked := named(glob)) is None:
         return []
@@ -45,7 +44,7 @@ def videos_under(connection: sqlite3.Connection, glob: str) -> list[int]:
     return sorted({*sure, *_that_match(connection, unsure, glob)} - _ids(connection, HIDDEN))
 
 
-def video_called(connection: sqlite3.Connection, path: Path) -> int | None:
+def video_called(connection: Connection, path: Path) -> int | None:
     """The visible video that a person calls path, as paths.called compares it."""
     likely: set[int] = set()
     for name in {os.path.basename(one) for one in spellings(path)}:
@@ -54,18 +53,18 @@ def video_called(connection: sqlite3.Connection, path: Path) -> int | None:
     return next((found[one] for one in called(path, found)), None)
 
 
-def any_under(connection: sqlite3.Connection, path: bytes) -> bool:
+def any_under(connection: Connection, path: bytes) -> bool:
     """Whether a video, hidden or not, is this whole path or lies under it."""
     return any(connection.execute(f"{query} LIMIT 1", values).fetchone() for query, values in _under(connection, path))
 
 
-def num_shown_under(connection: sqlite3.Connection, path: bytes) -> int:
+def num_shown_under(connection: Connection, path: bytes) -> int:
     """How many visible videos are this whole path or lie under it."""
-    count = "SELECT count(*) FROM ({} AND hidden = 0)"
+    count = "SELECT count(*) FROM ({} AND hidden = 0) AS those"
     return sum(connection.execute(count.format(query), some).fetchone()[0] for query, some in _under(connection, path))
 
 
-def _under(connection: sqlite3.Connection, path: bytes) -> Iterator[tuple[str, tuple[object, ...]]]:
+def _under(connection: Connection, path: bytes) -> Iterator[tuple[str, tuple[object, ...]]]:
     """What to ask, a root each, for the ids of videos that are this whole path or lie under it."""
     for number, root in connection.execute("SELECT id, path FROM roots").fetchall():
         if is_under(root, path):
@@ -80,7 +79,7 @@ def _range(path: bytes) -> tuple[bytes, bytes, bytes]:
     return path, path + folder, path + bytes([folder[0] + 1])
 
 
-def _below(connection: sqlite3.Connection, root: int, path: str, sure: set[int]) -> set[int]:
+def _below(connection: Connection, root: int, path: str, sure: set[int]) -> set[int]:
     """Videos that may be, or be in, what is below a root; those that surely are come to sure."""
     raw = os.fsencode(path)
     if not raw.isascii():  # a name may be stored decomposed
@@ -89,7 +88,7 @@ def _below(connection: sqlite3.Connection, root: int, path: str, sure: set[int])
     return set()
 
 
-def _matching(connection: sqlite3.Connection, text: str, roots: Iterable[tuple[int, str]]) -> set[int]:
+def _matching(connection: Connection, text: str, roots: Iterable[tuple[int, str]]) -> set[int]:
     """Videos that a pattern may match: on its whole path, the path below its root, or a name on that."""
     found: set[int] = set()
     if not text.startswith(os.sep):
@@ -105,7 +104,7 @@ def _matching(connection: sqlite3.Connection, text: str, roots: Iterable[tuple[i
     return found
 
 
-def _beginning(connection: sqlite3.Connection, text: str) -> set[int]:
+def _beginning(connection: Connection, text: str) -> set[int]:
     """Videos with a name that a pattern's first one may match."""
     beginning = re.split(r"[*?\[/]", text, maxsplit=1)[0]
     if beginning and text[len(beginning) :].startswith(os.sep):
@@ -131,20 +130,20 @@ def _longest(text: str) -> str | None:
     return max(re.split(r"[*?/]", text), key=len) or None
 
 
-def _that_match(connection: sqlite3.Connection, ids: list[int], glob: str) -> list[int]:
+def _that_match(connection: Connection, ids: list[int], glob: str) -> list[int]:
     rows = _paths(connection, ids)
     return [number for number, root, below in rows if matches(whole(root, below), root, glob)]
 
 
-def _of_name(connection: sqlite3.Connection, name: str) -> set[int]:
+def _of_name(connection: Connection, name: str) -> set[int]:
     return _ids(connection, OF_NAME, os.fsencode(name))
 
 
-def _ids(connection: sqlite3.Connection, query: str, *values: object) -> set[int]:
+def _ids(connection: Connection, query: str, *values: object) -> set[int]:
     return {number for (number,) in connection.execute(query, values)}
 
 
-def _paths(connection: sqlite3.Connection, ids: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
+def _paths(connection: Connection, ids: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
     """The visible ones of these videos: id, root, and path below it."""
     for some in chunks(ids):
-        yield from connection.execute(_PATHS.format(",".join("?" * len(some))), some)
+        yield from connection.execute(_PATHS.format(marks(some)), some)

@@ -1,0 +1,204 @@
+"""An open catalog in a PostgreSQL database: consistent states to read, transactions to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import psycopg
+from psycopg import errors, sql
+
+from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
+from cezsar.location import Database
+from cezsar.store import identity
+from cezsar.store.rows import Rows
+from cezsar.store.sql import places
+from cezsar.store.sql.connection import Session, Snapshot, connect, is_lost, schema_of, translated
+from cezsar.store.sql.exact import Exact
+
+if TYPE_CHECKING:
+    from cezsar.store.sql.writing import Writing
+    from cezsar.store.writer import Writer
+
+_T = TypeVar("_T")
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SIZE = """
+SELECT coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s AND relkind = 'r'
+"""
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY 1"
+_LOCK_PATIENCE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What rebuild() made."""
+
+    count: int
+    num_bytes: int
+
+
+class Catalog:
+    """An open catalog, as protocols.Catalog. place is where it is, index whose it is, if it is the one in use.
+
+    It takes the session as its first one; writing is the right to write, None if it was opened to read.
+    """
+
+    def __init__(
+        self, place: Database, session: Session, *, index: Database | None = None, writing: Writing | None = None
+    ) -> None:
+        self.place, self._index, self._writing = place, index or place, writing
+        self._idle = [session]
+        with self._snapshot() as snapshot:
+            self.info = identity.info(snapshot, place)
+        self.notice: str | None = None
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        if self._writing is not None:
+            self._writing.__exit__()
+
+    @contextmanager
+    def read(self) -> Iterator[Rows]:
+        """One consistent state: all answers are of the same moment."""
+        with self._snapshot() as snapshot:
+            yield Rows(snapshot, self.info.encoder.dimension, Exact)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Snapshot]:
+        with translated(self.place):
+            session = self._begun()
+            try:
+                yield Snapshot(session)
+                session.execute("ROLLBACK")
+            except BaseException:
+                session.close()
+                raise
+            self._idle.append(session)
+
+    def _begun(self) -> Session:
+        """A session in a transaction; one that was idle may have lost its server since."""
+        while True:
+            try:
+                session, was_idle = self._idle.pop(), True
+            except IndexError:
+                session, was_idle = connect(self.place), False
+            try:
+                session.execute(_BEGIN)
+            except psycopg.Error as error:
+                session.close()
+                if not (was_idle and is_lost(error)):
+                    raise
+            else:
+                return session
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """A session whose statements are transactions of their own."""
+        with translated(self.place):
+            session = connect(self.place)
+            try:
+                yield session
+            finally:
+                session.close()
+
+    def write(self, change: Callable[[Writer], _T]) -> _T:
+        """As protocols.Catalog.write. Raises IndexReadOnly if the catalog was opened to read."""
+        return self._right().run(change)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writer]:
+        """One transaction with a generation of its own, which is not run again: committed at the end, or undone."""
+        from cezsar.store.sql.writing import Failed
+
+        try:
+            with self._right().transaction() as writer:
+                yield writer
+        except Failed as failed:
+            with translated(self.place):
+                raise failed.error from None
+
+    def _right(self) -> Writing:
+        if self._writing is None:
+            raise IndexReadOnly(f"The index in {self.place} was opened to read, and cannot be written.")
+        return self._writing
+
+    def is_current(self) -> bool:
+        """Whether this is still the catalog that its index uses."""
+        try:
+            with self._snapshot() as snapshot:
+                in_use = places.in_use(snapshot.session, self._index)
+                return in_use == self.place and identity.info(snapshot, self.place).index_id == self.info.index_id
+        except IndexDamaged:  # its tables have gone
+            return False
+
+    def fold_if_due(self) -> bool:
+        """As protocols.Catalog.fold_if_due."""
+        return False
+
+    def rebuild(self) -> Made:
+        """As protocols.Catalog.rebuild."""
+        with self.read() as rows:
+            return Made(rows.counts().segments, 0)
+
+    def drop_cache(self) -> None:
+        """Nothing is kept of vectors but the rows, and what the database makes of them."""
+
+    def scrub(self) -> None:
+        """Leave no deleted data in the catalog's tables: have them written anew.
+
+        The server's log and its backups are its administrator's. Raises BadIndex if a reader is in the way for long,
+        or there is no room.
+        """
+        with self._session() as session:
+            session.execute(f"SET lock_timeout = '{_LOCK_PATIENCE_S}s'")
+            for (name,) in session.execute(_TABLES, (schema_of(self.place),)).fetchall():
+                with self._alone():
+                    session.execute(sql.SQL("VACUUM (FULL, ANALYZE) {}").format(sql.Identifier(name)))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            yield
+        except errors.LockNotAvailable:
+            raise BadIndex(
+                f"Somebody is reading the index in {self.place}: its tables still hold the deleted rows."
+            ) from None
+
+    def cache_state(self) -> str:
+        """As protocols.Catalog.cache_state."""
+        with self.read() as rows:
+            return f"none: each of {rows.counts().segments:,} vectors is compared"
+
+    def cache_damage(self) -> str | None:
+        """As protocols.Catalog.cache_damage."""
+        return None
+
+    def disagreements(self, rows: Rows) -> list[str]:
+        """Vectors that are not of length 1, in words."""
+        num_bad = 0
+        for _, vectors in rows.vectors():
+            num_bad += int((~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)).sum())
+        return [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
+
+    def num_bytes(self) -> int:
+        """What the catalog's tables take, with their indices."""
+        with self._session() as session:
+            (found,) = session.execute(_SIZE, (schema_of(self.place),)).fetchone() or (0,)
+        return int(found)
+
+    def was_interrupted(self) -> bool:
+        """Whether a writer was killed makes no difference: the database undoes what was not committed."""
+        return False
+
+    def why_not_writable(self) -> str | None:
+        """What would make this catalog writable; None if it is."""
+        with self._session() as session:
+            return None if places.is_writable(session) else f"GRANT ALL ON ALL TABLES IN SCHEMA {schema_of(self.place)}"
