@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import IndexDamaged
+from cezsar.store.words import Found
 from cezsar.types import Ids, Scores, Vectors
 
 _EQUAL = 1e-6  # scores nearer than this are the same: BLAS rounds differently from one shape to another
@@ -34,6 +35,15 @@ def nearest(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> tuple[Ids, Sc
     Raises IndexDamaged if a vector cannot be of length 1.
     """
     return best(ids, similarities(query, vectors), k)
+
+
+def found(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> Found:
+    """As nearest, of ids that are ascending, with the vectors of those.
+
+    Raises IndexDamaged if a vector cannot be of length 1.
+    """
+    best_ids, best_scores = nearest(query, ids, vectors, k)
+    return Found(best_ids, best_scores, vectors[np.searchsorted(ids, best_ids)])
 
 
 def best(ids: Ids, scores: NDArray[np.float32], k: int) -> tuple[Ids, Scores]:

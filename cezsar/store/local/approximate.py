@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import CacheUnusable
+from cezsar.store.best import NUM_BEST, Best
 from cezsar.store.local.choice import Choice
 from cezsar.store.local.stamp import Sealed, Stamp, Written, check, read_array, write_array, write_file
 from cezsar.types import Ids, Vectors, unit
@@ -25,7 +26,7 @@ _PYTHON: Any = faiss  # its type stubs know the C++ signatures, not those of the
 _SAMPLE_PER_LIST, _ROUNDS = 32, 5  # vectors that a list's centre is learnt from, and how often they are assigned
 _SHARED_OUT = 1  # of FAISS: the lists of one query are shared out among its threads
 _QUERIES = 256  # that probes are chosen by
-_K, _RECALL = 10, 0.999  # their nearest, and the share of them that must be found; sentences find a little less
+_RECALL = 0.999  # the share of their ten nearest that must be found; sentences find a little less
 _SPARE = 48  # candidates more than are asked for: codes rank a little otherwise than vectors do
 _SEED = 0
 
@@ -102,23 +103,6 @@ class _Mapped:
             self._is_checked[number] = True
 
 
-class Best:
-    """The nearest of each query (Q, D) among all vectors that were added, exactly."""
-
-    def __init__(self, queries: Vectors) -> None:
-        self.queries = queries
-        self.ids = np.full((len(queries), _K), -1, np.int64)
-        self._scores = np.full((len(queries), _K), -np.inf, np.float32)
-
-    def add(self, ids: Ids, vectors: Vectors) -> None:
-        """Compare the next vectors."""
-        scores = np.concatenate([self._scores, self.queries @ vectors.T], axis=1)
-        candidates = np.concatenate([self.ids, np.broadcast_to(ids, (len(self.queries), len(ids)))], axis=1)
-        best = np.argpartition(-scores, _K - 1, axis=1)[:, :_K]
-        self._scores = np.take_along_axis(scores, best, axis=1)
-        self.ids = np.take_along_axis(candidates, best, axis=1)
-
-
 def train(folder: Path, chunks: Iterable[tuple[Ids, Vectors]], *, generation: int, dimension: int, count: int) -> Stamp:
     """Learn about four times the square root of count lists; the stamp of a cache without parts. Raises BadIndex."""
     lists = 1 << round(np.log2(4 * count**0.5))
@@ -193,8 +177,8 @@ def probes(folder: Path, stamp: Stamp, trained: Any, exact: Best) -> tuple[int, 
     parts = [_Mapped(folder, part, stamp) for part in stamp.parts]
     chosen = 1
     while True:
-        found = _searched(trained, parts, exact.queries, _K + _SPARE, min(chosen, stamp.lists), None)
-        recall = float(np.mean([np.isin(right, some).mean() for right, some in zip(exact.ids, found, strict=True)]))
+        found = _searched(trained, parts, exact.queries, NUM_BEST + _SPARE, min(chosen, stamp.lists), None)
+        recall = exact.recall(found)
         if recall >= _RECALL or chosen >= stamp.lists:
             return min(chosen, stamp.lists), round(recall, 4)
         chosen += 1 + chosen // 2

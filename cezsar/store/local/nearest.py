@@ -98,7 +98,7 @@ class Nearest:
         if only is not None:
             only = np.setdiff1d(only, but, assume_unique=True) if len(but) else only
             if len(only) <= _FEW:
-                return _ranked(query, *self._rows.vectors_of(only), k)
+                return scores.found(query, *self._rows.vectors_of(only), k)
         cache = self._state.cache
         if cache is not None and (cache.is_exact or not exact):
             try:
@@ -143,7 +143,7 @@ class Nearest:
                 most, choice = k + spare, Choice(None, np.union1d(choice.but, self._masked(cache, where)))
         ids, vectors = self._state.tail
         shown = self._allowed(ids, where, choice)
-        fresh = _ranked(query, ids[shown], vectors[shown], k)
+        fresh = scores.found(query, ids[shown], vectors[shown], k)
         return _best(found, fresh, k)
 
     def _shown(self, cache: Cache, query: Vectors, ids: Ids, own: NDArray[np.float32] | None, where: Where) -> Found:
@@ -162,7 +162,7 @@ class Nearest:
             held = own[order][np.searchsorted(ids, known, sorter=order)]
             if not (np.abs(held - found) <= _SAME_SCORE).all():
                 raise CacheUnusable("it holds other vectors than the catalog")
-        return _ranked(query, known, vectors, len(known))
+        return scores.found(query, known, vectors, len(known))
 
     def _allowed(self, ids: Ids, where: Where, choice: Choice) -> NDArray[np.bool_]:
         """For each of these visible ids whether it may be found: (N,)."""
@@ -184,13 +184,7 @@ class Nearest:
         _, ids, found = self._compared
         shown = self._allowed(ids, where, choice)
         best, _ = scores.best(ids[shown], found[shown], k)
-        return _ranked(query, *self._rows.vectors_of(best), k)
-
-
-def _ranked(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> Found:
-    """The k nearest of these ids, (N,) ascending, with their (N, D) vectors."""
-    best, best_scores = scores.nearest(query, ids, vectors, k)
-    return Found(best, best_scores, vectors[np.searchsorted(ids, best)])
+        return scores.found(query, *self._rows.vectors_of(best), k)
 
 
 def _best(one: Found, other: Found, k: int) -> Found:

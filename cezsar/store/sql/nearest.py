@@ -1,0 +1,141 @@
+"""The nearest segments of one state of an index in PostgreSQL: by every vector, or by lists (IVFFlat).
+
+Conditions are conditions of the statement. pgvector only chooses candidates: scores are made of the full vectors here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Literal
+
+from cezsar.paths import Named, named
+from cezsar.store import scores
+from cezsar.store.sql import lists, vectors
+from cezsar.store.words import Found, Where
+from cezsar.types import Ids, Vectors
+
+_SPARE = 8  # candidates more than are asked for: only scores that are nearly equal may be ranked otherwise here
+_SPARE_OF_HALVES = 48  # and half as many bits rank a little otherwise than vectors do
+_COST = 4  # what a vector costs in its row, if one costs 1 in a list
+_ALIKE = 1e-5  # distances that pgvector finds nearer to one another than this may be of equal scores
+
+# In this form no join can spoil the order in which lists give their segments.
+BY_LISTS = SQL("""
+SELECT id, vector_send(vector) FROM (
+    SELECT id, vector FROM segments WHERE (SELECT hidden = 0 FROM videos WHERE videos.id = video_id){conditions}
+    ORDER BY (vector::halfvec({dimension})) <#> %(query)s::halfvec({dimension}) LIMIT %(most)s
+) AS candidates
+""")
+BY_ALL = SQL("""
+SELECT id, vector_send(vector), distance FROM (
+    SELECT segments.id, vector, vector <#> %(query)s::vector AS distance
+    FROM segments JOIN videos ON videos.id = video_id WHERE hidden = 0{conditions} ORDER BY distance LIMIT %(most)s
+) AS candidates
+""")
+_OF_VIDEOS = SQL(" AND video_id = ANY(%(videos)s::bigint[])")
+_PLAIN = SQL(" AND plain = 1")
+_NOT_PLAIN = SQL(" AND plain IS DISTINCT FROM 1")
+_WITHOUT = SQL(" AND segments.id NOT IN (SELECT unnest(%(without)s::bigint[]))")  # hashed, and in every PostgreSQL
+_COUNT = SQL("""
+SELECT count(*) FROM segments
+WHERE NOT EXISTS (SELECT FROM videos WHERE videos.id = video_id AND hidden = 1){conditions}
+""")
+
+
+class Nearest:
+    """The nearest segments in one snapshot, whose connection has the index's schema first on its search_path.
+
+    under gives the ids of the visible videos that a path, a name or a glob names.
+    """
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], dimension: int, *, under: Callable[[str], Sequence[int]]
+    ) -> None:
+        self._connection, self._dimension, self._under = connection, dimension, under
+        self._videos: dict[Named | None, Sequence[int]] = {}
+        self._sizes: dict[tuple[Named | None, bool | None], int] = {}
+
+    def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
+        """As Rows.nearest."""
+        conditions, values = self._conditions(where)
+        if len(without):
+            conditions.append(_WITHOUT)
+            values["without"] = np.unique(without).tolist()
+        values["query"] = vectors.text(query)
+        known = None if exact else self._lists
+        if known is None or self._is_narrow(where, known):
+            return self._by_all(query, k, conditions, values)
+        share = self._size(where) / max(self._size(Where()), 1) if where.path is not None else 1.0
+        breadth = max(1.0, (k / 10) ** 0.3) / max(min(share, 1.0), 1 / known.count)
+        lists.look_at(self._connection, min(int(np.ceil(known.probes * breadth)), known.lists))
+        return self._by_lists(query, k, conditions, values)
+
+    def size(self, where: Where) -> int:
+        """The number of visible segments of the videos that where.path names."""
+        return self._size(Where(where.path))
+
+    @cached_property
+    def _lists(self) -> lists.Lists | None:
+        return lists.read(self._connection)
+
+    def _is_narrow(self, where: Where, known: lists.Lists) -> bool:
+        """Whether comparing all that may be found costs less than the lists, of which the more are needed the fewer
+        may be found."""
+        if where.path is None and not where.plain:
+            return False
+        share = (known.probes / known.lists / _COST) ** 0.5
+        return self._size(where) <= known.count * float(share)
+
+    def _size(self, where: Where) -> int:
+        asked = None if where.path is None else named(where.path), where.plain
+        if asked not in self._sizes:
+            self._sizes[asked] = self._counted(where)
+        return self._sizes[asked]
+
+    def _counted(self, where: Where) -> int:
+        if where == Where() and (known := self._lists) is not None:
+            return lists.num_visible(self._connection, known)
+        conditions, values = self._conditions(where)
+        query = _COUNT.format(conditions=SQL("").join(conditions))
+        row = self._connection.execute(query, values, prepare=False).fetchone()
+        return int(row[0]) if row else 0
+
+    def _conditions(self, where: Where) -> tuple[list[Composable], dict[str, object]]:
+        conditions, values = list[Composable](), dict[str, object]()
+        if where.path is not None:
+            asked = named(where.path)
+            if asked not in self._videos:
+                self._videos[asked] = self._under(where.path)
+            conditions.append(_OF_VIDEOS)
+            values["videos"] = self._videos[asked]
+        if where.plain is not None:
+            conditions.append(_PLAIN if where.plain else _NOT_PLAIN)
+        return conditions, values
+
+    def _by_lists(self, query: Vectors, k: int, conditions: Sequence[Composable], values: dict[str, object]) -> Found:
+        statement = BY_LISTS.format(conditions=SQL("").join(conditions), dimension=Literal(self._dimension))
+        rows = self._rows(statement, values, k + k // 8 + _SPARE_OF_HALVES)
+        return self._ranked(query, rows, k)
+
+    def _by_all(self, query: Vectors, k: int, conditions: Sequence[Composable], values: dict[str, object]) -> Found:
+        statement, most = BY_ALL.format(conditions=SQL("").join(conditions)), k + _SPARE
+        while True:
+            rows = self._rows(statement, values, most)
+            if len(rows) < most or rows[-1][2] - rows[k - 1][2] > _ALIKE:
+                return self._ranked(query, rows, k)
+            most *= 4  # equal scores are ranked by id: all of them are needed
+
+    def _rows(self, statement: Composed, values: dict[str, object], most: int) -> list[tuple[Any, ...]]:
+        # prepared, a statement would soon be planned without a look at its values
+        cursor = self._connection.execute(statement, {**values, "most": most}, prepare=False, binary=True)
+        return list(cursor.fetchall())
+
+    def _ranked(self, query: Vectors, rows: list[tuple[Any, ...]], k: int) -> Found:
+        rows.sort(key=lambda row: int(row[0]))
+        ids = np.array([row[0] for row in rows], np.int64)
+        return scores.found(query, ids, vectors.read([row[1] for row in rows], self._dimension), k)
