@@ -15,9 +15,9 @@ from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
 from cezsar.location import Database
 from cezsar.store import identity
 from cezsar.store.rows import Rows
-from cezsar.store.sql import places
+from cezsar.store.sql import lists, places
 from cezsar.store.sql.connection import Session, Snapshot, connect, is_lost, schema_of, translated
-from cezsar.store.sql.exact import Exact
+from cezsar.store.sql.nearest import Nearest
 
 if TYPE_CHECKING:
     from cezsar.store.sql.writing import Writing
@@ -69,7 +69,15 @@ class Catalog:
     def read(self) -> Iterator[Rows]:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as snapshot:
-            yield Rows(snapshot, self.info.encoder.dimension, Exact)
+            yield Rows(
+                snapshot,
+                self._dimension,
+                lambda rows: Nearest(snapshot.session, self._dimension, under=rows.videos_under),
+            )
+
+    @property
+    def _dimension(self) -> int:
+        return self.info.encoder.dimension
 
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
@@ -140,11 +148,16 @@ class Catalog:
             return False
 
     def fold_if_due(self) -> bool:
-        """As protocols.Catalog.fold_if_due."""
-        return False
+        """As protocols.Catalog.fold_if_due: make lists, or make them anew; only for the writer."""
+        with self._session() as session:
+            return lists.fold_if_due(session, self._dimension)
 
     def rebuild(self) -> Made:
-        """As protocols.Catalog.rebuild."""
+        """As protocols.Catalog.rebuild: make the lists anew; only for the writer."""
+        with self._session() as session:
+            made = lists.rebuild(session, self._dimension)
+            if made is not None:
+                return Made(made.count, lists.num_bytes(session, made))
         with self.read() as rows:
             return Made(rows.counts().segments, 0)
 
@@ -174,19 +187,21 @@ class Catalog:
 
     def cache_state(self) -> str:
         """As protocols.Catalog.cache_state."""
-        with self.read() as rows:
-            return f"none: each of {rows.counts().segments:,} vectors is compared"
+        with self._session() as session:
+            return lists.state(session)
 
     def cache_damage(self) -> str | None:
         """As protocols.Catalog.cache_damage."""
         return None
 
     def disagreements(self, rows: Rows) -> list[str]:
-        """Vectors that are not of length 1, in words."""
+        """In words, vectors that are not of length 1, and lists that find too little."""
         num_bad = 0
         for _, vectors in rows.vectors():
             num_bad += int((~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)).sum())
-        return [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
+        problems = [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
+        with self._session() as session:
+            return problems + lists.disagreements(session, self._dimension)
 
     def num_bytes(self) -> int:
         """What the catalog's tables take, with their indices."""

@@ -16,7 +16,7 @@ from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from cezsar.store.best import NUM_BEST, Best
-from cezsar.store.sql import vectors
+from cezsar.store.sql import packing
 from cezsar.types import Ids, Vectors, unit
 
 LISTS_FROM = 50_000  # segments: from here on comparing every vector takes a few times as long as lists do
@@ -29,6 +29,8 @@ _SAMPLE_PER_LIST = 50  # of pgvector
 _LONGEST_TAIL = 1 / 8  # of what was counted last
 _CHUNK = 10_000  # vectors that are read at once
 _PATIENCE = "10min"  # for those who still read what was before
+_MOST_OF_HALVES = 4_000  # dimensions that pgvector can index
+_LEAST = 0.95  # recall of lists that are as they should be
 _SEED = 0
 
 TABLE = """
@@ -88,6 +90,11 @@ class Lists:
     generation: int
 
 
+def has_lists(dimension: int) -> bool:
+    """Whether pgvector can put vectors of this dimension into lists."""
+    return dimension <= _MOST_OF_HALVES
+
+
 def read(connection: psycopg.Connection[Any]) -> Lists | None:
     """The row about the lists; None if there are none that could be used."""
     row = connection.execute(_READ).fetchone()
@@ -129,7 +136,7 @@ def fold_if_due(connection: psycopg.Connection[Any], dimension: int) -> bool:
     _forget_others(connection)
     known = read(connection)
     count, *_ = _counted(connection)
-    if not vectors.has_lists(dimension) or (known is None and count < LISTS_FROM):
+    if not has_lists(dimension) or (known is None and count < LISTS_FROM):
         return False
     if known is None or count >= 2 * known.learnt_from:
         rebuild(connection, dimension)
@@ -145,7 +152,7 @@ def rebuild(connection: psycopg.Connection[Any], dimension: int) -> Lists | None
     _forget_others(connection)
     known = read(connection)
     count, last_segment_id, generation = _counted(connection)
-    if not vectors.has_lists(dimension) or count < LISTS_FROM:
+    if not has_lists(dimension) or count < LISTS_FROM:
         connection.execute("DELETE FROM lists")
         _forget_others(connection)
         return None
@@ -172,6 +179,20 @@ def recall(connection: psycopg.Connection[Any], dimension: int) -> float | None:
         return None
     with connection.transaction():
         return _recall(connection, dimension, _exact(connection, dimension, known.count), known.probes)
+
+
+def disagreements(connection: psycopg.Connection[Any], dimension: int) -> list[str]:
+    """In words, whether the lists find too little; every vector is looked at."""
+    found = recall(connection, dimension)
+    if found is None or found >= _LEAST:
+        return []
+    return [f"the lists find {found:.3f} of the ten nearest; `cezsar rebuild` makes them anew"]
+
+
+def num_bytes(connection: psycopg.Connection[Any], known: Lists) -> int:
+    """What the lists take on the server's disk."""
+    row = connection.execute("SELECT pg_relation_size(format('%%I', %s::text)::regclass)", (known.name,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _other_than(name: str, generation: int) -> str:
@@ -252,7 +273,7 @@ def _recall(connection: psycopg.Connection[Any], dimension: int, exact: Best, pr
     )
     statement = _NEAREST.format(dimension=Literal(dimension), most=Literal(NUM_BEST + _SPARE))
     found = [
-        np.array([row[0] for row in connection.execute(statement, (vectors.text(query),), prepare=False)], np.int64)
+        np.array([row[0] for row in connection.execute(statement, (packing.text(query),), prepare=False)], np.int64)
         for query in exact.queries
     ]
     return exact.recall(found)
@@ -266,7 +287,7 @@ def _exact(connection: psycopg.Connection[Any], dimension: int, count: int) -> B
     """
     percent = min(100.0, 100 * 20 * _MIDDLE_OF * _QUERIES / max(count, 1))
     sample = _SAMPLE.format(percent=Literal(percent), seed=Literal(_SEED))
-    some = vectors.read([row[0] for row in connection.execute(sample, binary=True)], dimension)
+    some = packing.read([row[0] for row in connection.execute(sample, binary=True)], dimension)
     chosen = np.random.default_rng(_SEED).integers(len(some), size=(_MIDDLE_OF, _QUERIES))
     best = Best(unit(some[chosen].sum(axis=0)))
     for ids, rows in _all(connection, dimension):
@@ -279,4 +300,4 @@ def _all(connection: psycopg.Connection[Any], dimension: int) -> Iterator[tuple[
     with connection.cursor(name="segments", binary=True) as cursor:
         cursor.execute("SELECT id, vector_send(vector) FROM segments")
         while rows := cursor.fetchmany(_CHUNK):
-            yield np.array([row[0] for row in rows], np.int64), vectors.read([row[1] for row in rows], dimension)
+            yield np.array([row[0] for row in rows], np.int64), packing.read([row[1] for row in rows], dimension)

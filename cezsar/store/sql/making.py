@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from cezsar import migrations
 from cezsar.location import Database
-from cezsar.store.sql import places
+from cezsar.store.sql import lists, places
 from cezsar.store.sql.connection import Session, schema_of
 from cezsar.store.tables import Base, InfoRow
 from cezsar.types import EncoderIdentity, Sampling
@@ -42,6 +42,10 @@ def make(session: Session, place: Database, encoder: EncoderIdentity, sampling: 
         migrations.upgrade(connection)
         typed = sql.SQL("ALTER TABLE segments ALTER vector TYPE vector({})")
         session.execute(typed.format(sql.Literal(encoder.dimension)))
+        # a vector that lies outside its row, as large values do, takes twice as long to compare
+        session.execute("ALTER TABLE segments ALTER vector SET STORAGE EXTERNAL")
+        session.execute("ALTER TABLE segments SET (toast_tuple_target = 8160)")
+        session.execute(lists.TABLE)
         row = {
             "id": 1,
             "index_id": uuid.uuid4().hex,

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 
 from cezsar.paths import Named, named
 from cezsar.store import scores
-from cezsar.store.sql import lists, vectors
+from cezsar.store.sql import lists, packing
 from cezsar.store.words import Found, Where
 from cezsar.types import Ids, Vectors
 
@@ -66,7 +66,7 @@ class Nearest:
         if len(without):
             conditions.append(_WITHOUT)
             values["without"] = np.unique(without).tolist()
-        values["query"] = vectors.text(query)
+        values["query"] = packing.text(query)
         known = None if exact else self._lists
         if known is None or self._is_narrow(where, known):
             return self._by_all(query, k, conditions, values)
@@ -138,4 +138,4 @@ class Nearest:
     def _ranked(self, query: Vectors, rows: list[tuple[Any, ...]], k: int) -> Found:
         rows.sort(key=lambda row: int(row[0]))
         ids = np.array([row[0] for row in rows], np.int64)
-        return scores.found(query, ids, vectors.read([row[1] for row in rows], self._dimension), k)
+        return scores.found(query, ids, packing.read([row[1] for row in rows], self._dimension), k)
