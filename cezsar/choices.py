@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 DEVICES = ("auto", "cpu", "cuda")
 STREAMS = ("visual", "object", "visual_object")
+RUNNERS = ("threads", "ray")
 
 # how a model is trained
 PRESETS = ("lite", "bit")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cezsar.choices import DEVICES, STREAMS, not_one_of
+from cezsar.choices import DEVICES, RUNNERS, STREAMS, not_one_of
 from cezsar.errors import SettingsError
 from cezsar.location import Location, located
 from cezsar.sampling import Limits, Sampling
@@ -19,6 +19,8 @@ DEFAULT_MODEL = "lite"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the index is and how to work on it.
+
+    ray_address, HOST:PORT, is that of a Ray cluster, and None a Ray of this machine's own, for the runner 'ray'.
 
     model, streams, fps, window_s and stride_s are None if nobody chose: a new index then takes the defaults, and an
     existing one keeps its own. Raises SettingsError on a value out of its range.
@@ -36,6 +38,8 @@ class Settings:
     stall_limit_s: float = Limits().stall_s
     time_limit_s: float = Limits().time_s
     memory_limit_gb: float = Limits().memory_gb
+    runner: str = "threads"
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -46,6 +50,8 @@ class Settings:
             raise SettingsError(f"workers must be 1 or more, not {self.workers}.")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size must be 1 or more, not {self.batch_size}.")
+        if self.runner not in RUNNERS:
+            raise SettingsError(f"{not_one_of('runner', self.runner, RUNNERS)}.")
         _ = self.sampling_over(Sampling()), self.limits  # both complain of what is out of range
 
     @property
@@ -73,13 +79,14 @@ def load(environ: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
     """Settings from the environment and the arguments; an argument that is None was not given.
 
     The environment's names are CEZSAR_INDEX, CEZSAR_MODEL, CEZSAR_STREAMS, CEZSAR_FPS, CEZSAR_WINDOW, CEZSAR_STRIDE,
-    CEZSAR_DEVICE, CEZSAR_WORKERS, CEZSAR_BATCH_SIZE, CEZSAR_STALL_LIMIT, CEZSAR_TIME_LIMIT and CEZSAR_MEMORY_LIMIT.
+    CEZSAR_DEVICE, CEZSAR_WORKERS, CEZSAR_BATCH_SIZE, CEZSAR_STALL_LIMIT, CEZSAR_TIME_LIMIT, CEZSAR_MEMORY_LIMIT,
+    CEZSAR_RUNNER and CEZSAR_RAY_ADDRESS.
     Raises SettingsError if one does not parse.
     """
     readers: dict[str, Any] = {
         "index": str, "model": str, "streams": str, "fps": float, "window_s": float, "stride_s": float,
         "device": str, "workers": int, "batch_size": int,
-        "stall_limit_s": float, "time_limit_s": float, "memory_limit_gb": float,
+        "stall_limit_s": float, "time_limit_s": float, "memory_limit_gb": float, "runner": str, "ray_address": str,
     }  # fmt: skip
     values: dict[str, Any] = {}
     for field in fields(Settings):

@@ -46,7 +46,7 @@ def embed(
     It is decoded by the pool, which spares a process a video; without one, in a process of its own within the default
     limits. Raises VideoError.
     """
-    features = _Features(encoder, sampling)
+    features = Features(encoder, sampling)
     with nullcontext(pool) if pool else Pool() as own, own.decoder() as decoder:
         asked = decoder.sample(path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size)
         with closing(asked) as batches:
@@ -59,27 +59,55 @@ def embed_all(
     files: Iterable[File], encoder: Encoder, sampling: Sampling, *, workers: int, batch_size: int, limits: Limits
 ) -> Generator[Embedded | VideoError, None, None]:
     """Each file's result, in order; workers videos are decoded at once, a few batches ahead of the encoder."""
+    request = FrameRequest(sampling.fps, encoder.short_side, batch_size)
 
-    def read(file: File, decoder: Decoder) -> Generator[FrameBatch, None, _Read]:
-        yield from decoder.sample(
-            file.full_path, fps=sampling.fps, short_side=encoder.short_side, batch_size=batch_size
-        )
-        return _Read(decoder.duration_s, _content(file), decoder.shortfall, decoder.stream_number)
+    def read(file: File, decoder: Decoder) -> Generator[FrameBatch, None, Ending]:
+        return (yield from frames(file, decoder, request))
 
     with Pool(limits, workers=workers) as pool, closing(pool.each(files, read)) as readings:
         for reading in readings:
-            features = _Features(encoder, sampling)
+            features = Features(encoder, sampling)
             for batch in reading:
                 features.add(batch)
             try:
-                told = reading.result()
+                ending = reading.result()
             except VideoError as error:
                 yield error
                 continue
-            yield Embedded(told.content_sha256, features.finish(told.duration_s, stream=told.stream), told.shortfall)
+            yield features.embedded(ending)
 
 
-class _Features:
+@dataclass(frozen=True, slots=True)
+class FrameRequest:
+    """What frames of a video are wanted: so many a second, of this short side in pixels, so many at once."""
+
+    fps: float
+    short_side: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What reading a whole file told besides its frames."""
+
+    duration_s: float
+    content_sha256: bytes
+    shortfall: str | None
+    stream: int
+
+
+def frames(file: File, decoder: Decoder, request: FrameRequest) -> Generator[FrameBatch, None, Ending]:
+    """A file's frames, and in the end what reading it told.
+
+    Raises VideoError; VideoLost if the file is not the one that was scanned.
+    """
+    yield from decoder.sample(
+        file.full_path, fps=request.fps, short_side=request.short_side, batch_size=request.batch_size
+    )
+    return Ending(decoder.duration_s, _content(file), decoder.shortfall, decoder.stream_number)
+
+
+class Features:
     """Frames in, segments out: keeps what the encoder made of the frames that some segment still needs."""
 
     def __init__(self, encoder: Encoder, sampling: Sampling) -> None:
@@ -129,6 +157,10 @@ class _Features:
         plain = segments.plain(self._nums_shown[: len(plan)], self._nums_frames[: len(plan)])
         outlined = self._outline(duration_s)
         return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream, outlined, plain)
+
+    def embedded(self, ending: Ending) -> Embedded:
+        """The file's result, once all of its frames were added."""
+        return Embedded(ending.content_sha256, self.finish(ending.duration_s, stream=ending.stream), ending.shortfall)
 
     def _outline(self, duration_s: float) -> Outline:
         """The shots, and of too many the most distinct."""
@@ -188,16 +220,6 @@ class _Features:
     def _encoded(self, segments_features: list[NDArray[Any]]) -> Vectors:
         vectors = self._encoder.encode_segments(segments_features)
         return sound(vectors, len(segments_features), self._encoder.identity)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What reading a whole file told besides its frames."""
-
-    duration_s: float
-    content_sha256: bytes
-    shortfall: str | None
-    stream: int
 
 
 def _content(file: File) -> bytes:

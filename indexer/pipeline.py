@@ -15,7 +15,8 @@ from cezsar import encoders, store
 from cezsar.encoders import Encoder
 from cezsar.errors import IndexMismatch, VideoError, VideoLost
 from cezsar.indexer import scan
-from cezsar.indexer.embedding import Embedded, embed_all
+from cezsar.indexer.embedding import Embedded
+from cezsar.indexer.runners import runner
 from cezsar.paths import spellings
 from cezsar.settings import DEFAULT_MODEL, Settings
 from cezsar.store import Catalog, File
@@ -190,17 +191,16 @@ def embed_and_commit(
         encoder = encoders.load(model, device=settings.device, streams=settings.streams)
     sampling = catalog.info.sampling if catalog else settings.sampling_over(encoders.own_sampling(encoder))
     done, unchecked, failed = _Done(), 0, list[store.Failure]()
-    files = [file for file, _ in plan.embed]
+    rows = dict(plan.embed)  # of files without a result
     if progress:
-        progress.start(len(files), sum(file.size for file in files))
+        progress.start(len(rows), sum(file.size for file in rows))
     with ExitStack() as stack:
-        results = embed_all(
-            files, encoder, sampling,
-            workers=settings.workers, batch_size=settings.batch_size, limits=settings.limits,
-        )  # fmt: skip
-        stack.enter_context(closing(results))  # an interruption ends its threads
-        for (file, row), result in zip(plan.embed, results, strict=True):
-            path = file.full_path
+        results = runner(settings, notice=noticing(progress)).embed(list(rows), encoder, sampling)
+        stack.enter_context(closing(results))  # an interruption ends its work
+        for file, result in results:
+            if file not in rows:  # it came twice
+                continue
+            row, path = rows.pop(file), file.full_path
             if isinstance(result, VideoError):
                 done.skipped.append(Skipped(path, str(result)))
                 if progress:

@@ -207,7 +207,7 @@ def test_no_more_frames_are_kept_than_one_window_needs(folder: Path, window_s: f
     path = folder / "long.mp4"
     if not path.exists():
         write_video(path, [("red", 30.0), ("blue", 90.0)], fps=2, size=(16, 16))
-    features = embedding._Features(Toy(), Sampling(fps=2.0, window_s=window_s, stride_s=stride_s))
+    features = embedding.Features(Toy(), Sampling(fps=2.0, window_s=window_s, stride_s=stride_s))
     most = 0
     with Video(path) as video:
         for batch in video.sample(fps=2.0, short_side=16, batch_size=1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cezsar.choices import RUNNERS
 from cezsar.cli.console import (
     counted,
     device_option,
@@ -68,6 +69,14 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--memory-limit", "memory_limit_gb", metavar="GB", type=_POSITIVE,
     help="Give up on a video that takes so much memory to decode.  [default: 4]",
 )  # fmt: skip
+@click.option(
+    "--runner", type=click.Choice(RUNNERS),
+    help="Where the work is done: in threads here, or on a Ray cluster (docs/cluster.md).  [default: threads]",
+)  # fmt: skip
+@click.option(
+    "--ray-address", metavar="HOST:PORT",
+    help="The Ray cluster of --runner ray.  [default: a Ray of this machine's own, for this run]",
+)  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary; skipped files are still named.")
 @json_option
 def command(
@@ -90,8 +99,11 @@ def command(
     """
     from cezsar.settings import load
 
+    settings = load(**chosen)
+    if chosen["ray_address"] and settings.runner != "ray":
+        raise click.UsageError("--ray-address needs --runner ray.")
     report = run_index(
-        paths, load(**chosen), prune=prune, exclude=exclude, retry=retry, check_content=check_content, quiet=quiet
+        paths, settings, prune=prune, exclude=exclude, retry=retry, check_content=check_content, quiet=quiet
     )
     if report.left_out and not quiet:
         notice(_left_out(report.left_out))
