@@ -12,12 +12,14 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── RunnerError             a cluster that cannot be worked on
 ├── BenchmarkError          a protocol that a folder, a list or a receipt does not allow
 └── BadIndex             an index that cannot serve
+    ├── LocationError       no place where an index can be
     ├── IndexMissing        no index there yet
     ├── IndexMismatch       made by another encoder or with another sampling
     ├── IndexOutdated       its schema is older or newer than this package
     ├── IndexDamaged        unreadable, or rows and vectors disagree
     ├── IndexReadOnly       it cannot be written, and has to be
     ├── IndexLocked         another process is writing to it
+    ├── ServerLost          its database's server went away
     └── CacheUnusable       the cache does not fit; the catalog serves without it
         └── CacheMissing    there is none yet
 """
@@ -73,6 +75,10 @@ class BadIndex(CezsarError):
     """An index that cannot serve."""
 
 
+class LocationError(BadIndex):
+    """A location that is no folder's and no database's."""
+
+
 class IndexMissing(BadIndex):
     """No index there yet."""
 
@@ -95,6 +101,10 @@ class IndexReadOnly(BadIndex):
 
 class IndexLocked(BadIndex):
     """Another process is writing to it."""
+
+
+class ServerLost(BadIndex):
+    """The server of the index's database went away."""
 
 
 class CacheUnusable(BadIndex):

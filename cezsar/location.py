@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from cezsar.errors import SettingsError
+from cezsar.errors import LocationError
 
 SCHEMA = "cezsar"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path has lost the second slash; one letter is a drive
@@ -36,7 +36,7 @@ class Database:
         own += [f"vectors={self.vectors}"] if self.vectors is not None else []
         shown = _without_passwords(self.uri)
         joined = shown + ("&" if "?" in shown else "?") * bool(own) + "&".join(own)
-        return joined if self.space is None else f"{joined} (space {self.space})"
+        return joined if self.space in (None, 1) else f"{joined} (space {self.space})"
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
@@ -48,7 +48,7 @@ Location: TypeAlias = Path | Database
 def located(location: str | os.PathLike[str] | Database) -> Location:
     """The location that a text names: a database by its URL, as libpq reads one, or else a folder, made absolute.
 
-    Of the URL's parameters schema and vectors are ours. Raises SettingsError if its scheme is unknown, or if it names
+    Of the URL's parameters schema and vectors are ours. Raises LocationError if its scheme is unknown, or if it names
     no database, or no possible schema.
     """
     if isinstance(location, Database):
@@ -58,9 +58,9 @@ def located(location: str | os.PathLike[str] | Database) -> Location:
     if scheme is None or os.path.exists(text):
         return Path(os.path.abspath(os.path.expanduser(text)))
     if scheme[1] not in ("postgresql", "postgres"):
-        raise SettingsError(f"There is no store for {scheme[1]}: locations; an index is a folder, or {_FORM}.")
+        raise LocationError(f"There is no store for {scheme[1]}: locations; an index is a folder, or {_FORM}.")
     if not text.startswith("/", scheme.end()):
-        raise SettingsError(f"A database's location has two slashes, and is no Path but a text: {_FORM}.")
+        raise LocationError(f"A database's location has two slashes, and is no Path but a text: {_FORM}.")
     return _database("postgresql://" + text[scheme.end() + 1 :])
 
 
@@ -77,10 +77,10 @@ def _database(url: str) -> Database:
     uri = place + "?" * bool(others) + "&".join(others)
     _, _, name = place.removeprefix("postgresql://").partition("/")
     if not name and not any(one.partition("=")[0] in ("dbname", "service") for one in others):
-        raise SettingsError(f"{_without_passwords(uri)} names no database: {_FORM}.")
+        raise LocationError(f"{_without_passwords(uri)} names no database: {_FORM}.")
     schema = own.get("schema", SCHEMA)
     if not _NAME.fullmatch(schema) or schema.startswith("pg_"):
-        raise SettingsError(
+        raise LocationError(
             f"schema={schema} names no schema for an index: it takes a-z, 0-9 and _, 50 at most, and no pg_ at first."
         )
     return Database(uri, schema, own.get("vectors"))

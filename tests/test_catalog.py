@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from cezsar import maintenance, store
 from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS, Toy
-from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, SettingsError
+from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly, LocationError
 from cezsar.store import Catalog, Counts, Embedding, File
 from cezsar.store import rows as queries
 from cezsar.store.local import opening
@@ -832,7 +832,7 @@ def test_a_folder_with_other_files_keeps_its_mode_and_they_keep_theirs(index: Pa
 
 
 def test_a_location_of_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"no store for mysql: locations; an index is a folder, or postgres"):
+    with pytest.raises(LocationError, match=r"no store for mysql: locations; an index is a folder, or postgres"):
         store.open("mysql://localhost/videos")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cezsar.errors import SettingsError
+from cezsar.errors import LocationError
 from cezsar.location import Database, located
 from cezsar.settings import load
 
@@ -88,7 +88,7 @@ def test_a_password_goes_to_libpq_and_is_never_shown(text: str) -> None:
     ],
 )
 def test_a_location_that_names_no_index_is_refused(text: str, said: str) -> None:
-    with pytest.raises(SettingsError) as error:
+    with pytest.raises(LocationError) as error:
         located(text)
     assert str(error.value) == said
 

@@ -405,10 +405,10 @@ def test_a_whole_index_has_nothing_wrong(location: Location, catalog: store.Cata
     for name in NAMES:
         add(catalog, name, EAST, NORTH, is_outlined=True)
     catalog.fold_if_due()
-    assert catalog.rebuild().count == 18
+    catalog.rebuild()
     with store.open(location) as reader:
         assert maintenance.verify(reader) == maintenance.Verification(9, 18, ())
-        assert reader.cache_damage() is None
+        assert reader.cache_check()[0]
         assert not reader.was_interrupted()
         assert reader.why_not_writable() is None
         figures = maintenance.stats(reader, location)

@@ -16,6 +16,7 @@ import click
 
 from cezsar import choices
 from cezsar.cli.console import (
+    LocationType,
     PathType,
     counted,
     device_option,
@@ -27,6 +28,7 @@ from cezsar.cli.console import (
 )
 from cezsar.datasets import DATASETS
 from cezsar.errors import BenchmarkError, CezsarError
+from cezsar.location import located
 from cezsar.paths import readable
 
 if TYPE_CHECKING:
@@ -86,8 +88,8 @@ cezsar benchmark --check report/receipt.json
     show_default=True, help="A correction that sees all test clips, unlabelled.",
 )  # fmt: skip
 @click.option(
-    "--index", metavar="DIR", type=PathType(file_okay=False, path_type=Path),
-    help="The index's folder.  [default: one in the user's cache]",
+    "--index", metavar="DIR|URL", type=LocationType(file_okay=False, path_type=Path),
+    help="The index's folder or database.  [default: one in the user's cache]",
 )  # fmt: skip
 @click.option(
     "--out",
@@ -193,7 +195,7 @@ def _check(
     root = _root(before, root, index)
     model, streams = model or _model(before, index), before["model"]["streams"]
     if "index" in before:
-        index = index or Path(before["index"])
+        index = index or located(before["index"])
     settings = load(index=index, model=model, streams=streams, device=device)
     if index is None:
         sampling = Sampling(**before["sampling"])

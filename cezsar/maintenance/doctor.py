@@ -100,14 +100,8 @@ def _index(location: Location) -> Iterator[Finding]:
 
 def _contents(catalog: store.Catalog, location: Location) -> Iterator[Finding]:
     at = f"--index {location}"
+    is_fit, cache = catalog.cache_check()
     with catalog.read() as rows:
-        try:
-            wrong = catalog.cache_damage()
-            is_fit = wrong is None
-            cache = wrong or f"{catalog.cache_state()}; the whole checksum is right"
-        except BadIndex:
-            is_fit = False
-            cache = catalog.cache_state()
         counts, problems = rows.counts(), rows.inconsistencies()
         roots, failures = rows.roots(), rows.failures()
     told = "; ".join(problems) or f"{counts.videos:,} videos, {counts.segments:,} segments, sound"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cezsar.errors import SettingsError
+from cezsar.errors import LocationError
 from cezsar.location import Database, located
 from cezsar.store import outline
 from cezsar.store.local import pictures
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def home(location: Location | str) -> Home:
-    """The index at a location, whichever store holds it. Raises SettingsError if that store is not installed."""
+    """The index at a location, whichever store holds it. Raises LocationError if that store is not installed."""
     found = located(location)
     if not isinstance(found, Database):
         return Folder(found)
@@ -41,7 +41,10 @@ def home(location: Location | str) -> Home:
     except ImportError as error:
         if (error.name or "psycopg").partition(".")[0] != "psycopg":
             raise
-        raise SettingsError("An index in PostgreSQL needs psycopg: `pip install 'cezsar[postgres]'` adds it.") from None
+        raise LocationError("An index in PostgreSQL needs psycopg: `pip install 'cezsar[postgres]'` adds it.") from None
+    if found.vectors is not None:
+        kind = found.vectors.partition(":")[0]
+        raise LocationError(f"{found}: there is no cache of vectors for {kind}: locations.")
     return Schema(found)
 
 
@@ -53,7 +56,7 @@ def exists(location: Location) -> bool:
 def open(location: Location | str, *, cores: int | None = None) -> Catalog:  # noqa: A001
     """The index at a location, open to read; a folder need not be writable, nor an account of a database.
 
-    A search takes at most `cores` cores, or all. Raises SettingsError if a location's scheme is not known;
+    A search takes at most `cores` cores, or all. Raises LocationError if a location's scheme is not known;
     IndexMissing, IndexOutdated, IndexDamaged.
     """
     return home(location).open(cores=cores)

@@ -67,8 +67,8 @@ class Catalog(Protocol):
     def fold_if_due(self) -> bool:
         """Bring what makes nearest fast in step with the rows, if it is far behind; whether it was."""
 
-    def rebuild(self) -> Made:
-        """Make anew what makes nearest fast."""
+    def rebuild(self) -> Made | None:
+        """Make anew what makes nearest fast; None if there is nothing to make."""
 
     def drop_cache(self) -> None:
         """Delete what is kept of vectors outside the rows."""
@@ -79,8 +79,8 @@ class Catalog(Protocol):
     def cache_state(self) -> str:
         """In a few words, what makes nearest fast, or why it does not."""
 
-    def cache_damage(self) -> str | None:
-        """What is wrong with that, None if nothing is. Raises CacheUnusable."""
+    def cache_check(self) -> tuple[bool, str]:
+        """Whether that is sound, as far as can be told quickly, and cache_state(), or what is wrong."""
 
     def disagreements(self, rows: Rows) -> list[str]:
         """In words, where rows and vectors do not agree; every vector is looked at."""

@@ -121,6 +121,14 @@ class Catalog:
             problems.append(f"{wrong}; `cezsar rebuild` makes it anew")
         return problems
 
+    def cache_check(self) -> tuple[bool, str]:
+        """Whether the cache is sound, by the checksums of its whole files, and its state or damage in a few words."""
+        try:
+            wrong = self.cache_damage()
+        except BadIndex:
+            return False, self.cache_state()
+        return wrong is None, wrong or f"{self.cache_state()}; the whole checksum is right"
+
     def differences(self, rows: Rows, cache: Cache | None) -> list[str]:
         """Vectors that are not of length 1, and vectors that the cache lacks, has too many, or has otherwise; in
         words."""

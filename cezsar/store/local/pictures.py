@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cezsar import folders
 from cezsar.errors import BadIndex
-from cezsar.files import DRAFT
+from cezsar.files import DRAFT, PRIVATE_FOLDER
 from cezsar.folders import Folder
 
 FOLDER = "media"
@@ -44,8 +44,9 @@ def opened(directory: Path, *, make: bool = False) -> Iterator[Folder]:
     """
     place = directory / FOLDER
     if make:
+        os.makedirs(directory, PRIVATE_FOLDER, exist_ok=True)
         with suppress(FileExistsError):
-            os.mkdir(place, 0o700)
+            os.mkdir(place, PRIVATE_FOLDER)
     try:
         opening = folders.opened(place)
         folder = opening.__enter__()

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 from psycopg import errors, sql
 
-from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly
+from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly, ServerLost
 from cezsar.location import Database
 from cezsar.store import identity
 from cezsar.store.rows import Rows
@@ -69,15 +69,8 @@ class Catalog:
     def read(self) -> Iterator[Rows]:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as snapshot:
-            yield Rows(
-                snapshot,
-                self._dimension,
-                lambda rows: Nearest(snapshot.session, self._dimension, under=rows.videos_under),
-            )
-
-    @property
-    def _dimension(self) -> int:
-        return self.info.encoder.dimension
+            dimension, session = self.info.encoder.dimension, snapshot.session
+            yield Rows(snapshot, dimension, lambda rows: Nearest(session, dimension, under=rows.videos_under))
 
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
@@ -148,18 +141,19 @@ class Catalog:
             return False
 
     def fold_if_due(self) -> bool:
-        """As protocols.Catalog.fold_if_due: make lists, or make them anew; only for the writer."""
-        with self._session() as session:
-            return lists.fold_if_due(session, self._dimension)
+        """Make lists, or choose anew how many are looked at, if that is due; whether it was. Only for the writer."""
+        try:
+            with self._session() as session:
+                return lists.fold_if_due(session, self.info.encoder.dimension)
+        except ServerLost as error:  # the next look will do
+            self._right().wait_for_server(str(error))
+            return False
 
-    def rebuild(self) -> Made:
-        """As protocols.Catalog.rebuild: make the lists anew; only for the writer."""
+    def rebuild(self) -> Made | None:
+        """Make the lists anew, if there are segments enough for some; only for the writer."""
         with self._session() as session:
-            made = lists.rebuild(session, self._dimension)
-            if made is not None:
-                return Made(made.count, lists.num_bytes(session, made))
-        with self.read() as rows:
-            return Made(rows.counts().segments, 0)
+            made = lists.rebuild(session, self.info.encoder.dimension)
+            return None if made is None else Made(made.count, lists.num_bytes(session, made))
 
     def drop_cache(self) -> None:
         """Nothing is kept of vectors but the rows, and what the database makes of them."""
@@ -187,21 +181,21 @@ class Catalog:
 
     def cache_state(self) -> str:
         """As protocols.Catalog.cache_state."""
-        with self._session() as session:
-            return lists.state(session)
+        with self._snapshot() as snapshot:
+            return lists.state(snapshot.session)
 
-    def cache_damage(self) -> str | None:
-        """As protocols.Catalog.cache_damage."""
-        return None
+    def cache_check(self) -> tuple[bool, str]:
+        """As protocols.Catalog.cache_check; `cezsar verify` measures the recall of the lists."""
+        return True, self.cache_state()
 
     def disagreements(self, rows: Rows) -> list[str]:
-        """In words, vectors that are not of length 1, and lists that find too little."""
+        """Vectors that are not of length 1, and lists that find too little, in words."""
         num_bad = 0
         for _, vectors in rows.vectors():
             num_bad += int((~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)).sum())
         problems = [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
         with self._session() as session:
-            return problems + lists.disagreements(session, self._dimension)
+            return problems + lists.disagreements(session, self.info.encoder.dimension)
 
     def num_bytes(self) -> int:
         """What the catalog's tables take, with their indices."""

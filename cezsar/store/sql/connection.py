@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cezsar.errors import BadIndex, CezsarError, IndexDamaged, IndexReadOnly, SettingsError
+from cezsar.errors import BadIndex, CezsarError, IndexDamaged, IndexReadOnly, LocationError, ServerLost
 from cezsar.location import Database
 from cezsar.store.sql import packing
 
@@ -47,7 +47,7 @@ def schema_of(location: Database) -> str:
 def connect(location: Database) -> Session:
     """A connection, each statement a transaction of its own, to the schema of a location's catalog.
 
-    The schema need not be there. Raises SettingsError, BadIndex.
+    The schema need not be there. Raises LocationError, BadIndex.
     """
     given = _parameters(location)
     defaults = {name: value for name, value in _PATIENCE.items() if name not in given}
@@ -83,8 +83,8 @@ def _parameters(location: Database) -> dict[str, Any]:
     except psycopg.ProgrammingError as error:  # whose text may hold the password
         unknown = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
     if unknown is None:
-        raise SettingsError(f"{location} is no URL of PostgreSQL: postgresql://USER@HOST:PORT/DATABASE.")
-    raise SettingsError(
+        raise LocationError(f"{location} is no URL of PostgreSQL: postgresql://USER@HOST:PORT/DATABASE.")
+    raise LocationError(
         f"{location}: {unknown[1]} is no parameter of a PostgreSQL URL, and not schema or vectors, which are CEZSAR's."
     )
 
@@ -151,8 +151,8 @@ def ours(error: psycopg.Error, location: Database) -> CezsarError:
         return BadIndex(f"Another command changed the index in {location} just now: run this one again.")
     if isinstance(error, (psycopg.DataError, errors.DataCorrupted, errors.IndexCorrupted)):
         return IndexDamaged(f"The catalog in {location} is damaged: {reason}.")
-    if is_lost(error) and reason.startswith("connection failed"):
+    if is_lost(error) and reason.startswith(("connection failed", "connection timeout")):
         return BadIndex(f"The index in {location} is out of reach: {reason}.")
     if is_lost(error):
-        return BadIndex(f"The server of the index in {location} went away: {reason}. Run this command again.")
+        return ServerLost(f"The server of the index in {location} went away: {reason}. Run this command again.")
     return BadIndex(f"The index in {location} cannot be used: {reason}.")

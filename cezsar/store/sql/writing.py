@@ -68,7 +68,7 @@ class Writing:
             if not is_lost(failed.error):
                 with translated(self._location):
                     raise failed.error from None
-            return result if self._was_committed(failed.error) else None
+            return result if self._was_committed(str(failed.error)) else None
         return result
 
     @contextmanager
@@ -101,12 +101,17 @@ class Writing:
         )
         return self._generation, str(transaction)
 
-    def _was_committed(self, error: psycopg.Error) -> bool:
+    def wait_for_server(self, reason: str) -> None:
+        """Wait until the server is back, after a reason to think that it went away; take the lock again."""
+        self._mark = None
+        self._was_committed(reason)
+
+    def _was_committed(self, reason: str) -> bool:
         """Wait for the server, and say whether it had committed the transaction before it went away."""
         before, mark = self._generation, self._mark
         self._notice(
-            f"the server of the index in {self._location} went away ({' '.join(str(error).split())}); waiting for it, "
-            f"{PATIENCE_S:.0f} s at most"
+            f"the server of the index in {self._location} went away; waiting for it, {PATIENCE_S:.0f} s at most "
+            f"({' '.join(reason.split())})"
         )
         state = self._take(self._session_again())
         self._notice(f"the server of the index in {self._location} is back")

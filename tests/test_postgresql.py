@@ -1,0 +1,369 @@
+"""The command line on an index in PostgreSQL: what a folder answers, and one line if the database is in the way."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import databases
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from make_videos import write_video
+from serving import serving
+from test_calibration import SAID
+
+from cezsar import store
+from cezsar.cli import cli
+from cezsar.location import Database, located
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server(postgres: str) -> Iterator[str]:
+    """One database, in which each test has a schema of its own."""
+    with databases.database(postgres) as location:
+        yield location
+
+
+@pytest.fixture
+def index(server: str) -> str:
+    """Where an index can be made."""
+    return f"{server}&schema=cli_{next(_NUMBERS)}"
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """red.mp4, green.mp4, and warm/red-then-blue.mp4."""
+    folder = tmp_path_factory.mktemp("colours")
+    (folder / "warm").mkdir()
+    for name in ("red", "green"):
+        write_video(folder / f"{name}.mp4", [(name, 2.0)])
+    write_video(folder / "warm" / "red-then-blue.mp4", [("red", 10.0), ("blue", 10.0)])
+    return folder
+
+
+@pytest.fixture
+def filled(index: str, colours: Path) -> str:
+    """An index of the colours."""
+    assert document(run("index", colours, "--index", index, "--model", "toy", "--json"))["added"] == 3
+    return index
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache directory of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def one_error(result: Result) -> str:
+    """The single line on stderr of a command that exits 1."""
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def execute(location: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run SQL in a location's schema; the last statement's rows."""
+    database = located(location)
+    assert isinstance(database, Database)
+    with psycopg.connect(database.uri, autocommit=True) as connection:
+        connection.execute(f"SET search_path TO {database.schema}, public")  # type: ignore[call-overload]
+        for statement in statements:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+# Every command
+
+
+def test_commands_answer_as_with_a_folder(filled: str, colours: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    run("index", colours, "--index", folder, "--model", "toy")
+    for words in (
+        ("query", "red", "--json"),
+        ("query", "blue", "--path", "warm", "--json"),
+        ("query", "red", "--not", "blue", "--exact", "--top-k", "1", "--json"),
+        ("query", "--like", colours / "green.mp4", "--json"),
+        ("query", "red", "--path", "nothing", "--json"),
+        ("classify", colours, "--labels", "red,green,blue", "--json"),
+        ("db", "current", "--json"),
+    ):
+        assert document(run(*words, "--index", filled)) == document(run(*words, "--index", folder)), words
+    ours, theirs = (document(run("stats", "--json", "--index", where)) for where in (filled, folder))
+    for name in ("index", "bytes", "cache"):
+        assert ours.pop(name) != theirs.pop(name)
+    assert ours == theirs
+    for words in (("verify",), ("query", "red", "--format", "csv"), ("db", "upgrade")):
+        assert run(*words, "--index", filled).stdout == run(*words, "--index", folder).stdout
+
+
+def test_index_by_the_environment_and_again_and_with_prune(
+    index: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CEZSAR_INDEX", index)
+    videos = shutil.copytree(colours, tmp_path / "videos")
+    first = document(run("index", videos, "--model", "toy", "--json"))
+    assert (first["index"], first["added"], first["segments"]) == (str(located(index)), 3, 6)
+    (videos / "green.mp4").rename(videos / "grass.mp4")
+    (videos / "red.mp4").unlink()
+    (videos / "broken.mp4").write_bytes(b"no video")
+    second = document(run("index", videos, "--prune", "--json"))
+    assert {name: second[name] for name in ("added", "moved", "removed", "unchanged")} == {
+        "added": 0, "moved": 1, "removed": 1, "unchanged": 1,
+    }  # fmt: skip
+    assert [skip["path"] for skip in second["skipped"]] == [str(videos / "broken.mp4")]
+    third = document(run("index", videos, "--json"))
+    assert (third["added"], third["moved"], len(third["skipped"])) == (0, 0, 1)
+    assert {hit["path"] for hit in document(run("query", "green", "--json"))["hits"]} == {
+        str(videos / "grass.mp4"), str(videos / "warm" / "red-then-blue.mp4"),
+    }  # fmt: skip
+
+
+def test_remove_hides_and_purge_deletes_for_good(filled: str, colours: Path) -> None:
+    assert run("remove", colours / "red.mp4", "--index", filled).stdout == "hid 1 video\n"
+    assert document(run("stats", "--json", "--index", filled))["hidden_videos"] == 1
+    run("reembed", "--window", "6", "--index", filled)
+    result = run("remove", "--purge", colours / "warm", "--index", filled)
+    assert result.stdout == "purged 1 video\n", result.output
+    assert execute(filled, "SELECT path FROM videos ORDER BY 1") == [(b"green.mp4",), (b"red.mp4",)]
+    database = located(filled)
+    assert isinstance(database, Database)
+    assert execute(filled, f"SELECT path FROM {database.schema}_2.videos") == [(b"green.mp4",)]
+    assert run("verify", "--index", filled).exit_code == 0
+    assert "names no video in the index" in one_error(run("remove", colours / "warm", "--index", filled))
+
+
+def test_reembed_and_rollback_and_drop_old(filled: str) -> None:
+    before = document(run("query", "red", "--json", "--index", filled))
+    assert "already" in one_error(run("reembed", "--model", "toy", "--index", filled))
+    report = document(run("reembed", "--window", "6", "--json", "--index", filled))
+    assert (report["index"], report["videos"]) == (str(located(filled)), 3)
+    assert document(run("stats", "--json", "--index", filled))["window_s"] == 6
+    assert any("1 kept" in line for line in run("doctor", "--index", filled).stdout.splitlines())
+    assert run("reembed", "--rollback", "--index", filled).exit_code == 0
+    assert document(run("query", "red", "--json", "--index", filled)) == before
+    assert document(run("reembed", "--drop-old", "--json", "--index", filled))["bytes"] > 0
+    assert "no older vectors" in one_error(run("reembed", "--rollback", "--index", filled))
+    assert document(run("query", "red", "--json", "--index", filled)) == before
+
+
+def test_doctor_finds_all_well_and_rebuild_has_nothing_to_make(filled: str) -> None:
+    findings = {one["what"]: one for one in document(run("doctor", "--json", "--index", filled))}
+    assert findings["index"]["found"].endswith(f", of toy, schema {store.REVISION}")
+    assert findings["catalog"]["found"] == "3 videos, 6 segments, sound"
+    assert findings["cache"]["found"] == "6 vectors in PostgreSQL, exact"
+    assert findings["writable"]["found"] == "yes"
+    told = run("rebuild", "--index", filled)
+    assert told.stdout == "nothing to make anew: 6 vectors in PostgreSQL, exact\n"
+
+
+def test_calibrate_keeps_its_result_in_the_database(filled: str, tmp_path: Path) -> None:
+    rows = []
+    for name, sentences in SAID.items():
+        for number in range(3):
+            write_video(tmp_path / f"{name}{number}.mp4", [(name, 1.0)])
+            rows.append(json.dumps({"video": f"{name}{number}.mp4", "sentences": sentences}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(rows))
+    result = run("calibrate", tmp_path / "captions.jsonl", "--index", filled)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == f"kept in {located(filled)}"
+    hits = document(run("query", "red", "--json", "--index", filled))["hits"]
+    assert hits[0]["confidence"] > hits[-1]["confidence"]
+
+
+def test_benchmark_takes_an_index_in_a_database(filled: str, colours: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    for name in ("red", "green"):
+        (clips / name).mkdir(parents=True)
+        shutil.copy(colours / f"{name}.mp4", clips / name / "clip.mp4")
+    result = run("benchmark", "folder", "--root", clips, "--index", filled, "--out", tmp_path / "out", "--json")
+    assert document(result)["model"]["name"] == "toy"
+    assert "postgresql:" not in result.output
+    for file in (tmp_path / "out").iterdir():
+        assert b"postgresql:" not in file.read_bytes()
+
+
+def test_the_page_searches_a_database_and_follows_a_switch(filled: str, tmp_path: Path) -> None:
+    def hits(address: str, path: str) -> Any:
+        with urllib.request.urlopen(f"{address}api/v1/{path}", timeout=60) as answer:
+            return answer.read()
+
+    with serving(filled, "--no-token") as address:  # type: ignore[arg-type]
+        found = json.loads(hits(address, "search?text=red"))["hits"]
+        assert [Path(hit["path"]).name for hit in found[:2]] == ["red.mp4", "red-then-blue.mp4"]
+        picture = hits(address, f"segments/{found[0]['segment_id']}/thumbnail")
+        assert picture[:3] == b"\xff\xd8\xff"
+        assert run("reembed", "--window", "6", "--index", filled).exit_code == 0
+        assert json.loads(hits(address, "stats"))["window_s"] == 6
+    kept = list((tmp_path / "cache" / "cezsar" / "databases").glob("*/media/*.jpg"))
+    assert len(kept) == 1
+
+
+def test_two_schemas_are_two_indexes(server: str, colours: Path) -> None:
+    one, other = (f"{server}&schema=two_{name}" for name in ("one", "one_2"))
+    run("index", colours / "red.mp4", "--index", one, "--model", "toy")
+    run("index", colours / "green.mp4", "--index", other, "--model", "toy")
+    assert run("reembed", "--window", "6", "--index", one).exit_code == 0
+    assert run("reembed", "--drop-old", "--index", one).exit_code == 0
+    assert document(run("stats", "--json", "--index", other))["videos"] == 1
+    (hit,) = document(run("query", "green", "--json", "--index", one))["hits"]
+    assert Path(hit["path"]).name == "red.mp4"
+
+
+def test_a_query_on_a_folder_loads_nothing_for_a_database(colours: Path, tmp_path: Path) -> None:
+    run("index", colours, "--index", tmp_path / "index", "--model", "toy")
+    code = (
+        "import sys; from cezsar.query import Searcher; Searcher(sys.argv[1]).search('red'); "
+        "print([name for name in ('psycopg', 'sqlalchemy', 'cezsar.store.sql') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "index"], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# Bad input
+
+
+def test_no_server_there() -> None:
+    line = one_error(run("query", "red", "--index", "postgresql://ann:s3cret@127.0.0.1:1/videos"))
+    assert line.startswith("cezsar: The index in postgresql://ann@127.0.0.1:1/videos is out of reach: ")
+    assert "refused" in line
+    assert "s3cret" not in line
+
+
+def test_a_database_that_is_not_there(postgres: str) -> None:
+    line = one_error(run("query", "red", "--index", databases.location(postgres, "nothing")))
+    assert 'database "nothing" does not exist' in line
+
+
+def test_a_url_without_a_database_and_a_misspelt_parameter(server: str) -> None:
+    line = one_error(run("stats", "--index", "postgresql://ann@localhost"))
+    assert line == "cezsar: postgresql://ann@localhost names no database: postgresql://USER@HOST/DATABASE."
+    line = one_error(run("stats", "--index", f"{server}&shema=sport"))
+    assert line.endswith(": shema is no parameter of a PostgreSQL URL, and not schema or vectors, which are CEZSAR's.")
+    line = one_error(run("stats", "--index", "postgresql://ann:s3%zzcret@db/videos"))
+    assert line == "cezsar: postgresql://ann@db/videos is no URL of PostgreSQL: postgresql://USER@HOST:PORT/DATABASE."
+    line = one_error(run("stats", "--index", f"{server}&vectors=milvus://db/videos"))
+    assert line.endswith("there is no cache of vectors for milvus: locations.")
+
+
+def test_a_database_without_pgvector(postgres: str, colours: Path) -> None:
+    with databases.database(postgres) as location:
+        execute(
+            location,
+            "CREATE ROLE guest LOGIN",
+            "GRANT CREATE ON DATABASE " + location.split("/")[3].split("?")[0] + " TO guest",
+        )
+        guest = location.replace("postgres@", "guest@")
+        line = one_error(run("index", colours, "--index", guest, "--model", "toy"))
+        assert "has no pgvector: `CREATE EXTENSION vector;` in it, as a superuser, adds it." in line
+        execute(location, "DROP OWNED BY guest", "DROP ROLE guest")
+
+
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [
+        ("0008", f"has schema 0008, this CEZSAR needs {store.REVISION}: `cezsar db upgrade --index postgresql://"),
+        ("9999", f"has schema 9999, newer than this CEZSAR's {store.REVISION}: `pip install --upgrade cezsar` updates"),
+    ],
+)
+def test_an_older_or_a_newer_schema(filled: str, colours: Path, revision: str, said: str) -> None:
+    execute(filled, f"UPDATE alembic_version SET version_num = '{revision}'")
+    for words in (("query", "red"), ("index", colours), ("stats",), ("remove", colours)):
+        assert said in one_error(run(*words, "--index", filled))
+
+
+def test_an_older_schema_is_upgraded_in_one_transaction(filled: str) -> None:
+    execute(filled, "UPDATE alembic_version SET version_num = '0008'", "DROP TABLE calibrations, spaces")
+    assert run("db", "upgrade", "--index", filled).stdout == f"upgraded 0008 -> {store.REVISION}\n"
+    assert len(document(run("query", "red", "--json", "--index", filled))["hits"]) == 3
+
+
+def test_a_schema_of_somebody_else_s(server: str, colours: Path) -> None:
+    execute(f"{server}&schema=books", "CREATE SCHEMA books", "CREATE TABLE books (title TEXT)")
+    for words in (("query", "red"), ("index", colours, "--model", "toy")):
+        line = one_error(run(*words, "--index", f"{server}&schema=books"))
+        assert line.endswith("schema=books holds books, of no index: ?schema=NAME names another.")
+    execute(f"{server}&schema=posing", "CREATE SCHEMA posing", "CREATE TABLE index_info (title TEXT)")
+    assert "is not a catalog of CEZSAR" in one_error(run("query", "red", "--index", f"{server}&schema=posing"))
+
+
+@pytest.fixture
+def reader(filled: str) -> Iterator[str]:
+    """The filled index, for an account that may only SELECT."""
+    database = located(filled)
+    assert isinstance(database, Database)
+    execute(
+        filled, "CREATE ROLE reader LOGIN", f"GRANT USAGE ON SCHEMA {database.schema} TO reader",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {database.schema} TO reader",
+    )  # fmt: skip
+    yield filled.replace("postgres@", "reader@")
+    execute(filled, "DROP OWNED BY reader", "DROP ROLE reader")
+
+
+def test_an_account_that_may_only_select_searches_and_cannot_write(reader: str, filled: str, colours: Path) -> None:
+    assert len(document(run("query", "red", "--json", "--index", reader))["hits"]) == 3
+    for words in (("stats",), ("verify",), ("index", colours), ("classify", colours, "--labels", "red,blue")):
+        assert run(*words, "--index", reader).exit_code == 0, words
+    for words in (("remove", colours), ("reembed", "--window", "6"), ("rebuild",)):
+        line = one_error(run(*words, "--index", reader))
+        assert line.endswith("cannot be written: this account may only read it, or the server is a standby.")
+    findings = {one["what"]: one for one in json.loads(run("doctor", "--json", "--index", reader).stdout)}
+    assert findings["writable"]["found"] == "no: it can be searched, not changed"
+    assert "may not CREATE" in one_error(run("index", colours, "--model", "toy", "--index", f"{reader}_other"))
+    run("reembed", "--window", "6", "--index", filled)
+    assert document(run("stats", "--json", "--index", reader))["window_s"] == 6
+
+
+def test_a_wrong_password(tmp_path: Path, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="pg") as folder, databases.server(Path(folder)) as host:
+        with psycopg.connect(databases.location(host, "postgres"), autocommit=True) as connection:
+            connection.execute("CREATE ROLE ann LOGIN SUPERUSER PASSWORD 's3cret'")
+            (rules,) = connection.execute("SHOW hba_file").fetchone() or ("",)
+            Path(rules).write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+            connection.execute("SELECT pg_reload_conf()")
+        place = f"/postgres?host={quote(host, safe='')}"
+        said = run("query", "red", "--index", f"postgresql://ann:wr0ng@{place}")
+        assert 'password authentication failed for user "ann"' in one_error(said)
+        assert "wr0ng" not in said.output
+        assert "no password supplied" in one_error(run("query", "red", "--index", f"postgresql://ann@{place}"))
+        monkeypatch.setenv("PGPASSWORD", "s3cret")
+        result = run("index", colours, "--index", f"postgresql://ann@{place}", "--model", "toy")
+        assert result.exit_code == 0, result.output
+        monkeypatch.delenv("PGPASSWORD")
+        passwords = tmp_path / "pgpass"
+        passwords.write_text("*:*:*:ann:s3cret\n")
+        passwords.chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(passwords))
+        for url in (f"postgresql://ann@{place}", f"postgresql://ann:s3cret@{place}"):
+            result = run("stats", "--json", "--index", url)
+            assert document(result)["videos"] == 3
+            assert "s3cret" not in result.output
+
+
+def test_without_the_extra_one_line_says_how_to_add_it(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['psycopg'] = None; from cezsar.cli import main; main()"
+    command = [sys.executable, "-c", code, "query", "red", "--index", "postgresql://db/videos"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "cezsar: An index in PostgreSQL needs psycopg: `pip install 'cezsar[postgres]'` adds it.\n",
+    )  # fmt: skip
