@@ -104,7 +104,7 @@ def _connect(job: Job) -> None:
 def _advice(reason: str) -> str:
     if "ersion mismatch" in reason:
         return f"(`pip install 'ray[data]=={ray.__version__}'` there, or its version here.)"
-    if "RAY_AUTH_TOKEN" in os.environ:
+    if os.environ.get("RAY_AUTH_TOKEN"):
         return "(Is the token in RAY_AUTH_TOKEN the cluster's, and is this machine one of its nodes?)"
     return "(A cluster with a token needs it here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN.)"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import rays
 from click.testing import CliRunner
 from make_videos import COLOURS, write_video
 
@@ -193,3 +197,95 @@ def test_missing_ray_is_one_line(clips: Path, on_ray: Settings, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(RunnerError, match=r"^--runner ray needs Ray: pip install 'cezsar\[ray\]'$"):
         indexer.index([clips], on_ray)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rays.Rays]:
+    """A cluster of two nodes with a token."""
+    with rays.two_nodes(tmp_path_factory.mktemp("two")) as cluster:
+        yield cluster
+
+
+def _index(
+    two: rays.Rays, settings: Settings, *paths: Path, model: str = "toy", **environment: str
+) -> subprocess.Popen[str]:
+    given = ["--index", str(settings.index), "--model", model, "--runner", "ray", "--ray-address", two.address]
+    return two.run("index", *map(str, paths), *given, **environment)
+
+
+@pytest.mark.slow
+def test_node_that_dies_changes_nothing_and_what_it_cannot_see_is_named(
+    clips: Path,
+    expected: dict[bytes, Any],
+    two: rays.Rays,
+    on_ray: Settings,
+    record_property: Callable[[str, str], None],
+) -> None:
+    record_property("nodes", "in network namespaces" if two.are_apart else "on loopback addresses")
+    unseen = Path(shutil.copyfile(clips / "00.mp4", two.unseen / "unseen.mp4"))
+    run = _index(two, on_ray, clips, two.unseen)
+    while not (store.exists(on_ray.index) and len(_videos(_content(on_ray))) >= 2):
+        assert run.poll() is None
+        time.sleep(0.1)
+    two.kill_node()
+    two.start_node()
+    summary, said = run.communicate(timeout=240)
+    content = _content(on_ray)
+    if two.are_apart:
+        assert f"cezsar: skipped {unseen}: it cannot be read on node 10.77.0.2: no such file or directory\n" in said
+        assert summary.startswith("20 added, 2 skipped; ")
+    else:
+        del content[os.fsencode(unseen)]
+    assert run.returncode == 0
+    assert content == expected
+
+
+@pytest.mark.slow
+def test_node_without_the_encoder_is_one_line(clips: Path, two: rays.Rays, on_ray: Settings, tmp_path: Path) -> None:
+    about = tmp_path / "faint-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: faint\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[cezsar.encoders]\nfaint = faint:Faint\n")
+    (tmp_path / "faint.py").write_text(
+        "from dataclasses import replace\n"
+        "from cezsar.encoders.toy import Toy\n"
+        "class Faint(Toy):\n"
+        "    identity = replace(Toy.identity, name='faint')\n"
+        "    def __init__(self, device): ...\n"
+    )
+    run = _index(two, on_ray, clips, model="faint", PYTHONPATH=str(tmp_path))
+    _, said = run.communicate(timeout=240)
+    assert run.returncode == 1
+    assert re.fullmatch(
+        rf"cezsar: node ({two.address[:-5]}|{two.node_address}): The index was made with 'faint', an encoder of a "
+        r"package that is not installed here\.\n",
+        said,
+    )
+
+
+@pytest.mark.slow
+def test_ray_without_its_token_or_of_another_version_is_one_line(clips: Path, two: rays.Rays, on_ray: Settings) -> None:
+    run = _index(two, on_ray, clips, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="")
+    _, said = run.communicate(timeout=240)
+    assert (run.returncode, said.count("\n")) == (1, 1)
+    assert said.startswith(f"cezsar: The Ray at {two.address} cannot be worked on: ")
+    assert said.endswith("(A cluster with a token needs it here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN.)\n")
+    _set_version(two, "2.9.0")
+    run = _index(two, on_ray, clips)
+    _, said = run.communicate(timeout=240)
+    assert (run.returncode, said.count("\n")) == (1, 1)
+    assert "Ray: 2.9.0" in said
+
+
+def _set_version(two: rays.Rays, version: str) -> None:
+    """Have the cluster say that it is of another version."""
+    program = (
+        "import json, ray, sys; ray.init(address=sys.argv[1], log_to_driver=False)\n"
+        "from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put\n"
+        "key, space = b'CLUSTER_METADATA', b'cluster'\n"
+        "about = json.loads(_internal_kv_get(key, namespace=space))\n"
+        "about['ray_version'] = sys.argv[2]\n"
+        "_internal_kv_put(key, json.dumps(about).encode(), overwrite=True, namespace=space)\n"
+    )
+    command = [*two.within, sys.executable, "-c", program, two.address, version]
+    subprocess.run(command, env=two.environment, check=True, capture_output=True)

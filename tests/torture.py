@@ -20,6 +20,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ import numpy as np
 TESTS = Path(__file__).parent
 sys.path += [str(TESTS), str(TESTS / "data")]
 
+import rays  # noqa: E402
 import zoo  # noqa: E402
 from killable import PLANTS, POINTS, lower  # noqa: E402
 from make_catalogs import CATALOGS  # noqa: E402
@@ -609,6 +611,61 @@ def inputs(work: Path) -> Outcome:
     return outcome
 
 
+# Ray
+
+
+def ray_lost(work: Path, losses: Sequence[str]) -> Outcome:
+    """Parts of a Ray of two nodes that go while it fills an index: it ends as if nothing had gone."""
+    outcome = Outcome()
+    work.mkdir()
+    videos = work / "videos"
+    videos.mkdir()
+    for number in range(24):
+        shots = [(list(COLOURS)[(number + step * (1 + number % 5)) % 8], 4.0) for step in range(8)]
+        write_video(videos / f"{number}.mp4", shots, size=(320, 240))
+    undisturbed = load(environ={}, index=work / "undisturbed", model="toy")
+    indexer.index([videos], undisturbed)
+    expected = contents(undisturbed.index)
+    with rays.two_nodes(work) as cluster:
+        outcome.notes.append("network namespaces" if cluster.are_apart else "loopback addresses")
+        for number, loss in enumerate(losses):
+            if loss.startswith("link") and not cluster.are_apart:
+                continue
+            index = work / f"index-{number}"
+            began = time.monotonic()
+            given = ["--index", str(index), "--model", "toy", "--runner", "ray", "--ray-address", cluster.address]
+            running = cluster.run("index", str(videos), *given)
+            while running.poll() is None and not (store.exists(index) and len(contents(index)) >= 3):
+                time.sleep(0.1)
+            with _lost(cluster, loss):
+                _, said = running.communicate(timeout=600)
+            problems = wrong(index, ()) if running.returncode == 0 else [said]
+            problems += [] if contents(index) == expected else ["another catalog"]
+            outcome.add(loss, problems)
+            outcome.notes.append(f"{loss} {time.monotonic() - began:.0f} s")
+    return outcome
+
+
+@contextmanager
+def _lost(cluster: rays.Rays, loss: str) -> Iterator[None]:
+    """Without a part of a cluster, or with it back after a while."""
+    with ExitStack() as stack:
+        if loss == "raylet killed":
+            cluster.kill_node()
+            cluster.start_node()  # it has all the processors
+        elif loss == "link down 10 s":
+            cluster.set_link("down")
+            time.sleep(10)
+            cluster.set_link("up")
+        elif loss == "link down for good":
+            cluster.set_link("down")
+            stack.callback(cluster.set_link, "up")
+            stack.enter_context(cluster.another_node())
+        else:
+            cluster.kill_workers({"actor killed": "ray::MapWorker", "task killed": "ray::_decode"}[loss])
+        yield
+
+
 # Load
 
 _STAND_IN = """
@@ -717,6 +774,7 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "disk full", full_disk(ground, 6 if short else 60)
     yield "odd inputs", inputs(work)
     yield "writers at once", at_once(ground, 2 if short else 20)
+    yield "Ray", ray_lost(work / "ray", rays.LOSSES)
     yield "load", load_of(work, 2_000 if short else 20_000, is_timed=not short)
 
 
