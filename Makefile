@@ -52,7 +52,7 @@ torture: .venv/.test  # kills, damage, full disks, crowds and load, about 20 min
 # What is made of the weights comes after them
 DATA ?= ../shared/data
 TRAIN := $(BIN)/cezsar train $(DATA)/msrvtt_sparse/captions.jsonl \
-  --also $(DATA)/msrvtt_trainval/captions.jsonl --also-weight 1 --cache .features
+  --also $(DATA)/msrvtt_trainval/captions.jsonl --also-weight 1 --precision double --cache .features
 train-lite: .venv/.test
 	rm -rf .runs/kept-out .runs/lite
 	$(TRAIN) --out .runs/kept-out --validation 0.44

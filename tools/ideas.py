@@ -136,7 +136,6 @@ def seen(base: Backbone) -> dict[str, Backbone]:
         "pair": base,
         "ends": Seen(base, 1, 1280, lambda rows: rows[:, :1280], lambda head: head[:, :1280]),
         "small": Seen(base, 1, 1280, lambda rows: rows[:, 1280:], lambda head: head[:, 1280:]),
-        "joined": Seen(base, 1, 2560, lambda rows: rows, lambda head: head),
         "moving": Seen(base, 3, 3840, with_differences, lambda head: torch.nn.functional.pad(head, (0, 1280))),
     }
 
@@ -164,25 +163,20 @@ def ideas() -> Iterator[Idea]:
         yield Idea(f"curve: {said} of the footage", change=part(share))
     for said, share in (("an eighth", 1 / 8), ("a quarter", 1 / 4), ("half", 1 / 2), ("all", 1.0)):
         tower = {"d_model": 512, "num_memories": 0}
-        yield Idea(f"curve: the paper's tower, {said} of the footage", model=tower, change=part(share))
+        epochs = {"epochs": 24, "patience": 24}  # it has ceased to gain by then
+        yield Idea(f"curve: the paper's tower, {said} of the footage", model=tower, recipe=epochs, change=part(share))
     for name, what in (
         ("seen: Lite2 in the middle (as before)", "middle"),
         ("seen: Lite2 at both ends", "ends"),
         ("seen: Lite1 in the middle", "small"),
-        ("seen: both networks in one kernel", "joined"),
-        ("seen: a third kernel, last frame less first", "moving"),
     ):
         yield Idea(f"{name}, closed form", seen=what, in_closed_form=True)
-    yield Idea("seen: both networks in one kernel", seen="joined")
-    for size in (384, 512):
-        yield Idea(
-            f"memory axes: {size} of one kernel, closed form",
-            model={"memory_dim": size},
-            seen="joined",
-            in_closed_form=True,
-        )
-    for size in (96, 256, 384):
-        yield Idea(f"memory axes: {size} a network, closed form", model={"memory_dim": size}, in_closed_form=True)
+    apart = {"memory_blocks": 2, "memory_dim": 256}
+    yield Idea("memory: a kernel a network, closed form", model=apart, in_closed_form=True)
+    moving = {"memory_blocks": 3, "memory_dim": 256}
+    yield Idea("memory: a third kernel, last frame less first", model=moving, seen="moving", in_closed_form=True)
+    for size in (256, 384, 640):
+        yield Idea(f"memory: {size} axes, closed form", model={"memory_dim": size}, in_closed_form=True)
 
 
 class _Silent:

@@ -12,6 +12,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "joint_dim": 384,
         "d_model": 0,
         "num_memories": 16384,
+        "memory_dim": 448,
+        "memory_blocks": 1,
         "top_objects": 50,
         "object_temperature": 1.5,
         "querybank_size": 1024,

@@ -223,6 +223,7 @@ def _model(
 ) -> CezsarModel:
     head = backbone.head()
     preset = {**PRESETS[request.preset], **request.model}
+    memory_blocks = preset.get("memory_blocks", backbone.num_blocks)
     config = CezsarConfig(
         **{
             **preset,
@@ -238,9 +239,9 @@ def _model(
             "object_temperature": backbone.num_blocks
             * preset.get("object_temperature", CezsarConfig().object_temperature),
             "memory_dim": min(
-                preset.get("memory_dim", CezsarConfig().memory_dim), backbone.feature_dim // backbone.num_blocks
+                preset.get("memory_dim", CezsarConfig().memory_dim), backbone.feature_dim // memory_blocks
             ),
-            "memory_blocks": backbone.num_blocks,
+            "memory_blocks": memory_blocks,
         }
     )
     if not config.d_model and not config.num_memories:
