@@ -351,11 +351,13 @@ def test_catalog_makes_lists_and_searches_by_them(
     file = File(b"/videos", b"1.mp4", 1, 1)
     with store.create(location, EncoderIdentity("toy", "0" * 64, _D, "visual"), Sampling()) as catalog:
         assert not catalog.fold_if_due()
+        assert catalog.rebuild() is None
         assert catalog.cache_state() == "0 vectors in PostgreSQL, exact"
         catalog.write(lambda writer: writer.add_video(file, bytes(32), shows))
         assert catalog.fold_if_due()
-        assert catalog.rebuild().count == 600
-        assert catalog.rebuild().num_bytes > 600 * 2 * _D
+        made = catalog.rebuild()
+        assert made is not None
+        assert (made.count, made.num_bytes > 600 * 2 * _D) == (600, True)
     with store.open(location) as catalog:
         assert re.fullmatch(
             r"600 vectors in PostgreSQL, halves; \d+ of 24 lists looked at, recall@10 (0.9\d\d|1.000)",
@@ -368,4 +370,6 @@ def test_catalog_makes_lists_and_searches_by_them(
         connection.execute("UPDATE cezsar.lists SET probes = 1")
     with store.open(location) as catalog:
         (problem,) = maintenance.verify(catalog).problems
-        assert re.fullmatch(r"the lists find 0\.\d{3} of the ten nearest; `cezsar rebuild` makes them anew", problem)
+        assert re.fullmatch(
+            r"the lists find 0\.\d{3} of the ten nearest, less than 0\.95; `cezsar rebuild` makes them anew", problem
+        )

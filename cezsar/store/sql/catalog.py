@@ -31,6 +31,7 @@ FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname
 """
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY 1"
 _LOCK_PATIENCE_S = 30
+_LEAST_RECALL = 0.95  # of lists, below which they are said to be bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Made:
 
     count: int
     num_bytes: int
+
+
+def _size(session: Session, name: str) -> int:
+    (found,) = session.execute("SELECT pg_relation_size(to_regclass(quote_ident(%s)))", (name,)).fetchone() or (0,)
+    return int(found or 0)
 
 
 class Catalog:
@@ -153,7 +159,7 @@ class Catalog:
         """Make the lists anew, if there are segments enough for some; only for the writer."""
         with self._session() as session:
             made = lists.rebuild(session, self.info.encoder.dimension)
-            return None if made is None else Made(made.count, lists.num_bytes(session, made))
+            return None if made is None else Made(made.count, _size(session, made.name))
 
     def drop_cache(self) -> None:
         """Nothing is kept of vectors but the rows, and what the database makes of them."""
@@ -189,13 +195,19 @@ class Catalog:
         return True, self.cache_state()
 
     def disagreements(self, rows: Rows) -> list[str]:
-        """Vectors that are not of length 1, and lists that find too little, in words."""
+        """Vectors that are not of length 1, and lists that find less than when they were made, in words."""
         num_bad = 0
         for _, vectors in rows.vectors():
             num_bad += int((~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)).sum())
         problems = [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
         with self._session() as session:
-            return problems + lists.disagreements(session, self.info.encoder.dimension)
+            found = lists.recall(session, self.info.encoder.dimension)
+        if found is not None and found < _LEAST_RECALL:
+            problems.append(
+                f"the lists find {found:.3f} of the ten nearest, less than {_LEAST_RECALL}; `cezsar rebuild` makes "
+                "them anew"
+            )
+        return problems
 
     def num_bytes(self) -> int:
         """What the catalog's tables take, with their indices."""

@@ -30,7 +30,6 @@ _LONGEST_TAIL = 1 / 8  # of what was counted last
 _CHUNK = 10_000  # vectors that are read at once
 _PATIENCE = "10min"  # for those who still read what was before
 _MOST_OF_HALVES = 4_000  # dimensions that pgvector can index
-_LEAST = 0.95  # recall of lists that are as they should be
 _SEED = 0
 
 TABLE = """
@@ -179,20 +178,6 @@ def recall(connection: psycopg.Connection[Any], dimension: int) -> float | None:
         return None
     with connection.transaction():
         return _recall(connection, dimension, _exact(connection, dimension, known.count), known.probes)
-
-
-def disagreements(connection: psycopg.Connection[Any], dimension: int) -> list[str]:
-    """In words, whether the lists find too little; every vector is looked at."""
-    found = recall(connection, dimension)
-    if found is None or found >= _LEAST:
-        return []
-    return [f"the lists find {found:.3f} of the ten nearest; `cezsar rebuild` makes them anew"]
-
-
-def num_bytes(connection: psycopg.Connection[Any], known: Lists) -> int:
-    """What the lists take on the server's disk."""
-    row = connection.execute("SELECT pg_relation_size(format('%%I', %s::text)::regclass)", (known.name,)).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _other_than(name: str, generation: int) -> str:
