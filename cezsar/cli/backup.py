@@ -19,7 +19,8 @@ from cezsar.paths import readable
 def command(file: Path, index: Location | None, force: bool, as_json: bool) -> None:
     """Copy the index, with its vectors, to one FILE; queries and indexing go on meanwhile.
 
-    The copy is consistent and checked, and appears whole or not at all. `cezsar restore FILE` makes an index from it.
+    The copy is consistent and checked, and appears whole or not at all. `cezsar restore FILE` makes an index from it,
+    in a folder or a PostgreSQL database, whichever the copied one was in.
     """
     from cezsar import maintenance
     from cezsar.settings import load

@@ -17,7 +17,7 @@ from cezsar.paths import readable
 @click.option("--force", is_flag=True, help="Replace an index that is there, and keep it beside the new one.")
 @json_option
 def command(file: Path, index: Location | None, force: bool, as_json: bool) -> None:
-    """Make an index from a FILE that `cezsar backup` wrote.
+    """Make an index, in a folder or a PostgreSQL database, from a FILE that `cezsar backup` wrote.
 
     With --force, an index that is there is kept beside the new one: `cezsar reembed --rollback` returns to it,
     --drop-old deletes it.

@@ -12,7 +12,7 @@ from cezsar.errors import LocationError
 from cezsar.location import Database, located
 from cezsar.store import outline
 from cezsar.store.local import pictures
-from cezsar.store.local.backup import backup, check
+from cezsar.store.local.backup import check
 from cezsar.store.local.folder import Folder
 from cezsar.store.local.homes import FILE
 from cezsar.store.local.lock import LOCK
@@ -26,7 +26,7 @@ from cezsar.types import EncoderIdentity, Location, Sampling
 
 __all__ = [
     "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Embedding", "Failure", "File", "Found", "Home", "Info",
-    "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "backup", "check", "create", "current", "exists",
+    "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "check", "create", "current", "exists",
     "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
 ]  # fmt: skip
 

@@ -115,6 +115,15 @@ class Home(Protocol):
     def create(self, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
         """Make an empty catalog, open for writing; it appears whole or not at all."""
 
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy of the catalog in use to a file, while others read and write; whole or not at all."""
+
+    def load(self, source: Path) -> None:
+        """Make a catalog in this very place from such a copy, whole or not at all; ids and bits are the same.
+
+        Raises BadIndex if there is one, IndexDamaged if the copy cannot be one.
+        """
+
     def open(self, *, cores: int | None) -> Catalog:
         """The catalog in use, open to read."""
 

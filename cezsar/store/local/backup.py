@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from cezsar.errors import BadIndex, IndexDamaged
-from cezsar.files import appearing
+from cezsar.files import PRIVATE_FOLDER, appearing
 from cezsar.store.local import schema
 from cezsar.store.local.connection import connect, open_file, translated
-from cezsar.store.local.homes import home
-from cezsar.store.local.opening import current
+from cezsar.store.local.homes import FILE, home
+from cezsar.store.local.opening import current, locked, upgrade
 
 
 def backup(directory: Path, target: Path) -> None:
@@ -33,6 +34,28 @@ def backup(directory: Path, target: Path) -> None:
             check(draft)
     except OSError as error:
         raise BadIndex(f"The backup {target} cannot be written: {error.strerror}.") from None
+
+
+def load(source: Path, place: Path) -> None:
+    """Make a catalog in a folder that has none from what backup() wrote, brought to REVISION.
+
+    Raises BadIndex if it cannot be written, IndexLocked.
+    """
+    try:
+        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadIndex(f"The index folder {place} cannot be made: {error.strerror}.") from None
+    with locked(place):
+        if os.path.lexists(place / FILE):
+            raise BadIndex(f"Another command has just made an index in {place}: run this one again.")
+        try:
+            for left_over in ("-wal", "-shm"):  # of a catalog that was deleted: SQLite would take them for this one's
+                (place / f"{FILE}{left_over}").unlink(missing_ok=True)
+            with appearing(place / FILE, durable=True, private=True) as draft:
+                shutil.copyfile(source, draft)
+        except OSError as error:
+            raise BadIndex(f"The index in {place} cannot be written: {error.strerror}.") from None
+    upgrade(place)
 
 
 def check(file: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from cezsar import folders
 from cezsar.errors import BadIndex
 from cezsar.store.local import homes, opening
+from cezsar.store.local.backup import backup, load
 from cezsar.store.local.catalog import Catalog
 from cezsar.store.local.lock import LOCK
 from cezsar.store.revision import REVISION
@@ -39,6 +40,14 @@ class Folder:
     def create(self, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
         """As Home.create."""
         return opening.create(self.directory, encoder, sampling)
+
+    def backup(self, target: Path) -> None:
+        """As Home.backup."""
+        backup(self.directory, target)
+
+    def load(self, source: Path) -> None:
+        """As Home.load."""
+        load(source, self.directory)
 
     def open(self, *, cores: int | None) -> Catalog:
         """As Home.open."""

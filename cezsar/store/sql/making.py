@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from cezsar import migrations
@@ -30,22 +31,8 @@ WHERE nspname = %s AND relname = 'index_info' AND privilege_type = 'SELECT' AND 
 
 
 def make(session: Session, place: Database, encoder: EncoderIdentity, sampling: Sampling) -> None:
-    """Make an empty catalog in a place, whose schema the session looks into, all of it or nothing.
-
-    Whoever may read the catalog in use may read this one too.
-    """
-    name = sql.Identifier(schema_of(place))
-    with _transaction(session) as connection:
-        session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
-        if place.space == 1:
-            session.execute(sql.SQL("DROP TABLE IF EXISTS {}.spaces").format(name))
-        migrations.upgrade(connection)
-        typed = sql.SQL("ALTER TABLE segments ALTER vector TYPE vector({})")
-        session.execute(typed.format(sql.Literal(encoder.dimension)))
-        # a vector that lies outside its row, as large values do, takes twice as long to compare
-        session.execute("ALTER TABLE segments ALTER vector SET STORAGE EXTERNAL")
-        session.execute("ALTER TABLE segments SET (toast_tuple_target = 8160)")
-        session.execute(lists.TABLE)
+    """Make an empty catalog in a place, whose schema the session looks into, all of it or nothing."""
+    with made(session, place, encoder.dimension) as connection:
         row = {
             "id": 1,
             "index_id": uuid.uuid4().hex,
@@ -59,6 +46,27 @@ def make(session: Session, place: Database, encoder: EncoderIdentity, sampling: 
             "generation": 0,
         }
         connection.execute(insert(InfoRow), [row])
+
+
+@contextmanager
+def made(session: Session, place: Database, dimension: int) -> Iterator[Connection]:
+    """The transaction that makes a catalog's tables in a place, in which they are to be filled.
+
+    Whoever may read the catalog in use may read this one too.
+    """
+    name = sql.Identifier(schema_of(place))
+    with _transaction(session) as connection:
+        session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+        if place.space == 1:
+            session.execute(sql.SQL("DROP TABLE IF EXISTS {}.spaces").format(name))
+        migrations.upgrade(connection)
+        typed = sql.SQL("ALTER TABLE segments ALTER vector TYPE vector({})")
+        session.execute(typed.format(sql.Literal(dimension)))
+        # a vector that lies outside its row, as large values do, takes longer to read
+        session.execute("ALTER TABLE segments ALTER vector SET STORAGE EXTERNAL")
+        session.execute("ALTER TABLE segments SET (toast_tuple_target = 8160)")
+        session.execute(lists.TABLE)
+        yield connection
         places.add(session, place, is_served=place.space == 1)
         if place.space != 1:
             now = places.in_use(session, Database(place.uri, place.schema))
@@ -94,11 +102,14 @@ def drop(session: Session, place: Database, notice: Callable[[str], None]) -> in
 
 @contextmanager
 def _transaction(session: Session) -> Iterator[Connection]:
-    """A transaction of the session's, for SQLAlchemy too."""
+    """A transaction of the session's, for SQLAlchemy too. Raises psycopg.Error."""
     session.autocommit = False
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: session, poolclass=StaticPool, use_native_hstore=False
     )
-    with engine.begin() as connection:
-        yield connection
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise error.orig or error from None
     session.autocommit = True

@@ -103,6 +103,17 @@ def revision(session: Session, place: Database) -> str | None:
     return None if found is None else str(found)
 
 
+def last_generation(session: Session, place: Database) -> int:
+    """A generation that no catalog of an index has reached, whoever knows one of them; 0 if there is none."""
+    last = 0
+    for space in _spaces(session, place, "true"):
+        if is_there(session, other := replace(place, space=space)):
+            table = sql.Identifier(schema_of(other), "index_info")
+            (found,) = session.execute(sql.SQL("SELECT generation + 1 FROM {}").format(table)).fetchone() or (0,)
+            last = max(last, int(found))
+    return last
+
+
 def is_writable(session: Session) -> bool:
     """Whether this account may write to the catalog in the session's schema, on this server."""
     (found,) = session.execute(_WRITABLE).fetchone() or (False,)

@@ -53,16 +53,27 @@ class Schema:
         """As Home.create."""
         from cezsar.store.sql.making import make
 
-        place = self._own_place()
         with self._kept_session() as session:
-            lock.acquire(session, place)
-            places.check_ours(session, place)
-            if places.is_there(session, place):
-                raise BadIndex(f"Another command has just made an index in {self.location}: run this one again.")
-            self._add_vectors(session)
-            settle(session, place)
+            place = self._free_place(session)
             make(session, place, encoder, sampling)
             return self._writable(session, place, notice=lambda _: None)
+
+    def backup(self, target: Path) -> None:
+        """As Home.backup."""
+        from cezsar.store.sql import exchange
+
+        with self._session() as session:
+            settle(session, self._served(session))
+            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            exchange.write(session, target)
+
+    def load(self, source: Path) -> None:
+        """As Home.load."""
+        from cezsar.store.sql import exchange
+
+        with self._session() as session:
+            place = self._free_place(session)
+            exchange.load(session, place, source, least_generation=places.last_generation(session, place))
 
     def open(self, *, cores: int | None) -> Catalog:
         """As Home.open; how many cores the server takes is its own affair."""
@@ -172,6 +183,17 @@ class Schema:
             except BaseException:
                 session.close()
                 raise
+
+    def _free_place(self, session: Session) -> Database:
+        """The own place, in which there is no catalog yet, locked, and with pgvector. Raises BadIndex."""
+        place = self._own_place()
+        lock.acquire(session, place)
+        places.check_ours(session, place)
+        if places.is_there(session, place):
+            raise BadIndex(f"Another command has just made an index in {self.location}: run this one again.")
+        self._add_vectors(session)
+        settle(session, place)
+        return place
 
     def _own_place(self) -> Database:
         return self.location if self.location.space is not None else places.first(self.location)
