@@ -9,6 +9,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
 ├── CalibrationError        captions that cannot calibrate an encoder, or a calibration that is damaged
 ├── QueryError              a question that cannot be answered as it was asked
+├── AddressError            addresses that cannot be read without another package
 ├── RunnerError             a cluster that cannot be worked on
 ├── BenchmarkError          a protocol that a folder, a list or a receipt does not allow
 └── BadIndex             an index that cannot serve
@@ -61,6 +62,10 @@ class CalibrationError(CezsarError):
 
 class QueryError(CezsarError):
     """A question that cannot be answered as it was asked."""
+
+
+class AddressError(CezsarError):
+    """Addresses that cannot be read without another package."""
 
 
 class RunnerError(CezsarError):

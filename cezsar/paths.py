@@ -61,6 +61,21 @@ _NOBODYS = re.compile(
     re.IGNORECASE,
 )
 _SEPARATOR = os.fsencode(os.sep)
+_ADDRESS = re.compile(rb"(https?|s3|gs|abfs|az):/{1,3}([^/].*)", re.DOTALL)
+
+
+def address(path: Path | str | bytes) -> bytes | None:
+    """The URL that a path stands for, as the catalog names it; None if it is a file's.
+
+    A Path folds the slashes of a URL: s3:/bucket/clip.mp4 is s3://bucket/clip.mp4.
+    """
+    found = _ADDRESS.fullmatch(os.fsencode(path))
+    return found and found[1] + b"://" + found[2]
+
+
+def spelled(path: Path) -> str:
+    """A path as text; a URL with the slashes that a Path folds."""
+    return os.fsdecode(address(path) or os.fsencode(path))
 
 
 def is_nobodys(name: bytes) -> bool:
@@ -74,8 +89,11 @@ def is_nobodys(name: bytes) -> bool:
 def canonical(path: Path) -> bytes:
     """A path as the catalog names it: absolute, linked folders resolved, a link to a file kept by its own name.
 
-    If nothing has these very bytes for a name, a name that looks the same (NFC) is taken, if there is one.
+    If nothing has these very bytes for a name, a name that looks the same (NFC) is taken, if there is one. A URL stays
+    what it is.
     """
+    if url := address(path):
+        return url
     absolute = _on_disk(os.path.abspath(os.path.expanduser(os.fsencode(path))))
     if os.path.isdir(absolute):
         return os.path.realpath(absolute)
@@ -100,11 +118,15 @@ def _on_disk(path: bytes) -> bytes:
 
 def spellings(path: Path) -> tuple[bytes, ...]:
     """How the catalog may name what a person calls path: canonically, or as spelt, below a linked folder."""
+    if url := address(path):
+        return (url,)
     return tuple(dict.fromkeys((canonical(path), os.path.abspath(os.path.expanduser(os.fsencode(path))))))
 
 
 def is_gone(path: bytes) -> bool:
-    """Whether there is nothing of that name; out of reach (a closed folder, a failing drive) is not gone."""
+    """Whether there is nothing of that name; out of reach (a closed folder, a failing drive, a URL) is not gone."""
+    if address(path):
+        return False
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -219,12 +241,12 @@ def _composed(path: bytes) -> bytes:
 
 def readable(path: Path | str) -> str:
     """Text that is safe to print: control characters, and bytes that are not UTF-8, as escapes like \\x1b."""
-    return "".join(_readable(character) for character in str(path))
+    return "".join(_readable(character) for character in (spelled(path) if isinstance(path, Path) else path))
 
 
 def path_fields(path: Path) -> PathFields:
     """{"path": ...}, and "path_bytes" in base64 if the path is not UTF-8 and "path" can only show it."""
-    raw = os.fsencode(path)
+    raw = address(path) or os.fsencode(path)
     try:
         return {"path": raw.decode("utf-8")}
     except UnicodeDecodeError:

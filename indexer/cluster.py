@@ -27,6 +27,7 @@ from cezsar import encoders
 from cezsar.errors import CezsarError, RunnerError, VideoError, VideoLost
 from cezsar.indexer.embedding import Embedded, Ending, Features, FrameRequest, frames
 from cezsar.indexer.on_ray import THREADS, Job, check_address
+from cezsar.paths import address
 from cezsar.store import File
 from cezsar.types import Limits
 from cezsar.video import Decoder, FrameBatch
@@ -208,7 +209,7 @@ class _Encode:
         try:
             for reference in _decoding.remote(file, request, job.limits):
                 item = ray.get(reference)
-                if isinstance(item, VideoError):
+                if isinstance(item, CezsarError):
                     return item
                 with self._encoding:
                     if isinstance(item, Ending):
@@ -221,7 +222,7 @@ class _Encode:
 
 def _decode(
     file: File, request: FrameRequest, limits: Limits
-) -> Generator[FrameBatch | Ending | VideoError, None, None]:
+) -> Generator[FrameBatch | Ending | CezsarError, None, None]:
     """The frames of a file, and then what reading it told, or why it cannot be read."""
     try:
         yield (yield from frames(_here(file), _decoder(limits), request))
@@ -229,6 +230,8 @@ def _decode(
         yield VideoLost(f"it cannot be read on {_node()}: {error}")
     except VideoError as error:
         yield error
+    except CezsarError as error:
+        yield type(error)(f"{_node()}: {error}")
 
 
 _decoding = ray.remote(num_cpus=1, max_retries=-1, num_returns="streaming", _generator_backpressure_num_objects=_AHEAD)(
@@ -244,6 +247,8 @@ def _decoder(limits: Limits) -> Decoder:
 
 def _here(file: File) -> File:
     """The file as this node has it: a copy, or a network's, has its own inode. Raises VideoLost if it is another."""
+    if address(file.absolute):
+        return file
     try:
         here = File.of(file.root, file.path, os.stat(file.absolute))
     except OSError as error:

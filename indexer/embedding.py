@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cezsar.digest import sha256
 from cezsar.encoders import Encoder, OfColours, sound
 from cezsar.errors import VideoError, VideoLost
-from cezsar.indexer import segments
+from cezsar.indexer import addresses, segments
 from cezsar.indexer.fingerprints import Seconds
 from cezsar.indexer.plain import Plain
 from cezsar.indexer.scan import untouched
@@ -101,10 +101,10 @@ def frames(file: File, decoder: Decoder, request: FrameRequest) -> Generator[Fra
 
     Raises VideoError; VideoLost if the file is not the one that was scanned.
     """
-    yield from decoder.sample(
-        file.full_path, fps=request.fps, short_side=request.short_side, batch_size=request.batch_size
-    )
-    return Ending(decoder.duration_s, _content(file), decoder.shortfall, decoder.stream_number)
+    fps, short_side, batch_size = request.fps, request.short_side, request.batch_size
+    with addresses.here(file) as here:
+        yield from decoder.sample(here.full_path, fps=fps, short_side=short_side, batch_size=batch_size)
+        return Ending(decoder.duration_s, _content(here), decoder.shortfall, decoder.stream_number)
 
 
 class Features:

@@ -14,7 +14,19 @@ from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from cezsar.digest import sha256
-from cezsar.paths import OTHER_SUFFIXES, VIDEO_SUFFIXES, below, is_gone, is_nobodys, is_under, matches, spellings
+from cezsar.errors import VideoLost
+from cezsar.indexer import addresses
+from cezsar.paths import (
+    OTHER_SUFFIXES,
+    VIDEO_SUFFIXES,
+    address,
+    below,
+    is_gone,
+    is_nobodys,
+    is_under,
+    matches,
+    spellings,
+)
 from cezsar.store import Failure, File, Video
 from cezsar.types import Skipped
 
@@ -106,7 +118,12 @@ def plan(
     roots = known.roots() if known else []
     unknown: list[File] = []
     seen, new, texts = _Numbers(), set[bytes](), set[bytes]()
-    files = (one for start in starts for one in _files(start, roots, exclude, found))
+    places = _Places()
+    files = (
+        one
+        for start in starts
+        for one in (_at(start, exclude, found, places) if address(start) else _files(start, roots, exclude, found))
+    )
     while some := list(islice(files, _MANY)):
         there = known.videos_at([absolute for absolute, _ in some]) if known else {}
         for absolute, file in some:
@@ -124,7 +141,7 @@ def plan(
             _compare(file, video, failure, found, unknown, check_content=check_content, comparing=comparing)
     found.forget = [path for path in failures if path in texts or is_gone(path)]
     others = chain.from_iterable(known.pages(but=seen)) if known else ()
-    missing = [video for video in others if is_gone(video.file.absolute)]
+    missing = [v for v in others if is_gone(v.file.absolute) or places.lack(v.file.absolute)]
     moved = _take_over(unknown, missing, found)
     for start in dict.fromkeys(starts):
         gone = [v for v in missing if not v.hidden and v.id not in moved and is_under(v.file.absolute, start)]
@@ -153,11 +170,14 @@ def compare(files: Sequence[File], known: Mapping[bytes, Video], failures: Mappi
     found, unknown = Plan(), list[File]()
     for file in files:
         try:
-            status = os.stat(file.absolute)
+            is_file = address(file.absolute) is None
+            now = File.of(file.root, file.path, os.stat(file.absolute)) if is_file else addresses.now(file)
         except OSError as error:
             found.skipped.append(_unreadable(file.absolute, error))
             continue
-        now = File.of(file.root, file.path, status)
+        except VideoLost as error:
+            found.skipped.append(Skipped(file.full_path, str(error)))
+            continue
         _compare(now, known.get(file.absolute), failures.get(file.absolute), found, unknown)
     found.embed += [(file, None) for file in unknown]
     return found
@@ -191,6 +211,38 @@ def _files(start: bytes, roots: Sequence[bytes], exclude: Sequence[str], found: 
             root = max((root for root in roots if is_under(folder, root)), key=len, default=base)
             length = len(below(root, b""))
         yield absolute, File.of(root, absolute[length:], status)
+
+
+def _at(start: bytes, exclude: Sequence[str], found: Plan, places: _Places) -> Iterator[tuple[bytes, File]]:
+    """The candidate files at an address, as _files has them of a folder."""
+    try:
+        for file in addresses.listed(start):
+            absolute, suffix = file.absolute, file.path[file.path.rfind(b".") :].lower()
+            if absolute == start or not (
+                any(is_nobodys(name) for name in file.path.split(b"/"))
+                or any(matches(absolute, start, glob) for glob in exclude)
+                or suffix not in _SUFFIXES
+            ):
+                yield absolute, file
+                continue
+            places.left_out.add(absolute)
+            if suffix not in _SUFFIXES and suffix not in _OTHERS and _SUFFIX.fullmatch(suffix):
+                found.left_out[os.fsdecode(suffix)] += 1
+        places.listed.append(start)
+    except VideoLost as error:
+        found.skipped.append(Skipped(Path(os.fsdecode(start)), str(error)))
+
+
+@dataclass(slots=True)
+class _Places:
+    """Addresses that were listed to their ends, and what is there and was left out."""
+
+    listed: list[bytes] = field(default_factory=list)
+    left_out: set[bytes] = field(default_factory=set)
+
+    def lack(self, path: bytes) -> bool:
+        """Whether a path that was not seen is gone from an address."""
+        return path not in self.left_out and any(is_under(path, start) for start in self.listed)
 
 
 def _walk(start: bytes, found: Plan) -> Iterator[bytes]:
@@ -268,7 +320,7 @@ def _compare(
 
 def _is_text(path: bytes) -> bool:
     """Whether a file is text, though its name may be a video's: TypeScript is called .ts, as recordings are."""
-    if path[path.rfind(b".") :].lower() not in _TEXTS_TOO:
+    if address(path) or path[path.rfind(b".") :].lower() not in _TEXTS_TOO:
         return False
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -310,7 +362,9 @@ def _prune(start: bytes, num_shown: int, gone: Sequence[Video], prune: bool | No
 
 
 def _holds(file: File, video: Video) -> bool:
-    """Whether the file's content is what the video was made from."""
+    """Whether the file's content is what the video was made from; of one at an address that is not asked."""
+    if address(file.absolute):
+        return False
     try:
         return (
             file.size == video.file.size

@@ -16,7 +16,7 @@ import click
 
 from cezsar.choices import DEVICES
 from cezsar.location import Database, located
-from cezsar.paths import readable
+from cezsar.paths import readable, spelled
 
 if TYPE_CHECKING:
     from cezsar.tables import Table
@@ -153,7 +153,7 @@ def short(path: Path) -> str:
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
-        return str(path)
+        return spelled(path)
 
 
 def clock(seconds: float) -> str:

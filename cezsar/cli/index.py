@@ -92,10 +92,10 @@ def command(
     """Look at every video under PATH once, and remember what it shows.
 
     PATH is a file, or a folder, which is searched recursively; hidden files, waste bins and a NAS's own folders are
-    left out. Only new and changed videos are embedded: run it again when there are new ones. Moved and renamed files
-    are recognised by their content. An existing index keeps its model, fps, window and stride. Ctrl-C keeps what is
-    done so far. Each video is decoded in a process of its own: one that crashes, hangs or takes too much is named and
-    left out, and tried again when it has changed.
+    left out. It may also be an address: s3://BUCKET/FOLDER, http://HOST/FOLDER. Only new and changed videos are
+    embedded: run it again when there are new ones. Moved and renamed files are recognised by their content. An existing
+    index keeps its model, fps, window and stride. Ctrl-C keeps what is done so far. Each video is decoded in a process
+    of its own: one that crashes, hangs or takes too much is named and left out, and tried again when it has changed.
     """
     from cezsar.settings import load
 

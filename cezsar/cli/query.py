@@ -32,7 +32,7 @@ from cezsar.cli.console import (
     write_bytes,
 )
 from cezsar.errors import CezsarError, QueryError, VideoError
-from cezsar.paths import path_fields, readable
+from cezsar.paths import path_fields, readable, spelled
 
 if TYPE_CHECKING:
     from cezsar.location import Location
@@ -175,7 +175,7 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
             click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, str(hits.nothing_like_it).lower(), copies)))
     elif form == "paths":
         for hit in hits if anything or not hits.nothing_like_it else ():
-            name = readable(hit.path).encode() if is_terminal() else os.fsencode(hit.path)
+            name = readable(hit.path).encode() if is_terminal() else os.fsencode(spelled(hit.path))
             write_bytes(name + b"\n")
     else:
         if is_batch:

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from cezsar.errors import BadIndex, QueryError, VideoError, VideoLost
 from cezsar.folders import Folder
-from cezsar.paths import is_under
+from cezsar.paths import address, is_under
 from cezsar.store import Video, pictures
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder, Pool
@@ -268,6 +268,8 @@ def opened(video: Video) -> BinaryIO:
     before; VideoError if it is no file any more.
     """
     named = video.file.absolute
+    if address(named):
+        raise VideoLost("The video is at an address, and only `cezsar index` fetches videos.")
     file: BinaryIO | None = None
     try:  # each of these calls may meet another file than the one before
         real = os.path.realpath(named)

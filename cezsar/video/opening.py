@@ -15,6 +15,7 @@ import av.error
 from av.container import InputContainer
 
 from cezsar.errors import VideoError, VideoLost
+from cezsar.paths import address
 
 # A video file may name others (a playlist names addresses): nothing beyond the file itself is opened.
 _OPTIONS = {"protocol_whitelist": "none"}
@@ -34,6 +35,8 @@ def only(identity: Sequence[int] | None) -> Iterator[None]:
 
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file; never wait on a FIFO or a device. Raises VideoError."""
+    if address(path):
+        raise VideoLost("it is at an address, and only `cezsar index` fetches videos")
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
