@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, CLIPImageProcessor
 
 from cezsar import encoders
-from cezsar.encoders import CARDS, Encoder, embedded
+from cezsar.encoders import CARDS, Encoder, embedded, pixels
 from cezsar.encoders.embedded import MiniLM
 from cezsar.encoders.images import load_backbone
 from cezsar.encoders.lite_objects import LiteObjects
@@ -42,7 +42,7 @@ from cezsar.types import EncoderIdentity, unit
 
 EMBEDDED = list(MAKERS)
 BY_FRAMES = ["clip", "siglip", "siglip-gemma", "siglip2"]
-CHECKPOINTS = [*BY_FRAMES, "xclip"]
+CHECKPOINTS = [*BY_FRAMES, "xclip", "videoprism"]
 ROUNDING = 1e-4
 
 # How each model's documentation tokenizes.
@@ -52,6 +52,7 @@ TOKENIZING: dict[str, dict[str, Any]] = {
     "siglip-gemma": {"padding": "max_length"},
     "siglip2": {},
     "xclip": {"padding": True},
+    "videoprism": {"padding": "max_length", "max_length": 12},
 }
 
 COLOURS = ["black", "white", "red", "green", "blue", "yellow", "cyan", "magenta"]
@@ -543,6 +544,27 @@ def test_xclip_keeps_frames_as_they_are(load: Load) -> None:
     assert np.array_equal(load("xclip").encode_frames(frames), frames)
 
 
+def test_videoprism_sees_the_order_of_frames_and_as_many_as_it_was_trained_for(load: Load, by_hand: Any) -> None:
+    prism, (model, processor) = load("videoprism"), by_hand("videoprism")
+    frames = _frames(prism, 7)
+    looked_at = torch.from_numpy(frames[[0, 2, 4, 6]])
+    pixels = processor.video_processor([looked_at], do_sample_frames=False, return_tensors="pt")
+    with torch.no_grad():
+        features = model.get_video_features(**pixels).pooler_output[:, 0]
+
+    np.testing.assert_allclose(prism.encode_segments([frames]), unit(features.numpy()), atol=ROUNDING)
+    _assert_all_apart(prism.encode_segments([frames, frames[::-1]]))
+
+
+def test_videoprism_reads_lower_case_without_punctuation(load: Load, by_hand: Any) -> None:
+    plain, odd, other = load("videoprism").encode_texts(["a red dog", "A red, DOG!?", "a red cup"])
+
+    assert np.array_equal(odd, plain)
+    assert not np.array_equal(other, plain)
+    tokenizer = by_hand("videoprism")[1].tokenizer
+    assert tokenizer("A red DOG!?")["input_ids"] != tokenizer("a red dog")["input_ids"]
+
+
 @pytest.mark.parametrize(
     ("num_frames", "looked_at"),
     [
@@ -593,6 +615,26 @@ def test_xclip_sees_the_order_of_frames(load: Load) -> None:
 
 
 # Identity
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_pixels_are_those_of_the_processor_without_a_list_of_frames(kind: str, by_hand: Any) -> None:
+    processor = by_hand(kind)[1].image_processor
+    found = pixels.of_processor(processor)
+    assert found is not None
+    for height, width in ((32, 43), (57, 41), (32, 32), (240, 320)):
+        frames = torch.randint(0, 256, (3, 3, height, width), dtype=torch.uint8, generator=torch.Generator())
+        expected = processor(images=list(frames), return_tensors="pt")["pixel_values"]
+        np.testing.assert_allclose(found(frames), expected, atol=ROUNDING)
+
+
+def test_a_processor_that_does_more_keeps_its_own_pixels(by_hand: Any) -> None:
+    class Mirrored(CLIPImageProcessor):
+        def __call__(self, images: Any, **options: Any) -> Any:
+            return super().__call__([image.flip(-1) for image in images], **options)
+
+    assert pixels.of_processor(by_hand("siglip2")[1].image_processor) is None
+    assert pixels.of_processor(Mirrored(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})) is None
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTS)
@@ -656,7 +698,7 @@ def test_a_hub_id_stays_as_it_is() -> None:
     assert encoders.canonical("google/siglip2-base-patch16-224") == "google/siglip2-base-patch16-224"
 
 
-@pytest.mark.parametrize("name", ["nope", "lite3", "Toy", "a/b/c", "/no/such/folder", "./missing", "../missing", "a b"])
+@pytest.mark.parametrize("name", ["nope", "lite3", "Toy", "a/b/c", "a/b@", "a@b/c", "a b"])
 def test_an_unknown_name_is_answered_with_the_known_ones(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -666,6 +708,19 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
             ask(name)  # type: ignore[operator]
         assert f"There is no encoder {name!r}" in str(error.value)
         assert "lite, lite-objects, toy" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./missing", "../missing", "~/missing", "./a/b"])
+def test_a_folder_that_is_not_there_is_said_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cezsar.encoders.hub.ask", None)
+    for ask in (encoders.canonical, encoders.load):
+        with pytest.raises(EncoderError) as error:
+            ask(name)  # type: ignore[operator]
+        assert str(error.value) == (
+            f"There is no folder {name!r}: --model takes the folder of a saved model, a hub id, or one of lite, "
+            "lite-objects, toy."
+        )
 
 
 def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -705,6 +760,51 @@ def test_a_checkpoint_that_was_fetched_before_needs_no_network(
     assert clip.identity.name == "cezsar-tests/clip"
     assert clip.identity.weights_sha256 == load("clip").identity.weights_sha256
     assert waited_s == []
+
+
+def _fetch(cache_folder: Path, repository: str, revisions: dict[str, Path]) -> None:
+    """What the hub's cache has after each of these revisions of a repository, copies of folders, was fetched."""
+    place = cache_folder / f"models--{repository.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    for number, (revision, folder) in enumerate(revisions.items()):
+        commit = f"{number:x}" * 40
+        shutil.copytree(folder, place / "snapshots" / commit)
+        (place / "refs" / revision).write_text(commit)
+
+
+def test_a_revision_of_the_hub_is_another_encoder_and_an_index_goes_on_with_its_own(
+    checkpoint: Fixed, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = WRITERS["clip"](tmp_path / "other", seed=1)
+    _fetch(tmp_path / "hub", "cezsar-tests/clip", {"main": other, "v1.0": checkpoint("clip")})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert _without_network(monkeypatch) == []
+
+    newest, first = (encoders.load(f"cezsar-tests/clip{ending}", device="cpu") for ending in ("", "@v1.0"))
+
+    assert first.identity.name == "cezsar-tests/clip@v1.0"
+    assert first.identity.weights_sha256 == load("clip").identity.weights_sha256
+    assert newest.identity.weights_sha256 != first.identity.weights_sha256
+    for encoder in (newest, first):
+        assert encoders.load_recorded(encoder.identity, device="cpu").identity == encoder.identity
+    assert encoders.load("cezsar-tests/clip@" + "1" * 40).identity.weights_sha256 == first.identity.weights_sha256
+    with pytest.raises(EncoderError, match="`hf download cezsar-tests/clip --revision v2` fetches it"):
+        encoders.load_recorded(replace(first.identity, name="cezsar-tests/clip@v2"))
+
+
+def test_what_was_fetched_and_is_damaged_is_not_called_out_of_reach(
+    checkpoint: Fixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "clip")
+    _reshape_a_tensor(folder)
+    _fetch(tmp_path / "hub", "cezsar-tests/clip", {"main": folder})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    _without_network(monkeypatch)
+
+    with pytest.raises(EncoderError) as error:
+        encoders.load("cezsar-tests/clip")
+    assert str(error.value).startswith("cezsar-tests/clip does not hold a model that transformers can load: ")
+    assert "reach" not in str(error.value)
 
 
 def _cut_weights(folder: Path) -> None:
@@ -837,11 +937,11 @@ def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
     with pytest.raises(EncoderError, match=r"the model hub cannot be reached, .* there is no folder of that name here"):
         encoders.load("cezsar-tests/asked-once")
-    assert asked == [{"timeout": 5}]
+    assert asked == [{"revision": None, "timeout": 5}]
 
 
 def test_a_model_that_only_reads_is_refused(checkpoint: Fixed) -> None:
-    with pytest.raises(EncoderError, match="is a bert model, which has no image and text towers"):
+    with pytest.raises(EncoderError, match="is a bert model without get_image_features or get_video_features, get_t"):
         encoders.load(str(checkpoint("bert")))
 
 

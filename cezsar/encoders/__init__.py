@@ -38,7 +38,7 @@ _LITE_1 = frozenset(  # weights_sha256 of lite's version 1: of its visual stream
         "74b02ee11f3c86feb172c7dc6583f2b2ec65203254f89353d5738bc2e0f15742",
     )
 )
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w./-]*)?", re.ASCII)  # ORG/MODEL, or ORG/MODEL@REVISION
 
 
 def load(name: str, *, device: str = "auto", streams: str | None = None) -> Encoder:
@@ -112,13 +112,17 @@ def _here(name: str) -> str:
 
     if not hub.is_cached(name):
         raise EncoderError(
-            f"The index was made with {name!r}, which is not on this machine: `hf download {name}` fetches it."
+            f"The index was made with {name!r}, which is not on this machine: "
+            f"`{hub.download_command(name)}` fetches it."
         )
     return name
 
 
 def canonical(name: str) -> str:
-    """The name under which an index records this encoder: folders as absolute paths. Raises EncoderError if unknown."""
+    """The name under which an index records this encoder: folders as absolute paths. Raises EncoderError if unknown.
+
+    ORG/MODEL@REVISION of the hub stays as it is, so that an index goes on with that revision.
+    """
     if registry.registered(name):
         return name
     folder = os.path.expanduser(name)
@@ -131,6 +135,11 @@ def canonical(name: str) -> str:
                 "saved model's folder. If a model of the hub is meant, run this in another folder."
             )
         return name
+    if name.startswith((".", "~", os.sep)):
+        raise EncoderError(
+            f"There is no folder {name!r}: --model takes the folder of a saved model, a hub id, or one of "
+            f"{', '.join(registry.names())}."
+        )
     raise EncoderError(
         f"There is no encoder {name!r}. There are: {', '.join(registry.names())}, a hub id like "
         "google/siglip2-base-patch16-224, or the folder of a saved model. `cezsar models` describes them."
@@ -154,7 +163,10 @@ def settings_files(name: str) -> dict[str, Path]:
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
 
-        config = try_to_load_from_cache(name, "config.json")
+        from cezsar.encoders.hub import revised
+
+        repository, revision = revised(name)
+        config = try_to_load_from_cache(repository, "config.json", revision=revision)
         if not isinstance(config, str):
             return {}
         folder = Path(config).parent

@@ -1,8 +1,10 @@
-"""Any dual encoder of transformers, from the hub or a folder: CLIP, SigLIP, SigLIP 2, X-CLIP."""
+"""Any dual encoder of transformers, from the hub or a folder: CLIP, SigLIP, SigLIP 2, X-CLIP, VideoPrism."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,34 @@ from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
-from cezsar.encoders.hub import REFUSALS, first_line, local_first, unreachable
+from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted, was_fetched
+from cezsar.encoders.pixels import of_processor
+from cezsar.encoders.precision import Batches, candidates, lowered, sent
+from cezsar.encoders.views import spread
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
+_FRAME_BATCH = 512  # or fewer, if a GPU has too little memory; what comes at once is mostly less
+_SEGMENT_BATCH = 16  # on a GPU
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class _Checkpoint:
     """A loaded checkpoint: model, processor, identity, and its text tower.
 
-    name is a hub id or a folder. Raises EncoderError if it cannot be had or has no image and text towers.
+    name is a hub id or a folder. Raises EncoderError if it cannot be had or has no towers of pictures and of text.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.device = device
+        self.model: Any
         self.model, processor = _load(name)
         self.model.eval().requires_grad_(False).to(device)
-        self.tokenizer, self.image_processor = processor.tokenizer, processor.image_processor
-        self.short_side = _short_side(self.image_processor)
+        self.tokenizer = processor.tokenizer
+        self.image_processor: Any = getattr(processor, "image_processor", None)
+        self.video_processor: Any = getattr(processor, "video_processor", None)
+        self.short_side = _short_side(self.image_processor or self.video_processor)
         self.identity = EncoderIdentity(
             name=name,
             weights_sha256=fingerprint(self.model.state_dict()),
@@ -40,33 +51,44 @@ class _Checkpoint:
             streams="visual",
         )
 
+    def lower(self, see: Callable[[Any], torch.Tensor]) -> None:
+        """Go on in half precision where the device gains by it, and vectors of pictures and text hardly change."""
+        text = partial(self._text_features, ["a person plays the guitar", "two dogs run on the beach"])
+        self.model = lowered(self.model, [see, text], candidates(self.device))
+
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        rows = []
-        texts = [self._cased(text) for text in texts]
-        for start in range(0, len(texts), _TEXT_BATCH):
-            # padded to the full length, as SigLIP was trained; the others mask the padding
-            some = list(texts[start : start + _TEXT_BATCH])
-            tokens = self.tokenizer(
-                some, padding="max_length", truncation=True, max_length=self._num_tokens, return_tensors="pt"
-            )
-            inputs = {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask") if name in tokens}
-            rows.append(_rows(self.model.get_text_features(**inputs)))
+        texts = [self._written(text) for text in texts]
+        rows = [
+            _numpy(self._text_features(texts[start : start + _TEXT_BATCH], self.model))
+            for start in range(0, len(texts), _TEXT_BATCH)
+        ]
         return unit(np.concatenate(rows)) if rows else np.empty((0, self.identity.dimension), np.float32)
 
     def beginning(self, text: str) -> str:
         def fits(part: str) -> bool:
-            return len(self.tokenizer(self._cased(part), verbose=False).input_ids) <= self._num_tokens
+            return len(self.tokenizer(self._written(part), verbose=False).input_ids) <= self._num_tokens
 
         return longest_beginning(text, fits)
+
+    def _text_features(self, texts: Sequence[str], model: Any) -> torch.Tensor:
+        # padded to the full length, as SigLIP was trained; the others mask the padding
+        tokens = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=self._num_tokens, return_tensors="pt"
+        )
+        inputs = {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask") if name in tokens}
+        return _rows(model.get_text_features(**inputs))
 
     @property
     def _num_tokens(self) -> int:
         return min(int(self.model.config.text_config.max_position_embeddings), int(self.tokenizer.model_max_length))
 
-    def _cased(self, text: str) -> str:
-        """SigLIP and SigLIP 2 were trained on lower-case text."""
-        return text.lower() if "siglip" in self.model.config.model_type else text
+    def _written(self, text: str) -> str:
+        """A text as the model was trained to read it: lower-case for SigLIP, and for VideoPrism without punctuation."""
+        kind = self.model.config.model_type
+        if "siglip" in kind or "videoprism" in kind:
+            text = text.lower()
+        return text.translate(_WITHOUT_PUNCTUATION) if "videoprism" in kind else text
 
 
 class DualEncoder:
@@ -74,14 +96,17 @@ class DualEncoder:
 
     def __init__(self, checkpoint: _Checkpoint) -> None:
         self._checkpoint = checkpoint
+        self._pixels = of_processor(checkpoint.image_processor)
+        self._batches = Batches(_FRAME_BATCH)
+        checkpoint.lower(partial(self._features, _probe(checkpoint.short_side)))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     @torch.inference_mode()
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
         """(N, 3, H, W) uint8 -> (N, D) unit float32."""
-        frames = list(torch.from_numpy(frames_uint8))
-        inputs = self._checkpoint.image_processor(images=frames, return_tensors="pt").to(self._checkpoint.device)
-        return unit(_rows(self._checkpoint.model.get_image_features(**inputs)))
+        encode = partial(self._features, model=self._checkpoint.model)
+        rows = self._batches.run(frames_uint8, lambda part: _numpy(encode(np.asarray(part))))
+        return unit(np.concatenate(rows))
 
     def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
         """Segments of (T, D) -> (len(segments), D)."""
@@ -96,9 +121,18 @@ class DualEncoder:
         """As Limited.beginning."""
         return self._checkpoint.beginning(text)
 
+    def _features(self, frames_uint8: NDArray[Any], model: Any) -> torch.Tensor:
+        frames = sent(frames_uint8, self._checkpoint.device)
+        if self._pixels:
+            return _rows(model.get_image_features(pixel_values=self._pixels(frames).to(model.dtype)))
+        # patches of any shape, with their masks, are the processor's own affair
+        inputs = self._checkpoint.image_processor(images=list(frames), return_tensors="pt")
+        inputs = inputs.to(self._checkpoint.device, model.dtype)
+        return _rows(model.get_image_features(**inputs))
+
 
 class VideoDualEncoder:
-    """X-CLIP: whole segments through its video tower, sentences without its video-conditioned prompts.
+    """X-CLIP and VideoPrism: whole segments through the video tower; X-CLIP's texts without video-conditioned prompts.
 
     Frames are kept as they are; the tower sees as many frames of a segment as it was trained for, evenly spread.
     """
@@ -106,6 +140,8 @@ class VideoDualEncoder:
     def __init__(self, checkpoint: _Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._num_frames = int(self._checkpoint.model.config.vision_config.num_frames)
+        self._batches = Batches(_SEGMENT_BATCH if checkpoint.device.type == "cuda" else 1)
+        checkpoint.lower(partial(self._features, [_probe(checkpoint.short_side)]))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
@@ -115,16 +151,9 @@ class VideoDualEncoder:
     @torch.inference_mode()
     def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
         """Segments of (T, 3, H, W) uint8 -> (len(segments), D)."""
-        rows = [np.empty((0, self.identity.dimension), np.float32)]
-        for frames in segments:
-            chosen = np.linspace(0, len(frames) - 1, self._num_frames).round().astype(int)
-            video = list(torch.from_numpy(frames[chosen]))
-            pixels = self._checkpoint.image_processor(video, return_tensors="pt")["pixel_values"]
-            if pixels.ndim == 4:  # from an image processor, which knows frames and no videos
-                pixels = pixels[None]
-            pixels = pixels.to(self._checkpoint.device)
-            rows.append(unit(_rows(self._checkpoint.model.get_video_features(pixel_values=pixels))))
-        return np.concatenate(rows)
+        encode = partial(self._features, model=self._checkpoint.model)
+        rows = self._batches.run(segments, lambda part: unit(_numpy(encode(part))))
+        return np.concatenate([np.empty((0, self.identity.dimension), np.float32), *rows])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
@@ -133,6 +162,23 @@ class VideoDualEncoder:
     def beginning(self, text: str) -> str:
         """As Limited.beginning."""
         return self._checkpoint.beginning(text)
+
+    def _features(self, segments: Sequence[NDArray[Any]], model: Any) -> torch.Tensor:
+        pixels = torch.cat([self._pixels(spread(frames, self._num_frames)) for frames in segments]).to(model.dtype)
+        name = "pixel_values" if self._checkpoint.image_processor else "pixel_values_videos"
+        return _rows(model.get_video_features(**{name: pixels}))
+
+    def _pixels(self, frames_uint8: NDArray[Any]) -> torch.Tensor:
+        """(T, 3, H, W) uint8 -> (1, T, 3, h, w) float32."""
+        frames = sent(frames_uint8, self._checkpoint.device)
+        if not self._checkpoint.image_processor:  # VideoPrism; its own choice of frames would need the video's times
+            prepared = self._checkpoint.video_processor([frames], do_sample_frames=False, return_tensors="pt")
+            videos: torch.Tensor = prepared["pixel_values_videos"].to(self._checkpoint.device)
+            return videos
+        pixels = self._checkpoint.image_processor(list(frames), return_tensors="pt")["pixel_values"]
+        if pixels.ndim == 4:  # from an image processor, which knows frames and no videos
+            pixels = pixels[None]
+        return pixels.to(self._checkpoint.device)  # type: ignore[no-any-return]
 
 
 def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:
@@ -148,40 +194,68 @@ def _load(name: str) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     try:
         return local_first(name, lambda local: _from_pretrained(name, local_files_only=local))
-    except REFUSALS as error:
-        if Path(name).is_dir():
-            raise EncoderError(
-                f"{name} does not hold a model that transformers can load: {first_line(error)}"
-            ) from None
+    except OutOfReach:
         raise unreachable(name) from None
+    except REFUSALS as error:
+        if not Path(name).is_dir() and not was_fetched(name):
+            raise unreachable(name) from None
+        raise EncoderError(f"{name} does not hold a model that transformers can load: {first_line(error)}") from None
 
 
 def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
     """Model and processor, weights from safetensors only. Raises EncoderError if they are not of two towers."""
     # False, for transformers would otherwise ask on the terminal whether to run code that comes with the weights
     options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    options |= wanted(source)
+    repository, _ = revised(source)
     model, loaded = AutoModel.from_pretrained(
-        source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+        repository, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
     )
     if loaded["missing_keys"]:
         raise EncoderError(f"{source} lacks weights of its model: {', '.join(sorted(loaded['missing_keys'])[:3])}.")
-    processor = AutoProcessor.from_pretrained(source, **options)
-    sees = hasattr(model, "get_image_features") or hasattr(model, "get_video_features")
-    if not (sees and hasattr(model, "get_text_features") and hasattr(processor, "image_processor")):
-        raise EncoderError(f"{source!r} is a {model.config.model_type} model, which has no image and text towers.")
+    processor = AutoProcessor.from_pretrained(repository, **options)
+    if lacking := _lacking(model, processor):
+        raise EncoderError(
+            f"{source!r} is a {model.config.model_type} model without {lacking}: "
+            "a tower of pictures or videos, one of text, and their processor were looked for."
+        )
     num_known, num_words = len(processor.tokenizer), int(model.config.text_config.vocab_size)
     if 2 * num_known < num_words:  # without its file a tokenizer loads all the same, and knows nothing
         raise EncoderError(f"{source} has a tokenizer of {num_known} tokens for a model of {num_words}.")
     return model, processor
 
 
-def _rows(features: Any) -> NDArray[np.float32]:
-    """The embeddings that a tower gave, bare or wrapped in its output object, as (N, D) float32."""
+def _lacking(model: Any, processor: Any) -> str:
+    """What of a dual encoder is not there, in words; empty if all of it is."""
+    takes_video = hasattr(model, "get_video_features")
+    pictures = ("image_processor", "video_processor") if takes_video else ("image_processor",)
+    parts = {
+        "get_image_features or get_video_features": takes_video or hasattr(model, "get_image_features"),
+        "get_text_features": hasattr(model, "get_text_features"),
+        " or ".join(f"its {name}" for name in pictures): any(getattr(processor, name, None) for name in pictures),
+        "its tokenizer": hasattr(processor, "tokenizer"),
+    }
+    return ", ".join(name for name, is_there in parts.items() if not is_there)
+
+
+def _probe(short_side: int) -> NDArray[np.uint8]:
+    """(2, 3, short_side, short_side) uint8: coarse noise, the same each time."""
+    cells = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    places = np.arange(short_side) * 8 // short_side
+    return np.ascontiguousarray(cells[:, :, places][..., places])
+
+
+def _rows(features: Any) -> torch.Tensor:
+    """The embeddings that a tower gave, bare or wrapped in its output object, as (N, D)."""
     tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
-    return np.asarray(tensor.float().cpu().numpy(), np.float32)
+    return tensor.reshape(-1, tensor.shape[-1])  # VideoPrism has an axis of length 1 in between
 
 
-def _short_side(image_processor: Any) -> int:
+def _numpy(rows: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray(rows.float().cpu().numpy(), np.float32)
+
+
+def _short_side(processor: Any) -> int:
     """The short side that the checkpoint's own preprocessing starts from."""
-    size = dict(getattr(image_processor, "size", None) or {})
+    size = dict(getattr(processor, "size", None) or {})
     return int(size.get("shortest_edge") or min(size.get("height", 256), size.get("width", 256)))

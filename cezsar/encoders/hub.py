@@ -35,11 +35,30 @@ _MAY_FETCH = ContextVar("may_fetch", default=True)
 _Loaded = TypeVar("_Loaded")
 
 
+class OutOfReach(OSError):
+    """The hub gives no answer, or has no such model, and what is on this machine is not whole."""
+
+
+def revised(name: str) -> tuple[str, str | None]:
+    """('ORG/MODEL', 'REVISION') of ORG/MODEL@REVISION; any other name, a folder's too, as it is, and None."""
+    if "@" not in name or Path(name).is_dir():
+        return name, None
+    repository, _, revision = name.partition("@")
+    return repository, revision
+
+
+def wanted(name: str) -> dict[str, str]:
+    """{'revision': REVISION} for a library's loader, if the name has one."""
+    _, revision = revised(name)
+    return {"revision": revision} if revision else {}
+
+
 def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
     """load(local_files_only) of a folder, of the local cache, or of the hub, in this order.
 
-    Raises one of REFUSALS, and EncoderError if a folder holds what must not be opened. The hub is asked once, with a
-    time limit, before anything is fetched: the libraries' own retries take most of a minute if there is no network.
+    Raises one of REFUSALS, and among them OutOfReach; EncoderError if a folder holds what must not be opened. The hub
+    is asked once, with a time limit, before anything is fetched: the libraries' own retries take most of a minute if
+    there is no network.
     """
     if Path(name).is_dir():
         check_folder(Path(name))
@@ -48,7 +67,10 @@ def local_first(name: str, load: Callable[[bool], _Loaded]) -> _Loaded:
         return load(True)
     with suppress(OSError):
         return load(True)
-    ask(name)
+    try:
+        ask(name)
+    except REFUSALS:
+        raise OutOfReach(UNREACHABLE) from None
     return load(False)
 
 
@@ -64,8 +86,9 @@ def offline() -> Iterator[None]:
 
 def is_cached(name: str) -> bool:
     """Whether a model of the hub was fetched before: its configuration, and weights, are in the local cache."""
+    repository, revision = revised(name)
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except REFUSALS:
         return False
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
@@ -73,19 +96,28 @@ def is_cached(name: str) -> bool:
 
 def was_fetched(name: str) -> bool:
     """Whether something of this hub id lies in the hub's cache."""
-    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+    repository, _ = revised(name)
+    return (Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}").is_dir()
 
 
 @cache
 def ask(name: str) -> None:
     """Whether the hub has a model; an answer is remembered. Raises OSError or HTTPError if it gives none."""
-    HfApi().model_info(name, timeout=_PATIENCE_S)
+    repository, revision = revised(name)
+    HfApi().model_info(repository, revision=revision, timeout=_PATIENCE_S)
+
+
+def download_command(name: str) -> str:
+    """The command that fetches a model of the hub."""
+    repository, revision = revised(name)
+    return f"hf download {repository}" + (f" --revision {revision}" if revision else "")
 
 
 def unreachable(name: str) -> EncoderError:
     """The error for a hub id that cannot be had."""
+    here = "what was fetched of it is not whole" if was_fetched(name) else "there is no folder of that name here"
     return EncoderError(
-        f"{name!r} could not be fetched: {UNREACHABLE}, and there is no folder of that name here. "
+        f"{name!r} could not be fetched: {UNREACHABLE}, and {here}. "
         "Use the embedded encoder (--model lite) or the folder of a downloaded model (--model DIR)."
     )
 

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.frozen import Frames, Sentences, check_fingerprint, frames, sentences
-from cezsar.encoders.hub import REFUSALS, first_line, local_first
+from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted
 from cezsar.errors import EncoderError
 from cezsar.model import CezsarConfig, CezsarModel, pad
 from cezsar.model.fields import OWN_FIELDS, own
@@ -90,7 +90,10 @@ class Joint(BesideWeights):
 def is_saved(name: str) -> bool:
     """Whether a folder, or a hub id that was fetched before or can be fetched now, holds a CEZSAR model."""
     try:
-        found, _ = local_first(name, lambda local: CezsarConfig.get_config_dict(name, local_files_only=local))
+        found, _ = local_first(
+            name,
+            lambda local: CezsarConfig.get_config_dict(revised(name)[0], local_files_only=local, **wanted(name)),
+        )
     except REFUSALS:
         return False
     return isinstance(found, dict) and found.get("model_type") == CezsarConfig.model_type
@@ -101,6 +104,8 @@ def load_model(source: str) -> CezsarModel:
     transformers_logging.disable_progress_bar()
     try:
         model, loaded = local_first(source, lambda local: _from_pretrained(source, local_files_only=local))
+    except OutOfReach:
+        raise unreachable(source) from None
     except REFUSALS as error:
         raise EncoderError(f"{source} does not hold a whole CEZSAR model: {first_line(error)}") from None
     if wrong := sorted({*loaded["missing_keys"], *loaded["unexpected_keys"]}):
@@ -111,9 +116,10 @@ def load_model(source: str) -> CezsarModel:
 
 def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:
     return CezsarModel.from_pretrained(  # type: ignore[no-any-return]
-        source,
+        revised(source)[0],
         use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
         local_files_only=local_files_only,
+        **wanted(source),
     )

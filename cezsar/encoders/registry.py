@@ -88,6 +88,13 @@ CARDS = (
         advice="Its video tower sees whole segments; texts go without its video-conditioned prompts, "
         "so expect less than its published figures.",
     ),
+    Card(
+        name="HUB_ID or DIR of VideoPrism-LvT",
+        dimension=None,
+        licence="the checkpoint's own",
+        weights="Hugging Face hub, or a folder",
+        advice="Its video tower sees whole segments, at its own number of frames: google/videoprism-lvt-base-f16r288.",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Which squares of a frame an image network looks at. A frame's short side is `side` pixels, or more."""
+"""Which frames of a segment, and squares of a frame, a network looks at. A short side is `side` pixels, or more."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def ends(frames: NDArray[Any], side: int) -> tuple[NDArray[Any], NDArray[Any]]:
     else:
         rows = middle(frames[..., :side, :], side), middle(frames[..., height - side :, :], side)
     return rows
+
+
+def spread(frames: NDArray[Any], count: int) -> NDArray[Any]:
+    """(T, ...) -> (count, ...): frames evenly spread from the first to the last, some twice if there are fewer."""
+    chosen: NDArray[Any] = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+    return chosen
 
 
 def paired(

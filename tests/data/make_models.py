@@ -19,6 +19,7 @@ from transformers import (
     CLIPProcessor,
     CLIPTokenizer,
     GemmaTokenizer,
+    LlavaOnevisionVideoProcessor,
     PreTrainedTokenizerFast,
     Siglip2Config,
     Siglip2ImageProcessor,
@@ -28,13 +29,16 @@ from transformers import (
     SiglipImageProcessor,
     SiglipProcessor,
     VideoMAEImageProcessor,
+    VideoPrismConfig,
+    VideoPrismProcessor,
+    VideoPrismTokenizer,
     XCLIPConfig,
     XCLIPProcessor,
 )
 from transformers.utils import logging as transformers_logging
 
 DIMENSION = 16
-NUM_FRAMES = 4  # that X-CLIP looks at
+NUM_FRAMES = 4  # that X-CLIP and VideoPrism look at
 NUM_TOKENS = 12  # that all of them but SigLIP 2 read of a text; it reads 64, as published
 
 _TOWER = {"hidden_size": DIMENSION, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -99,6 +103,21 @@ def write_xclip(folder: Path, *, seed: int = 0) -> Path:
     return _save(folder, config, XCLIPProcessor(images, tokenizer), seed)
 
 
+def write_videoprism(folder: Path, *, seed: int = 0) -> Path:
+    """VideoPrism-LvT: a video tower over NUM_FRAMES frames, and a tokenizer that keeps case and punctuation."""
+    characters = [*range(97, 123), *range(65, 91), ord("?"), ord("!")]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(code), -3.0) for code in characters)]
+    tokenizer = VideoPrismTokenizer(vocab=pieces, extra_ids=0, model_max_length=NUM_TOKENS)
+    tower = {name: value for name, value in _TOWER.items() if name != "num_hidden_layers"}
+    layers = {"num_spatial_layers": 2, "num_temporal_layers": 1, "num_auxiliary_layers": 1}
+    config = VideoPrismConfig(
+        text_config=_text(tokenizer, NUM_TOKENS),
+        vision_config={**tower, **layers, "image_size": 32, "num_frames": NUM_FRAMES, "tubelet_size": [1, 8, 8]},
+    )
+    videos = LlavaOnevisionVideoProcessor(size={"height": 32, "width": 32}, do_normalize=False, do_sample_frames=True)
+    return _save(folder, config, VideoPrismProcessor(videos, tokenizer), seed)
+
+
 def write_bert(folder: Path, *, seed: int = 0) -> Path:
     """BERT, which reads and does not see."""
     tokenizer = _siglip_tokenizer()
@@ -112,6 +131,7 @@ WRITERS = {
     "siglip-gemma": write_siglip_gemma,
     "siglip2": write_siglip2,
     "xclip": write_xclip,
+    "videoprism": write_videoprism,
     "bert": write_bert,
 }
 
