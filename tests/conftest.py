@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import databases
@@ -67,6 +68,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in COLOURS:
         write_video(folder / f"{name}.mp4", [(name, 1.0)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny checkpoint, written once; not to be changed."""
+    from make_models import WRITERS  # which imports torch: most tests need none
+
+    root = tmp_path_factory.mktemp("models").resolve()
+    return cache(lambda kind: WRITERS[kind](root / kind))
 
 
 @pytest.fixture(scope="session")

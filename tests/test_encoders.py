@@ -43,6 +43,8 @@ from cezsar.types import EncoderIdentity, unit
 EMBEDDED = list(MAKERS)
 BY_FRAMES = ["clip", "siglip", "siglip-gemma", "siglip2"]
 CHECKPOINTS = [*BY_FRAMES, "xclip", "videoprism"]
+PREFIXED = {"open_clip": "open_clip:", "st-images": "st:", "st-video": "st:"}  # what is before the folder
+FAMILIES = [*CHECKPOINTS, *PREFIXED]
 ROUNDING = 1e-4
 
 # How each model's documentation tokenizes.
@@ -65,16 +67,13 @@ Load = Callable[[str], Encoder]
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Fixed:
-    """The folder of a tiny checkpoint, written once; not to be changed."""
-    root = tmp_path_factory.mktemp("models").resolve()
-    return cache(lambda kind: WRITERS[kind](root / kind))
-
-
-@pytest.fixture(scope="session")
 def load(checkpoint: Fixed) -> Load:
     """The encoder of this kind, loaded once."""
-    return cache(lambda kind: encoders.load(kind if kind in EMBEDDED else str(checkpoint(kind)), device="cpu"))
+    return cache(lambda kind: encoders.load(_name(kind, checkpoint), device="cpu"))
+
+
+def _name(kind: str, checkpoint: Fixed) -> str:
+    return kind if kind in EMBEDDED else PREFIXED.get(kind, "") + str(checkpoint(kind))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +87,7 @@ def by_hand(checkpoint: Fixed) -> Callable[[str], tuple[Any, Any]]:
     )
 
 
-@pytest.fixture(params=[*EMBEDDED, *CHECKPOINTS])
+@pytest.fixture(params=[*EMBEDDED, *FAMILIES])
 def encoder(request: pytest.FixtureRequest, load: Load) -> Encoder:
     return load(request.param)
 
@@ -517,7 +516,7 @@ def test_gemmas_tokenizer_alone_would_keep_case(by_hand: Any) -> None:
     assert tokenizer("A Red DOG")["input_ids"] != tokenizer("a red dog")["input_ids"]
 
 
-@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_the_end_that_is_not_read_changes_nothing(kind: str, load: Load, capfd: pytest.CaptureFixture[str]) -> None:
     encoder, text = load(kind), "a red dog " * 200
     capfd.readouterr()
@@ -637,21 +636,23 @@ def test_a_processor_that_does_more_keeps_its_own_pixels(by_hand: Any) -> None:
     assert pixels.of_processor(Mirrored(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})) is None
 
 
-@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_other_weights_are_another_encoder(kind: str, load: Load, tmp_path: Path) -> None:
-    other = encoders.load(str(WRITERS[kind](tmp_path / "other", seed=1)))
+    other = encoders.load(PREFIXED.get(kind, "") + str(WRITERS[kind](tmp_path / "other", seed=1)), device="cpu")
 
     assert other.identity.dimension == load(kind).identity.dimension
     assert other.identity.weights_sha256 != load(kind).identity.weights_sha256
 
 
-@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_the_same_weights_elsewhere_have_the_same_sha256(
     kind: str, checkpoint: Fixed, load: Load, tmp_path: Path
 ) -> None:
-    moved = encoders.load(str(shutil.copytree(checkpoint(kind), tmp_path / "moved")))
+    prefix = PREFIXED.get(kind, "")
+    moved = encoders.load(prefix + str(shutil.copytree(checkpoint(kind), tmp_path / "moved")), device="cpu")
 
-    assert moved.identity.name == str(tmp_path.resolve() / "moved")
+    assert moved.identity.name == prefix + str(tmp_path.resolve() / "moved")
+    assert moved.identity.dimension == load(kind).identity.dimension
     assert moved.identity.weights_sha256 == load(kind).identity.weights_sha256
 
 
@@ -735,12 +736,13 @@ def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(monkeypatch: pytest
     assert sum(waited_s) <= 10
 
 
-@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_a_folder_is_loaded_without_the_network(kind: str, checkpoint: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Any] = []
     _without_network(monkeypatch, tried)
 
-    _assert_unit_rows((encoder := encoders.load(str(checkpoint(kind)))).encode_texts(["red"]), encoder, 1)
+    encoder = encoders.load(_name(kind, checkpoint), device="cpu")
+    _assert_unit_rows(encoder.encode_texts(["red"]), encoder, 1)
     assert tried == []
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from cezsar.encoders import registry
+from cezsar.encoders import prefixed, registry
 from cezsar.encoders.devices import check_torch, runs_on_gpu, torch_device
 from cezsar.encoders.encoder import Banked, Encoder, Limited, OfColours, Timed, sound
 from cezsar.encoders.folders import check_folder
@@ -21,6 +21,7 @@ __all__ = [
     "Encoder",
     "Limited",
     "OfColours",
+    "brief",
     "canonical",
     "cards",
     "check_recorded",
@@ -104,6 +105,10 @@ def _here(name: str) -> str:
     """A recorded name that can be loaded without a network: an absolute path, or what the hub's cache has."""
     if os.path.isabs(name):
         return canonical(name)
+    if model := prefixed.parsed(name):
+        if str(model) != name:  # what the current folder has is not what is meant
+            raise EncoderError(f"The index was made with {name!r}, and no encoder can be found by that name.")
+        return name
     if registry.NAME.fullmatch(name):
         raise EncoderError(f"The index was made with {name!r}, an encoder of a package that is not installed here.")
     if not _HUB_ID.fullmatch(name) or os.path.exists(name):  # what the current folder has is not what is meant
@@ -125,6 +130,8 @@ def canonical(name: str) -> str:
     """
     if registry.registered(name):
         return name
+    if model := prefixed.parsed(name):
+        return str(model)
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
         return os.path.realpath(folder)
@@ -159,6 +166,13 @@ def settings_files(name: str) -> dict[str, Path]:
     """
     if registry.registered(name):
         return {}
+    model = prefixed.parsed(name)
+    if isinstance(model, prefixed.OpenClip):
+        if not model.folder:
+            return {}  # open_clip's own
+        name = model.folder
+    elif model:
+        name = model.source
     folder = Path(name)
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
@@ -177,9 +191,23 @@ def settings_files(name: str) -> dict[str, Path]:
     }
 
 
+def brief(name: str) -> tuple[str, bool]:
+    """An encoder's recorded name without the path of a folder or file, and whether it had one."""
+    prefix, colon, rest = name.partition(":")
+    if os.path.isabs(name):
+        return Path(name).name, True
+    if colon and os.path.isabs(rest):
+        return f"{prefix}:{Path(rest).name}", True
+    place, at, file = name.partition("@")
+    return (f"{place}@{Path(file).name}", True) if at and os.path.isabs(file) else (name, False)
+
+
 def _load(name: str, device: str, streams: str | None) -> Encoder:
     if device == "cuda" and name != "toy":
         runs_on_gpu(device)  # or it says that there is none
+    if model := prefixed.parsed(name):
+        check_torch()
+        return prefixed.load(model, device)
     maker = registry.registered(name)
     return maker(device, streams) if maker else _load_saved(name, device, streams)
 

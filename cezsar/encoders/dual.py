@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoProcessor
-from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted, was_fetched
 from cezsar.encoders.pixels import of_processor
 from cezsar.encoders.precision import Batches, candidates, lowered, sent
-from cezsar.encoders.views import spread
+from cezsar.encoders.views import averaged, probe, spread
 from cezsar.errors import EncoderError
+from cezsar.model import bars
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
@@ -98,7 +98,7 @@ class DualEncoder:
         self._checkpoint = checkpoint
         self._pixels = of_processor(checkpoint.image_processor)
         self._batches = Batches(_FRAME_BATCH)
-        checkpoint.lower(partial(self._features, _probe(checkpoint.short_side)))
+        checkpoint.lower(partial(self._features, probe(checkpoint.short_side)))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     @torch.inference_mode()
@@ -110,8 +110,7 @@ class DualEncoder:
 
     def encode_segments(self, segments: Sequence[NDArray[Any]]) -> Vectors:
         """Segments of (T, D) -> (len(segments), D)."""
-        means = [frames.mean(axis=0) for frames in segments]
-        return unit(np.array(means, np.float32).reshape(len(segments), self.identity.dimension))
+        return averaged(segments, self.identity.dimension)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D)."""
@@ -141,7 +140,7 @@ class VideoDualEncoder:
         self._checkpoint = checkpoint
         self._num_frames = int(self._checkpoint.model.config.vision_config.num_frames)
         self._batches = Batches(_SEGMENT_BATCH if checkpoint.device.type == "cuda" else 1)
-        checkpoint.lower(partial(self._features, [_probe(checkpoint.short_side)]))
+        checkpoint.lower(partial(self._features, [probe(checkpoint.short_side)]))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
@@ -191,7 +190,7 @@ def load(name: str, device: torch.device) -> DualEncoder | VideoDualEncoder:
 
 def _load(name: str) -> tuple[Any, Any]:
     """Model and processor."""
-    transformers_logging.disable_progress_bar()
+    bars.hide()
     try:
         return local_first(name, lambda local: _from_pretrained(name, local_files_only=local))
     except OutOfReach:
@@ -236,13 +235,6 @@ def _lacking(model: Any, processor: Any) -> str:
         "its tokenizer": hasattr(processor, "tokenizer"),
     }
     return ", ".join(name for name, is_there in parts.items() if not is_there)
-
-
-def _probe(short_side: int) -> NDArray[np.uint8]:
-    """(2, 3, short_side, short_side) uint8: coarse noise, the same each time."""
-    cells = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
-    places = np.arange(short_side) * 8 // short_side
-    return np.ascontiguousarray(cells[:, :, places][..., places])
 
 
 def _rows(features: Any) -> torch.Tensor:

@@ -84,6 +84,17 @@ def offline() -> Iterator[None]:
         _MAY_FETCH.reset(before)
 
 
+@contextmanager
+def no_network() -> Iterator[None]:
+    """The hub's library, and those on top of it, ask no network meanwhile, for those that have no argument for that."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def is_cached(name: str) -> bool:
     """Whether a model of the hub was fetched before: its configuration, and weights, are in the local cache."""
     repository, revision = revised(name)

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.bank import BesideWeights
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.frozen import Frames, Sentences, check_fingerprint, frames, sentences
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted
 from cezsar.errors import EncoderError
-from cezsar.model import CezsarConfig, CezsarModel, pad
+from cezsar.model import CezsarConfig, CezsarModel, bars, pad
 from cezsar.model.fields import OWN_FIELDS, own
 from cezsar.types import EncoderIdentity, Vectors, unit
 
@@ -101,7 +100,7 @@ def is_saved(name: str) -> bool:
 
 def load_model(source: str) -> CezsarModel:
     """The model of a folder or hub id, in float32 and for inference. Raises EncoderError if it is not whole."""
-    transformers_logging.disable_progress_bar()
+    bars.hide()
     try:
         model, loaded = local_first(source, lambda local: _from_pretrained(source, local_files_only=local))
     except OutOfReach:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, first_line, local_first
 from cezsar.encoders.weights import EMBEDDED_SENTENCES, SENTENCE_WEIGHTS
 from cezsar.errors import EncoderError
+from cezsar.model import bars
 from cezsar.types import Vectors, unit
 
 _UNUSED = "pooler."  # often left out of what is published, and then random; the mean is taken in its place
@@ -34,7 +34,7 @@ class SentenceEncoder:
     def __init__(self, device: torch.device, name: str = EMBEDDED_SENTENCES) -> None:
         self._device = device
         self.name = name
-        transformers_logging.disable_progress_bar()
+        bars.hide()
         embedded = name == EMBEDDED_SENTENCES
         source = str(SENTENCE_WEIGHTS.path().parent) if embedded else name
         try:

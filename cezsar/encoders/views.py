@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cezsar.types import Vectors, unit
 
 _SIDE = 260  # what EfficientNet-Lite2 was made for
 
@@ -31,6 +33,19 @@ def spread(frames: NDArray[Any], count: int) -> NDArray[Any]:
     """(T, ...) -> (count, ...): frames evenly spread from the first to the last, some twice if there are fewer."""
     chosen: NDArray[Any] = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
     return chosen
+
+
+def averaged(segments: Sequence[NDArray[Any]], dimension: int) -> Vectors:
+    """Segments of (T, dimension) -> (len(segments), dimension): the unit means of their frames."""
+    means = [frames.mean(axis=0) for frames in segments]
+    return unit(np.array(means, np.float32).reshape(len(segments), dimension))
+
+
+def probe(side: int) -> NDArray[np.uint8]:
+    """(2, 3, side, side) uint8: coarse noise, the same each time."""
+    cells = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    places = np.arange(side) * 8 // side
+    return np.ascontiguousarray(cells[:, :, places][..., places])
 
 
 def paired(

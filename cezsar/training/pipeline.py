@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers.utils import logging as transformers_logging
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.frozen import frames
@@ -20,7 +19,7 @@ from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR
 from cezsar.errors import EncoderError, TrainingError
 from cezsar.features import FeatureCache, embed_sentences
-from cezsar.model import CezsarConfig, CezsarModel
+from cezsar.model import CezsarConfig, CezsarModel, bars
 from cezsar.model.presets import PRESETS
 from cezsar.pairs import Captions, Rejected, grouped, read_pairs
 from cezsar.records import Malformed, record
@@ -261,7 +260,7 @@ def _model(
         model.objects.weight.copy_(head[0])
         model.objects.bias.copy_(head[1])
         model.objects.sentences.copy_(torch.from_numpy(embedded))
-    transformers_logging.disable_progress_bar()
+    bars.hide()
     return model
 
 

@@ -15,13 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from cezsar import folders
 from cezsar.errors import TrainingError
 from cezsar.files import write
 from cezsar.metrics import Retrieval
-from cezsar.model import CezsarModel
+from cezsar.model import CezsarModel, bars
 from cezsar.records import record
 
 _STATE = "state.safetensors"
@@ -98,7 +97,7 @@ class Run:
     def save(self, checkpoint: Path, model: CezsarModel, state: State | None = None) -> None:
         """Put the model, and the state to go on from, into best/ or last/; the old files stay until the new ones are
         whole."""
-        transformers_logging.disable_progress_bar()
+        bars.hide()
         with self._writing(), folders.filling(checkpoint) as draft:
             (copy.deepcopy(model).float() if model.dtype == torch.float64 else model).save_pretrained(draft)
             if state is not None:  # by its name the last: it says that the others are there

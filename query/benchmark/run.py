@@ -346,13 +346,14 @@ def _chosen(parts: Sequence[Segment], moment: Moment) -> list[int]:
 def _about(searcher: Searcher, request: Request) -> dict[str, Any]:
     info = searcher.info
     name = info.encoder.name
+    shown, is_folder = encoders.brief(name)  # of a folder no more than its name
     return {
         "format": FORMAT,
         "cezsar": __version__,
         "request": {**asdict(request), "sentences": _named(request.sentences)},
         "model": {
-            "name": Path(name).name if os.path.isabs(name) else name,  # of a folder no more than its name
-            "is_folder": os.path.isabs(name),
+            "name": shown,
+            "is_folder": is_folder,
             "weights_sha256": info.encoder.weights_sha256,
             "dimension": info.encoder.dimension,
             "streams": info.encoder.streams,

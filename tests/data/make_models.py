@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoModel,
@@ -21,6 +23,11 @@ from transformers import (
     GemmaTokenizer,
     LlavaOnevisionVideoProcessor,
     PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen3VLConfig,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
     Siglip2Config,
     Siglip2ImageProcessor,
     Siglip2Processor,
@@ -124,6 +131,95 @@ def write_bert(folder: Path, *, seed: int = 0) -> Path:
     return _save(folder, BertConfig(**_text(tokenizer, NUM_TOKENS)), tokenizer, seed)
 
 
+def write_open_clip(folder: Path, *, seed: int = 0) -> Path:
+    """open_clip's CLIP with its own tokenizer, in a folder as open_clip saves one."""
+    from open_clip.model import CLIP
+
+    tower = {"width": DIMENSION, "layers": 2}
+    model_cfg = {
+        "embed_dim": DIMENSION,
+        "vision_cfg": {**tower, "image_size": 32, "patch_size": 8, "head_width": 8},
+        "text_cfg": {**tower, "heads": 2, "context_length": NUM_TOKENS, "vocab_size": 49_408},
+    }
+    preprocess_cfg = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+    model = CLIP(**model_cfg)
+    _randomise(model, seed)
+    folder.mkdir(parents=True)
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
+
+
+def write_st_images(folder: Path, *, seed: int = 0) -> Path:
+    """A model of sentence-transformers that takes pictures: CLIP."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    with tempfile.TemporaryDirectory() as inside:
+        module = Transformer(str(write_clip(Path(inside) / "clip", seed=seed)))
+        SentenceTransformer(modules=[module], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def write_st_video(folder: Path, *, seed: int = 0) -> Path:
+    """A model of sentence-transformers that takes videos: Qwen3-VL, with an instruction for queries."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    with tempfile.TemporaryDirectory() as inside:
+        modules = [Transformer(str(_write_qwen(Path(inside) / "qwen", seed))), Pooling(DIMENSION, "lasttoken")]
+        prompts = {"query": "Find the video: ", "document": ""}
+        model = SentenceTransformer(modules=[*modules, Normalize()], prompts=prompts, device="cpu")
+        model.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def _write_qwen(folder: Path, seed: int) -> Path:
+    marks = ["endoftext", "im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad"]
+    special = [f"<|{mark}|>" for mark in marks]
+    tokenizer = Qwen2Tokenizer(
+        _numbered([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special]),
+        merges=[],
+        model_max_length=64,
+        unk_token=None,
+        pad_token=special[0],
+        eos_token=special[2],
+        padding_side="left",
+        extra_special_tokens=special[1:],
+    )
+    wanted = ("image_token", "video_token", "vision_start_token", "vision_end_token")
+    pads = ("image_pad", "video_pad", "vision_start", "vision_end")
+    ids = {f"{name}_id": tokenizer.convert_tokens_to_ids(f"<|{pad}|>") for name, pad in zip(wanted, pads, strict=True)}
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+    text = {**_TOWER, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": len(tokenizer), "rope_parameters": rope}
+    vision = {"depth": 2, "num_heads": 2, "hidden_size": DIMENSION, "intermediate_size": 32, "patch_size": 8}
+    config = Qwen3VLConfig(
+        **ids,
+        text_config={**text, "max_position_embeddings": 4096},
+        vision_config={
+            **vision,
+            "out_hidden_size": DIMENSION,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+    )
+    size = {"shortest_edge": 16 * 16, "longest_edge": 16 * 48 * 64}
+    images, videos = (kind(patch_size=8, size=size) for kind in (Qwen2VLImageProcessor, Qwen3VLVideoProcessor))
+    return _save(folder, config, Qwen3VLProcessor(images, tokenizer, videos, chat_template=_CHAT), seed)
+
+
+_CHAT = (
+    "{%- for message in messages -%}<|im_start|>{{ message.role }}:"
+    "{%- for part in message.content -%}"
+    "{%- if part.type in ('image', 'video') -%}<|vision_start|><|{{ part.type }}_pad|><|vision_end|>"
+    "{%- else -%}{{ part.text }}{%- endif -%}{%- endfor -%}<|im_end|>{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>:{%- endif -%}"
+)
+
 WRITERS = {
     "clip": write_clip,
     "siglip": write_siglip,
@@ -133,22 +229,29 @@ WRITERS = {
     "xclip": write_xclip,
     "videoprism": write_videoprism,
     "bert": write_bert,
+    "open_clip": write_open_clip,
+    "st-images": write_st_images,
+    "st-video": write_st_video,
 }
 
 
 def _save(folder: Path, config: Any, processor: Any, seed: int) -> Path:
     """Write a model of this config with weights from the seed, large enough that inputs that differ come out apart."""
     model = AutoModel.from_config(config)
+    _randomise(model, seed)
+    transformers_logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _randomise(model: torch.nn.Module, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in sorted(model.named_parameters()):
             if tensor.ndim > 1 or "embedding" in name:
                 spread = 1.0 if "embedding" in name else 2.0 * tensor[0].numel() ** -0.5
                 tensor.normal_(0.0, spread, generator=random)
-    transformers_logging.disable_progress_bar()
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
 
 
 def _text(tokenizer: Any, length: int) -> dict[str, Any]:
