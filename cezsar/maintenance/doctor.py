@@ -12,7 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from cezsar import __version__, encoders, store, video
-from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated
+from cezsar.errors import BadIndex, CezsarError, IndexMissing, IndexOutdated, ServerLost
 from cezsar.paths import is_gone
 from cezsar.types import Location
 
@@ -94,6 +94,8 @@ def _index(location: Location) -> Iterator[Finding]:
         yield Finding("index", False, f"there is none in {location} yet", f"cezsar index PATH... {at}")
     except IndexOutdated as error:
         yield Finding("index", False, str(error), f"cezsar db upgrade {at}")
+    except ServerLost as error:
+        yield Finding("index", False, str(error), "start its server, or mend what it says of the account")
     except BadIndex as error:
         yield Finding("index", False, str(error), f"cezsar restore BACKUP --force {at}")
 

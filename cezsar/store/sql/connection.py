@@ -56,7 +56,11 @@ def connect(location: Database) -> Session:
     with translated(location):
         # a prepared statement would be unknown to the server that takes over
         said = make_conninfo(location.uri, client_encoding="UTF8", application_name=name, **defaults)
-        connection = psycopg.connect(said, autocommit=True, prepare_threshold=None)
+        try:
+            connection = psycopg.connect(said, autocommit=True, prepare_threshold=None)
+        except psycopg.OperationalError as error:
+            reason = _reason(error, location)
+            raise ServerLost(f"The index in {location} is out of reach: {reason}.") from None
         try:
             if connection.info.server_version < _OLDEST * 10_000:
                 version = connection.info.server_version // 10_000
@@ -124,6 +128,15 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, (errors.SerializationFailure, errors.DeadlockDetected))
 
 
+def _reason(error: psycopg.Error, location: Database) -> str:
+    """What the database says, in one line without a full stop."""
+    told = error.diag.message_primary or " ".join(str(error).split())
+    told = told.removeprefix("connection is bad: ").removeprefix("connection failed: ")
+    told = told.removesuffix(" Is the server running locally and accepting connections on that socket?")
+    told = told.removesuffix(" Is the server running on that host and accepting TCP/IP connections?")
+    return told.rstrip(".").replace(location.uri, str(location))
+
+
 @contextmanager
 def translated(location: Database) -> Iterator[None]:
     """The database's errors as ours."""
@@ -137,8 +150,7 @@ def translated(location: Database) -> Iterator[None]:
 
 def ours(error: psycopg.Error, location: Database) -> CezsarError:
     """An error of the database's as one of ours, in one line."""
-    reason = error.diag.message_primary or " ".join(str(error).split())
-    reason = reason.rstrip(".").replace(location.uri, str(location))
+    reason = _reason(error, location)
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return IndexReadOnly(f"The index in {location} cannot be written ({reason}).")
     if isinstance(error, errors.InsufficientPrivilege):
@@ -151,8 +163,6 @@ def ours(error: psycopg.Error, location: Database) -> CezsarError:
         return BadIndex(f"Another command changed the index in {location} just now: run this one again.")
     if isinstance(error, (psycopg.DataError, errors.DataCorrupted, errors.IndexCorrupted)):
         return IndexDamaged(f"The catalog in {location} is damaged: {reason}.")
-    if is_lost(error) and reason.startswith(("connection failed", "connection timeout")):
-        return BadIndex(f"The index in {location} is out of reach: {reason}.")
     if is_lost(error):
         return ServerLost(f"The server of the index in {location} went away: {reason}. Run this command again.")
     return BadIndex(f"The index in {location} cannot be used: {reason}.")

@@ -29,11 +29,11 @@ def acquire(session: Session, location: Database) -> None:
         time.sleep(_LOOK_EVERY_S)
 
 
-def end_former(session: Session, location: Database, name: str) -> None:
-    """End the connection of this name that holds the lock, if one does: a server may take hours to see that it is
-    dead."""
-    query = f"SELECT pg_terminate_backend(pid) {_HOLDERS} AND application_name = %s"
-    session.execute(query, (*_halves(location), name))
+def end_former(session: Session, location: Database, *, pid: int, name: str) -> None:
+    """End the connection of this name that holds the lock, if it still does: a server may take hours to see that it
+    is dead. pid is of its process on the server."""
+    query = f"SELECT pg_terminate_backend(pid) {_HOLDERS} AND pid = %s AND application_name = %s"
+    session.execute(query, (*_halves(location), pid, name))
 
 
 def release(session: Session, location: Database) -> None:

@@ -93,7 +93,7 @@ class Writing:
         """Write in this session from now on; the catalog's state."""
         generation, transaction = session.execute(_STATE).fetchone() or (0, "")
         self._generation = int(generation)
-        self._name = session.info.get_parameters()["application_name"]
+        self._name, self._pid = session.info.get_parameters()["application_name"], session.info.backend_pid
         session.autocommit = False
         self._session = session
         self._engine: Engine = create_engine(
@@ -144,7 +144,7 @@ class Writing:
                 continue
             try:
                 with translated(self._location):
-                    lock.end_former(session, self._location, self._name)
+                    lock.end_former(session, self._location, pid=self._pid, name=self._name)
                     lock.acquire(session, self._location)
                     session.execute("SELECT 1 FROM index_info").fetchone()
             except IndexLocked:
