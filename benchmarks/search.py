@@ -55,12 +55,12 @@ def rows(num_segments: int = 1_000_000) -> list[Row]:
     """Every row that needs a large index."""
     import faiss
 
-    known, asked = _sentences()
+    known, asked = sentences()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         flat = faiss.IndexFlatIP(_DIMENSION)
         with store.create(folder / "index", _IDENTITY, Sampling()) as catalog:
-            for number, part in enumerate(_corpus(known, num_segments)):
+            for number, part in enumerate(corpus(known, num_segments)):
                 _add(catalog, part, number)
                 flat.add(part)
             rebuild_s = seconds(lambda: catalog.rebuild())
@@ -155,7 +155,7 @@ def _adding(index: Path, known: Vectors, asked: Vectors, flat: object, rebuild_s
     num_videos = flat.ntotal // 100 // _EACH  # type: ignore[attr-defined]
     took, recalls = [], []
     for turn in range(_TURNS):
-        more = [next(_corpus(known, _EACH, seed=1 + turn * num_videos + i)) for i in range(num_videos)]
+        more = [next(corpus(known, _EACH, seed=1 + turn * num_videos + i)) for i in range(num_videos)]
 
         def add() -> None:
             with store.open_to_write(index) as catalog:
@@ -189,24 +189,24 @@ def _scores(flat: object, row: Vectors, ids: np.ndarray) -> list[float]:  # type
     return [float(flat.reconstruct(int(i)) @ row) for i in ids]  # type: ignore[attr-defined]
 
 
-def _sentences() -> tuple[Vectors, Vectors]:
-    """Half of the shipped sentences for the corpus, half for the queries, as 256-d unit vectors."""
+def sentences(dimension: int = _DIMENSION) -> tuple[Vectors, Vectors]:
+    """Half of the shipped sentences for the corpus, half for the queries, as unit vectors of so many dimensions."""
     folder = Path(query.__file__).with_name("sentences")
     labels = [query.read_labels(str(path)) for path in sorted(folder.glob("*.json"))]
     texts = sorted({text for one in labels for some in one.values() for text in some})
     random = np.random.default_rng(0)
-    cut = np.linalg.qr(random.normal(size=(384, _DIMENSION)))[0]
+    cut = np.linalg.qr(random.normal(size=(384, dimension)))[0]
     rows = unit(encoders.load("lite", device="cpu").encode_texts(texts) @ cut)[random.permutation(len(texts))]
     return rows[::2], rows[1::2][:500]
 
 
-def _corpus(known: Vectors, count: int, seed: int = 0) -> Iterator[Vectors]:
+def corpus(known: Vectors, count: int, seed: int = 0) -> Iterator[Vectors]:
     """count unit vectors in parts of one video each."""
     random = np.random.default_rng(seed)
     for _ in range(count // _EACH):
         one, other = random.integers(len(known), size=(2, _EACH))
         weight = random.random((_EACH, 1)) ** 2
-        noise = _NOISE * random.normal(size=(_EACH, _DIMENSION))
+        noise = _NOISE * random.normal(size=(_EACH, known.shape[1]))
         yield unit(known[one] * (1 - weight) + known[other] * weight + noise)
 
 
