@@ -50,7 +50,23 @@ class Copies(TypedDict):
     copies: NotRequired[list[str]]
 
 
-class HitAnswer(PathFields, Copies):
+class PartAnswer(TypedDict):
+    """A part of a hit for a question with an order; query is null if it was an example, score is in [-1, 1]."""
+
+    query: str | None
+    score: float
+    start_s: float
+    end_s: float
+    segment_id: int
+
+
+class Parts(TypedDict):
+    """The parts of a hit, in order, if the question had an order."""
+
+    parts: NotRequired[list[PartAnswer]]
+
+
+class HitAnswer(PathFields, Parts, Copies):
     """A hit: score is in [-1, 1], confidence in [0, 1], or null if there is none."""
 
     rank: int

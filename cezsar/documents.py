@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         HitAnswer,
         IndexAnswer,
         LabelsAnswer,
+        PartAnswer,
+        Parts,
         PredictionAnswer,
         QueryAnswer,
         SegmentPredictionsAnswer,
@@ -59,6 +61,20 @@ def query_document(text: str | None, model: str, hits: Hits) -> QueryAnswer:
         "nothing_like_it": hits.nothing_like_it,
         "threshold": hits.threshold,
     }
+
+
+def parts_document(hit: Hit) -> list[PartAnswer]:
+    """The parts of a hit for a question with an order; none if it had none."""
+    return [
+        {
+            "query": part.text,
+            "score": part.score,
+            "start_s": part.start_s,
+            "end_s": part.end_s,
+            "segment_id": part.segment_id,
+        }
+        for part in hit.parts
+    ]
 
 
 def classify_document(
@@ -136,6 +152,7 @@ def stats_document(stats: IndexStats) -> StatsAnswer:
 
 
 def _hit(hit: Hit) -> HitAnswer:
+    parts: Parts = {"parts": parts_document(hit)} if hit.parts else {}
     copies: Copies = {"copies": [path_fields(path)["path"] for path in hit.copies]} if hit.copies else {}
     return {
         "rank": hit.rank,
@@ -146,6 +163,7 @@ def _hit(hit: Hit) -> HitAnswer:
         "segment_id": hit.segment_id,
         "video_id": hit.video_id,
         "confidence": hit.confidence,
+        **parts,
         **copies,
     }
 

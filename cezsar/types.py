@@ -42,12 +42,25 @@ class EncoderIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class HitPart:
+    """A part of a hit for a question with an order: its text (None for an example), its score, and when it is shown."""
+
+    text: str | None
+    score: float
+    start_s: float
+    end_s: float
+    segment_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A scored segment and its video: score is the cosine similarity, in [-1, 1], to six decimals; path is absolute.
 
     start_s and end_s are those of the moment, which may begin and end with a shot rather than with the segment.
     copies are the other files that hold the same recording, best first. confidence, in [0, 1], says how likely a person
     would say that the moment shows the text; None if the encoder has no calibration, or if the search had an example.
+    parts are those of a question with an order: the hit is the stretch from the first to the last, its score is their
+    mean, segment_id is the first one's, and it has no confidence.
     """
 
     rank: int
@@ -59,6 +72,7 @@ class Hit:
     video_id: int
     confidence: float | None = None
     copies: tuple[Path, ...] = ()
+    parts: tuple[HitPart, ...] = ()
 
 
 class Hits(list[Hit]):

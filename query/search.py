@@ -16,14 +16,12 @@ from cezsar.errors import QueryError
 from cezsar.location import Location, located
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
+from cezsar.query.order import Order, check_within, ordered
 from cezsar.query.prompts import visible
+from cezsar.query.question import Question, Wanted, asked
 from cezsar.query.ranking import Filters, Ranking
 from cezsar.store import Where
 from cezsar.types import Hit, Hits, IndexStats, Segment, Vectors, unit
-
-MOST_CHARACTERS = 10_000  # of a text
-_AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
-_SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,32 +117,51 @@ class Searcher:
         *,
         without: Sequence[str] = (),
         like: Sequence[Vectors] = (),
+        then: Sequence[str | Wanted] = (),
+        within_s: float = 60.0,
         filters: Filters | None = None,
         exact: bool = False,
     ) -> Hits:
         """The moments that show text, or look like the given vectors (D,), and do not show without; best first.
 
+        The rest is as asked has it, and errors are as answer's.
+        """
+        question = asked(text, without=without, like=like, then=then, within_s=within_s)
+        return self.answer(question, filters=filters, exact=exact)
+
+    def answer(self, question: Question, *, filters: Filters | None = None, exact: bool = False) -> Hits:
+        """The moments that a question asks for, best first.
+
         A search of a large index may miss a few (Stamp.recall); with exact it compares every vector, which takes
         seconds per million.
 
-        A score is the cosine similarity with the query's direction. Near-identical neighbours are one hit with
+        A score is the cosine similarity with the question's direction. Near-identical neighbours are one hit with
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
         count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
         If the shots that show the query begin and end near the segment, the hit begins and ends with them. Equal scores
         come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence, and
-        one that shows next to nothing a confidence of 0. Raises QueryError on a text of over 10,000 characters, or one
-        in which nothing is visible.
+        one that shows next to nothing a confidence of 0. If something comes then, hits are as order.ordered gives them.
+        Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible, and on parts or
+        seconds that Order does not take.
         """
         filters = filters or Filters()
-        direction = self._direction(text, without, like)
+        if question.then:
+            check_within(question.within_s)
+        directions = question.directions(self.encode)
+        reach_s = self.info.sampling.stride_s
         with self._catalog.read() as rows:
-            ranking = Ranking(rows, direction, filters, reach_s=self.info.sampling.stride_s, exact=exact)
-            if like:
+            if question.then:
+                texts = (question.wanted.text, *(part.text for part in question.then))
+                order = Order(directions, texts, question.within_s)
+                return Hits(ordered(rows, order, filters, reach_s=reach_s, exact=exact))
+            ranking = Ranking(rows, directions[0], filters, reach_s=reach_s, exact=exact)
+            if question.like:
                 return Hits(ranking.all())
             hits, num_shown = ranking.plain_last()
             if self.calibration is None:
                 return Hits(hits)
-            return self._judged(self.calibration, hits, num_shown, direction, rows.num_segments(Where(filters.path)))
+            size = rows.num_segments(Where(filters.path))
+            return self._judged(self.calibration, hits, num_shown, directions[0], size)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors.
@@ -163,21 +180,12 @@ class Searcher:
         name = self.info.encoder.name
         return f'The text is longer than {name} reads: the part after "... {last}" was not read.'
 
-    def nothing(
-        self,
-        text: str | None = None,
-        *,
-        without: Sequence[str] = (),
-        like: Sequence[Vectors] = (),
-        filters: Filters,
-        exact: bool = False,
-    ) -> Nothing:
-        """Why search gives no hits for this."""
+    def nothing(self, question: Question, *, filters: Filters, exact: bool = False) -> Nothing:
+        """Why answer gives no hits for this."""
         with self._catalog.read() as rows:
             num_videos = rows.counts().videos
             num_named = num_videos if filters.path is None else len(rows.videos_under(filters.path))
-        one = replace(filters, top_k=1, min_score=None)
-        hits = self.search(text, without=without, like=like, filters=one, exact=exact)
+        hits = self.answer(question, filters=replace(filters, top_k=1, min_score=None), exact=exact)
         return Nothing(num_videos, num_named, hits[0].score if hits else None)
 
     def like(self, path: Path, segment: Segment | None = None) -> Vectors | None:
@@ -202,23 +210,6 @@ class Searcher:
                 return None
             _, vectors = rows.vectors_of(wanted)
         return vectors[0] if len(vectors) else None
-
-    def _direction(self, text: str | None, without: Sequence[str], like: Sequence[Vectors]) -> Vectors:
-        """The unit vector (D,) to look along: the mean of what is wanted less half the mean of what is not."""
-        texts = [*([] if text is None else [text]), *without]
-        if long := next((line for line in texts if len(line) > MOST_CHARACTERS), None):
-            raise QueryError(f"A text of {len(long):,} characters is too long: at most {MOST_CHARACTERS:,}.")
-        if not all(visible(line).strip() for line in texts):
-            raise QueryError("The query is empty: say in a few words what should be seen.")
-        if text is None and not like:
-            raise QueryError("There is nothing to look for: give a text or an example.")
-        rows = self.encode(texts) if texts else np.empty((0, 0), np.float32)
-        num_wanted = len(texts) - len(without)
-        wanted = np.mean([*rows[:num_wanted], *like], axis=0)
-        if without and (rows[num_wanted:] @ unit(wanted[None])[0]).max() > _SAME:
-            raise QueryError("The same thing is wanted and not wanted: there is nothing to look for.")
-        against = _AGAINST * np.mean(rows[num_wanted:], axis=0) if without else 0.0
-        return np.asarray(unit((wanted - against)[None])[0])
 
     def _judged(self, calibration: Calibration, hits: list[Hit], num_shown: int, direction: Vectors, size: int) -> Hits:
         """The hits with their confidences: those of a direction (D,) among so many segments; 0 for those behind the

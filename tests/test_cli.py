@@ -311,6 +311,53 @@ def test_query_prints_the_contracts_document(colours: Path, made: Path) -> None:
     assert first["score"] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_then_finds_what_comes_after_and_shows_the_parts(colours: Path, made: Path) -> None:
+    words = ("query", "something red", "--then", "something blue", "--index", made)
+    (hit,) = document(run(*words, "--json"))["hits"]
+    assert (hit["path"], hit["start_s"], hit["end_s"]) == (str(colours / "warm" / "red-then-blue.mp4"), 0.0, 20.0)
+    assert [(part["query"], part["start_s"], part["end_s"]) for part in hit["parts"]] == [
+        ("something red", 0.0, 10.0),
+        ("something blue", 10.0, 20.0),
+    ]
+    assert list(hit["parts"][0]) == ["query", "score", "start_s", "end_s", "segment_id"]
+    assert hit["segment_id"] == hit["parts"][0]["segment_id"]
+    lines = [line.split() for line in run(*words).stdout.splitlines()[2:]]
+    assert [line[:3] for line in lines] == [
+        ["1", "1.000", "0:00.0-0:20.0"],
+        ["1.000", "0:00.0-0:10.0", "something"],
+        ["1.000", "0:10.0-0:20.0", "something"],
+    ]
+    rows = list(csv.DictReader(io.StringIO(run(*words, "--format", "csv").stdout)))
+    assert json.loads(rows[0]["parts"]) == hit["parts"]
+    (backward,) = document(run("query", "blue", "--then", "red", "--within", "5", "--index", made, "--json"))["hits"]
+    assert backward["score"] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--then", "red"], "Give a TEXT to look for before --then"),
+        (["red", "--within", "5"], "--within needs --then"),
+        (["red", "--then", "blue", "--within", "0"], "0<x<=86400"),
+        (["red", "--then", "blue", "--within", "31536000"], "0<x<=86400"),
+    ],
+)
+def test_an_order_that_is_asked_for_wrongly_exits_2(made: Path, words: list[str], message: str) -> None:
+    told = run("query", *words, "--index", made)
+    assert told.exit_code == 2
+    assert message in told.stderr
+
+
+def test_an_order_that_cannot_be_answered_is_one_line(made: Path) -> None:
+    assert "empty" in one_error(run("query", "red", "--then", " ", "--index", made))
+    assert "over 0" in one_error(run("query", "red", "--then", "blue", "--within", "nan", "--index", made))
+    told = run("query", "red", "--then", "blue", "--path", "green.mp4", "--index", made)
+    assert told.stderr == (
+        "cezsar: no hits for 'red' among 1 video that --path green.mp4 names: "
+        "no video is long enough to show one part after the other within 60 s\n"
+    )
+
+
 def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path) -> None:
     result = run("query", "-", "--index", made, "--json", stdin="red\n\nblue\ngreen")
     assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]

@@ -40,6 +40,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cezsar import indexer, store
 from cezsar.cli import cli
+from cezsar.documents import query_document
 from cezsar.encoders.toy import Toy
 from cezsar.errors import BadIndex, CezsarError, IndexMissing, QueryError, VideoError, VideoLost
 from cezsar.query import Filters, Searcher
@@ -126,9 +127,26 @@ def test_filters_and_like_are_obeyed(client: httpx.Client, ids: dict[str, int]) 
     assert client.get("/api/v1/search", params={"text": "blue", "min_score": 1}).json()["hits"][0]["score"] == 1.0
 
 
+def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.Client) -> None:
+    with Searcher(folder / "index") as searcher:
+        hits = searcher.search("red", then=["green"], within_s=5.0, filters=Filters(per_video=0))
+    answer = client.get("/api/v1/search", params={"text": "red", "then": "green", "within": "5", "per_video": "0"})
+    assert answer.json()["hits"] == query_document("red", "toy", hits)["hits"]
+    assert [(part["query"], part["start_s"]) for part in answer.json()["hits"][0]["parts"]] == [
+        ("red", 0),
+        ("green", 4),
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "words"),
     [
+        ({"then": "red"}, 400, "nothing to come first"),
+        ({"text": "red", "then": " "}, 422, "then"),
+        ({"text": "red", "then": ["red"] * 8}, 422, "then: "),
+        ({"text": "red", "then": "blue", "within": "0"}, 422, "within: "),
+        ({"text": "red", "then": "blue", "within": "31536000"}, 422, "within: "),
+        ({"text": "red", "then": "blue", "within": "nan"}, 422, "within: "),
         ({}, 400, "There is nothing to look for"),
         ({"text": ""}, 400, "The query is empty"),
         ({"text": " \t"}, 400, "The query is empty"),

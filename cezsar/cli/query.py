@@ -36,7 +36,7 @@ from cezsar.paths import path_fields, readable, spelled
 
 if TYPE_CHECKING:
     from cezsar.location import Location
-    from cezsar.query import Filters, Searcher
+    from cezsar.query import Filters, Question, Searcher
     from cezsar.query.search import Nothing
     from cezsar.types import Hit, Hits, Limits, Segment, Vectors
     from cezsar.video import Pool
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]+)-(?P<end>[\d:.]+)", re.DOTALL)
 _COLUMNS = (
     "query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes", "confidence", "nothing_like_it",
-    "copies",
+    "copies", "parts",
 )  # fmt: skip
 _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
@@ -59,6 +59,14 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 )
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Turn away from what this says. Repeatable.")
+@click.option("--then", metavar="TEXT", multiple=True, help="What comes after that in the same video. Repeatable.")
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    metavar="S",
+    help="Seconds that may lie between two parts of --then.  [default: 60]",
+)
 @click.option("--like", metavar="VIDEO[@START-END]", help="Find what looks like this, instead of TEXT or with it.")
 @click.option("--all-copies", is_flag=True, help="Give near-identical hits of different files one by one.")
 @click.option("--exact", is_flag=True, help="Compare every vector; without it a very large index may miss a few hits.")
@@ -80,6 +88,8 @@ def command(
     per_video: int,
     glob: str | None,
     without: tuple[str, ...],
+    then: tuple[str, ...],
+    within_s: float | None,
     like: str | None,
     all_copies: bool,
     exact: bool,
@@ -97,7 +107,7 @@ def command(
     seconds or m:ss, as in --like trip.mp4@1:20-1:30.
     """
     from cezsar import encoders
-    from cezsar.query import Filters, Searcher
+    from cezsar.query import Filters, Searcher, asked
     from cezsar.settings import load
 
     if len(words) > 1:
@@ -108,7 +118,10 @@ def command(
     if like == "":
         raise click.UsageError("--like needs a video.")
     if text is None and like is None:
-        raise click.UsageError("Give a TEXT to look for, or a video with --like.")
+        before = " before --then" if then else ""
+        raise click.UsageError(f"Give a TEXT to look for{before}, or a video with --like.")
+    if within_s is not None and not then:
+        raise click.UsageError("--within needs --then: it says how much time may lie before what comes then.")
     form = "json" if as_json else form
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
@@ -121,17 +134,18 @@ def command(
         if form == "csv":
             click.echo(_csv_line(_COLUMNS))
         for number, line in enumerate(texts, start=1):
-            hits = searcher.search(line, without=without, like=examples, filters=filters, exact=exact)
+            question = asked(line, without=without, like=examples, then=then, within_s=within_s or 60.0)
+            hits = searcher.answer(question, filters=filters, exact=exact)
             for said in (searcher.notice, searcher.calibration_notice) if number == 1 else ():
                 if said:
                     notice(said)
-            for read in ([] if line is None else [line]) + (list(without) if number == 1 else []):
+            for read in ([] if line is None else [line]) + ([*without, *then] if number == 1 else []):
                 if cut := searcher.unread(read):
                     notice(cut)
             _print(line, searcher, hits, form, is_batch=text == "-", anything=anything)
             if not hits and form == "table":
-                why = searcher.nothing(line, without=without, like=examples, filters=filters, exact=exact)
-                notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, filters))
+                why = searcher.nothing(question, filters=filters, exact=exact)
+                notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, question, filters))
             if hits.nothing_like_it and not anything and (form == "paths" or export):
                 notice("nothing like it" + ("" if line is None else f": {line!r}") + "; --any gives the nearest")
             elif export and pool:
@@ -141,7 +155,7 @@ def command(
 def _lines() -> Iterator[str]:
     """The queries on standard input; lines on which nothing is visible are none, and one that is too long is named."""
     from cezsar.query.prompts import visible
-    from cezsar.query.search import MOST_CHARACTERS
+    from cezsar.query.question import MOST_CHARACTERS
 
     num_queries = num_lines = 0
     most = 4 * MOST_CHARACTERS + 1_000  # bytes: UTF-8 takes four a character at most, and there may be blanks
@@ -167,12 +181,16 @@ def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_ba
         document = query_document(text, searcher.info.encoder.name, hits)
         print_json(document, indent=None if is_batch else 1)
     elif form == "csv":
+        from cezsar.documents import parts_document
+
         for hit in hits:
             path = path_fields(hit.path)
             row = (text or "", hit.rank, hit.score, path["path"], hit.start_s, hit.end_s, hit.segment_id)
             copies = json.dumps([path_fields(copy)["path"] for copy in hit.copies]) if hit.copies else ""
             likely = "" if hit.confidence is None else hit.confidence
-            click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, str(hits.nothing_like_it).lower(), copies)))
+            nothing = str(hits.nothing_like_it).lower()
+            parts = json.dumps(parts_document(hit)) if hit.parts else ""
+            click.echo(_csv_line((*row, path.get("path_bytes", ""), likely, nothing, copies, parts)))
     elif form == "paths":
         for hit in hits if anything or not hits.nothing_like_it else ():
             name = readable(hit.path).encode() if is_terminal() else os.fsencode(spelled(hit.path))
@@ -189,18 +207,16 @@ def _print_table(hits: Hits) -> None:
     from cezsar.tables import Column, Table
 
     columns = (*(Column(title, is_number=True) for title in ("#", "score", "confidence", "time")), Column("video"))
-    rows = tuple(
-        (
-            str(hit.rank),
-            f"{hit.score:.3f}",
-            "" if hits.threshold is None else f"{hit.confidence:.2f}",
-            f"{clock(hit.start_s)}-{clock(hit.end_s)}",
-            _named(hit),
-        )
-        for hit in hits
-    )
+    rows: list[tuple[str, ...]] = []
+    for hit in hits:
+        confidence = "" if hits.threshold is None else f"{hit.confidence:.2f}"
+        time = f"{clock(hit.start_s)}-{clock(hit.end_s)}"
+        rows.append((str(hit.rank), f"{hit.score:.3f}", confidence, time, _named(hit)))
+        for part in hit.parts:
+            what = "the example" if part.text is None else part.text
+            rows.append(("", f"{part.score:.3f}", "", f"{clock(part.start_s)}-{clock(part.end_s)}", f"  {what}"))
     if rows:
-        print_table(Table(columns, rows).without_empty("confidence"))
+        print_table(Table(columns, tuple(rows)).without_empty("confidence"))
 
 
 def _named(hit: Hit) -> str:
@@ -210,7 +226,7 @@ def _named(hit: Hit) -> str:
     return f"{short(hit.path)} (and {counted(len(hit.copies), 'other file')})"
 
 
-def _reason(why: Nothing, filters: Filters) -> str:
+def _reason(why: Nothing, question: Question, filters: Filters) -> str:
     """What comes after 'no hits'."""
     if why.num_videos == 0:
         return ": the index holds no videos"
@@ -219,6 +235,8 @@ def _reason(why: Nothing, filters: Filters) -> str:
     where = "" if filters.path is None else f" among {counted(why.num_named, 'video')} that --path {filters.path} names"
     if filters.min_score is not None and why.best_score is not None:
         return f": the best score{where} is {why.best_score:.3f}, below --min-score {filters.min_score:g}"
+    if question.then:
+        return f"{where}: no video is long enough to show one part after the other within {question.within_s:g} s"
     return where
 
 

@@ -14,7 +14,8 @@ from cezsar import __version__, answers, store
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
-from cezsar.query import Filters, Searcher, classify_videos, encoded
+from cezsar.query import Filters, Searcher, asked, classify_videos, encoded
+from cezsar.query.order import LONGEST_S, MOST_PARTS
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Still, Wanted, part
 from cezsar.server.problems import MEDIA_TYPE
@@ -85,6 +86,12 @@ async def search(
     request: Request,
     text: Annotated[str | None, Query(max_length=_LONGEST, description="What should be seen.")] = None,
     without: Annotated[list[Text], Query(alias="not", max_length=8, description="Turn away from what this says.")] = [],  # noqa: B006
+    then: Annotated[
+        list[Words], Query(max_length=MOST_PARTS - 1, description="What comes after that in the same video, in turn.")
+    ] = [],  # noqa: B006
+    within: Annotated[
+        float, Query(gt=0, le=LONGEST_S, allow_inf_nan=False, description="Seconds that may lie between two parts.")
+    ] = 60.0,
     like: Annotated[
         int | None,
         Query(ge=1, le=1 << 62, description="Find what looks like this segment, instead of a text or with it."),
@@ -105,7 +112,7 @@ async def search(
 
     `confidence`, in [0, 1], says how likely a person would say that a hit shows the text. If the best one is below
     `threshold`, `nothing_like_it` is true. If the encoder has no calibration, and with `like`, `confidence` and
-    `threshold` are null and `nothing_like_it` is false.
+    `threshold` are null and `nothing_like_it` is false. With `then` they are too, and each hit has its `parts`.
     """
     filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
 
@@ -116,7 +123,8 @@ async def search(
             if vector is None:
                 raise _no_segment(like)
             examples = [vector]
-        hits = searcher.search(text, without=without, like=examples, filters=filters, exact=exact)
+        question = asked(text, without=without, like=examples, then=then, within_s=within)
+        hits = searcher.answer(question, filters=filters, exact=exact)
         return JSONResponse(query_document(text, searcher.info.encoder.name, hits))
 
     return await _searched(request, work)

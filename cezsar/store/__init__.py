@@ -21,13 +21,26 @@ from cezsar.store.outline import Outline
 from cezsar.store.protocols import Catalog, Home
 from cezsar.store.revision import REVISION
 from cezsar.store.rows import Rows
-from cezsar.store.words import Counts, Embedding, Failure, File, Found, Info, Part, Place, Run, Video, Where
+from cezsar.store.words import (
+    Counts,
+    Course,
+    Embedding,
+    Failure,
+    File,
+    Found,
+    Info,
+    Part,
+    Place,
+    Run,
+    Video,
+    Where,
+)
 from cezsar.types import EncoderIdentity, Location, Sampling
 
 __all__ = [
-    "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Embedding", "Failure", "File", "Found", "Home", "Info",
-    "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "check", "create", "current", "exists",
-    "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
+    "A", "B", "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Course", "Embedding", "Failure", "File", "Found",
+    "Home", "Info", "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "backup", "check", "create", "current",
+    "exists", "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
 ]  # fmt: skip
 
 

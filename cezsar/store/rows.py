@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from cezsar.errors import IndexDamaged
 from cezsar.store import names, soundness
 from cezsar.store.outline import Outline, unpacked
 from cezsar.store.statements import Connection, chunks, marks, pairs
-from cezsar.store.words import ANYWHERE, Counts, Failure, File, Found, Part, Place, Run, Video, Where, whole
+from cezsar.store.words import ANYWHERE, Counts, Course, Failure, File, Found, Part, Place, Run, Video, Where, whole
 from cezsar.types import Ids, Segment, Vectors
 
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
@@ -48,6 +48,11 @@ WHERE video_id IN ({})
 SHOWN = """
 SELECT segments.id, vector FROM segments JOIN videos ON videos.id = video_id
 WHERE segments.id IN ({}) AND hidden = 0{} ORDER BY segments.id
+"""
+COUNTED = "SELECT video_id, count(*) FROM segments WHERE video_id IN ({}) GROUP BY video_id ORDER BY video_id"
+COURSES = """
+SELECT video_id, id, start_s, end_s, coalesce(plain, 0), vector FROM segments
+WHERE video_id IN ({}) ORDER BY video_id, start_s
 """
 VECTORS_OF = "SELECT id, vector FROM segments WHERE id IN ({}) ORDER BY id"
 RUNS = "SELECT id, video_id, run FROM segments WHERE id IN ({})"
@@ -289,6 +294,16 @@ class Rows:
         rows = self._connection.execute(query, (video_id,)).fetchall()
         return tuple(_segment(row[0], row[1]) for row in rows), _matrix([row[2] for row in rows], self._dimension)
 
+    def courses(self, video_ids: Iterable[int]) -> Iterator[Course]:
+        """These videos, whole, by id; ones without segments are left out. Memory holds the vectors of a few thousand
+        segments, or of one video."""
+        for some in chunks(sorted(set(video_ids))):
+            counts = self._connection.execute(COUNTED.format(marks(some)), some).fetchall()
+            for batch in _batches(counts):
+                rows = self._connection.execute(COURSES.format(marks(batch)), batch).fetchall()
+                for video, of_it in groupby(rows, lambda row: int(row[0])):
+                    yield _course(video, list(of_it), self._dimension)
+
     def part(self, segment_id: int) -> Part | None:
         """The segment of this id, of a visible video, if there is one."""
         query = f"{_PARTS} JOIN videos ON videos.id = video_id WHERE segments.id = ? AND hidden = 0"
@@ -384,6 +399,28 @@ def _video(row: Sequence[Any]) -> Video:
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:
     """The first column."""
     return np.array([row[0] for row in rows], np.int64)
+
+
+def _batches(counts: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Videos that have _CHUNK segments together, or a single one that has more."""
+    batch, total = list[int](), 0
+    for video, count in counts:
+        if batch and total + count > _CHUNK:
+            yield batch
+            batch, total = [], 0
+        batch.append(video)
+        total += count
+    if batch:
+        yield batch
+
+
+def _course(video_id: int, rows: list[tuple[Any, ...]], dimension: int) -> Course:
+    for _, _, start_s, end_s, *_ in rows:
+        _check_times(start_s, end_s)
+    _, ids, starts_s, ends_s, plain, vectors = zip(*rows, strict=True)
+    begin_s, end_s = np.array(starts_s, np.float64), np.array(ends_s, np.float64)
+    shown = _matrix(list(vectors), dimension)
+    return Course(video_id, np.array(ids, np.int64), begin_s, end_s, np.array(plain) == 1, shown)
 
 
 def _segment(start_s: object, end_s: object) -> Segment:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cezsar.errors import IndexDamaged
 from cezsar.paths import below
 from cezsar.store.outline import Outline
@@ -97,6 +100,18 @@ class Part(NamedTuple):
     start_s: float
     end_s: float
     best_s: float | None
+
+
+class Course(NamedTuple):
+    """A video's segments, by when they begin: ids (S,), their ranges in seconds (S,) and (S,), which show next to
+    nothing (S,), and the vectors (S, D)."""
+
+    video_id: int
+    ids: Ids
+    starts_s: NDArray[np.float64]
+    ends_s: NDArray[np.float64]
+    plain: NDArray[np.bool_]
+    vectors: Vectors
 
 
 class Place(NamedTuple):
