@@ -15,7 +15,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "memory_dim": 448,
         "memory_blocks": 1,
         "top_objects": 50,
-        "object_temperature": 1.5,
+        "object_temperature": 0.75,
         "querybank_size": 1024,
         "visual_weight": 0.75,
     },

@@ -38,9 +38,9 @@ from cezsar.store.words import (
 from cezsar.types import EncoderIdentity, Location, Sampling
 
 __all__ = [
-    "A", "B", "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Course", "Embedding", "Failure", "File", "Found",
-    "Home", "Info", "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "backup", "check", "create", "current",
-    "exists", "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
+    "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Course", "Embedding", "Failure", "File", "Found",
+    "Home", "Info", "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "check", "create",
+    "current", "exists", "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
 ]  # fmt: skip
 
 
