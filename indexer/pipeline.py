@@ -208,7 +208,9 @@ def embed_and_commit(
                 if not isinstance(result, VideoLost):
                     failed.append(store.Failure.of(file, DECODER, str(result)))
             else:
-                catalog = catalog or stack.enter_context(store.create(settings.index, encoder.identity, sampling))
+                catalog = catalog or stack.enter_context(
+                    store.create(settings.index, encoder.identity, sampling, notice=noticing(progress))
+                )
                 _commit(catalog, file, row, result)
                 done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
                 done.segments += len(result.embedding.segments)

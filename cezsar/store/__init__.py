@@ -75,9 +75,18 @@ def open(location: Location | str, *, cores: int | None = None) -> Catalog:  # n
     return home(location).open(cores=cores)
 
 
-def create(location: Location, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
-    """Make an empty catalog, open for writing; it appears whole or not at all. Raises IndexReadOnly, IndexLocked."""
-    return home(location).create(encoder, sampling)
+def create(
+    location: Location,
+    encoder: EncoderIdentity,
+    sampling: Sampling,
+    *,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Catalog:
+    """Make an empty catalog, open for writing; it appears whole or not at all.
+
+    notice gets a line when the server of a database goes away, and when it is back. Raises IndexReadOnly, IndexLocked.
+    """
+    return home(location).create(encoder, sampling, notice=notice)
 
 
 def current(location: Location) -> str:
@@ -93,7 +102,7 @@ def upgrade(location: Location) -> str:
 def open_to_write(location: Location, *, notice: Callable[[str], None] = lambda _: None) -> Catalog:
     """The catalog, open for writing as the only one, with a cache that is sound and not far behind it.
 
-    notice gets lines for the user, as if others could read the index until now. Raises IndexMissing, IndexOutdated,
-    IndexDamaged, IndexReadOnly, IndexLocked.
+    notice gets lines for the user: if others could read the index until now, or if a database's server goes away.
+    Raises IndexMissing, IndexOutdated, IndexDamaged, IndexReadOnly, IndexLocked.
     """
     return home(location).open_to_write(notice=notice)

@@ -112,8 +112,8 @@ class Home(Protocol):
     def check_creatable(self) -> None:
         """Raise IndexReadOnly or BadIndex if no index could be made here; makes nothing."""
 
-    def create(self, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
-        """Make an empty catalog, open for writing; it appears whole or not at all."""
+    def create(self, encoder: EncoderIdentity, sampling: Sampling, *, notice: Callable[[str], None]) -> Catalog:
+        """Make an empty catalog, open for writing; it appears whole or not at all. notice is as of open_to_write."""
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy of the catalog in use to a file, while others read and write; whole or not at all."""

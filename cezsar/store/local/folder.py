@@ -37,8 +37,8 @@ class Folder:
         """As Home.check_creatable."""
         opening.check_creatable(self.directory)
 
-    def create(self, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
-        """As Home.create."""
+    def create(self, encoder: EncoderIdentity, sampling: Sampling, *, notice: Callable[[str], None]) -> Catalog:
+        """As Home.create; there is nothing to tell."""
         return opening.create(self.directory, encoder, sampling)
 
     def backup(self, target: Path) -> None:

@@ -49,14 +49,14 @@ class Schema:
                 finally:
                     session.rollback()
 
-    def create(self, encoder: EncoderIdentity, sampling: Sampling) -> Catalog:
+    def create(self, encoder: EncoderIdentity, sampling: Sampling, *, notice: Callable[[str], None]) -> Catalog:
         """As Home.create."""
         from cezsar.store.sql.making import make
 
         with self._kept_session() as session:
             place = self._free_place(session)
             make(session, place, encoder, sampling)
-            return self._writable(session, place, notice=lambda _: None)
+            return self._writable(session, place, notice=notice)
 
     def backup(self, target: Path) -> None:
         """As Home.backup."""
