@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pickle
 import secrets
+import select
 import socket
 import subprocess
 import sys
@@ -59,7 +60,7 @@ class OnRay:
 
     def embed(
         self, files: Sequence[File], encoder: Encoder, sampling: Sampling
-    ) -> Generator[tuple[File, Embedded | VideoError], None, None]:
+    ) -> Generator[tuple[File, Embedded | VideoError] | None, None, None]:
         """As Runner.embed. A driver that dies is started again for the files that have no result yet.
 
         Raises RunnerError if Ray cannot be used; EncoderError or IndexMismatch if a node lacks the encoder.
@@ -85,6 +86,8 @@ class OnRay:
                         yield file, result
                     elif kind == "notice":
                         self._notice(said[0])
+                    elif kind == "waiting":
+                        yield None
                     else:
                         raise said[0]
                 if not left:
@@ -123,6 +126,8 @@ class _Driver:
         assert answers is not None
         with suppress(EOFError, pickle.UnpicklingError):  # the latter for a message that broke off
             while True:
+                if not select.select([answers], [], [], 0)[0]:
+                    yield ("waiting",)
                 yield pickle.load(answers)  # noqa: S301  (of our own process)
 
     def death(self) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cezsar import encoders, store
 from cezsar.encoders import Encoder
@@ -26,6 +27,7 @@ from cezsar.video import DECODER
 if TYPE_CHECKING:
     from cezsar.store.writer import Writer
 
+_MOST_AT_ONCE = 10  # videos of one transaction, if so many are ready: it costs a few times as much as a video does
 _FOLD_CHECK = 2_000  # segments committed between two looks at how long the cache's tail has grown
 
 
@@ -69,11 +71,12 @@ def index(
 ) -> IndexReport:
     """Bring the index up to date with the videos under paths; embeds only what is new or changed.
 
-    Each video is one transaction, so committed videos outlast an interruption. prune and check_content are as in
-    scan.plan. A video that cannot be read is in the report's skipped, with its reason, and does not keep others from
-    being indexed; it is tried again when it has changed, or with retry. A given encoder replaces the settings' model,
-    streams and device. Raises IndexMismatch if the settings or the encoder do not fit the index; EncoderError;
-    BadIndex, in particular IndexLocked if there is something to write and another process is writing.
+    Videos are committed as they are ready, one at a time or some at once, so that they outlast an interruption.
+    prune and check_content are as in scan.plan. A video that cannot be read is in the report's skipped, with its
+    reason, and does not keep others from being indexed; it is tried again when it has changed, or with retry. A
+    given encoder replaces the settings' model, streams and device. Raises IndexMismatch if the settings or the
+    encoder do not fit the index; EncoderError; BadIndex, in particular IndexLocked if there is something to write
+    and another process is writing.
     """
     began = time.monotonic()
     if encoder:
@@ -152,6 +155,14 @@ def _tell_of_skipped(plan: scan.Plan, paths: Sequence[Path], progress: Progress)
         )
 
 
+class _Ready(NamedTuple):
+    """A result to be committed, and the row that the file has already."""
+
+    file: File
+    row: store.Video | None
+    result: Embedded
+
+
 @dataclass(slots=True)
 class _Done:
     """What has been embedded so far."""
@@ -160,6 +171,11 @@ class _Done:
     updated: int = 0
     segments: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+
+    def count(self, ready: _Ready) -> None:
+        """One more video."""
+        self.added, self.updated = self.added + (ready.row is None), self.updated + (ready.row is not None)
+        self.segments += len(ready.result.embedding.segments)
 
 
 def _tidy(catalog: Catalog, plan: scan.Plan) -> None:
@@ -194,39 +210,36 @@ def embed_and_commit(
     rows = dict(plan.embed)  # of files without a result
     if progress:
         progress.start(len(rows), sum(file.size for file in rows))
+    batch = list[_Ready]()
     with ExitStack() as stack:
         results = runner(settings, notice=noticing(progress)).embed(list(rows), encoder, sampling)
         stack.enter_context(closing(results))  # an interruption ends its work
-        for file, result in results:
-            if file not in rows:  # it came twice
-                continue
-            row, path = rows.pop(file), file.full_path
-            if isinstance(result, VideoError):
-                done.skipped.append(Skipped(path, str(result)))
-                if progress:
-                    progress.skipped(path, file.size, str(result))
-                if not isinstance(result, VideoLost):
-                    failed.append(store.Failure.of(file, DECODER, str(result)))
-            else:
+        for one in chain(results, [None]):
+            if one is not None and one[0] in rows:  # otherwise it came twice
+                file, result = one
+                row = rows.pop(file)
+                if isinstance(result, VideoError):
+                    done.skipped.append(Skipped(file.full_path, str(result)))
+                    if progress:
+                        progress.skipped(file.full_path, file.size, str(result))
+                    if not isinstance(result, VideoLost):
+                        failed.append(store.Failure.of(file, DECODER, str(result)))
+                else:
+                    batch.append(_Ready(file, row, result))
+            if batch and (one is None or len(batch) == _MOST_AT_ONCE):
                 catalog = catalog or stack.enter_context(
                     store.create(settings.index, encoder.identity, sampling, notice=noticing(progress))
                 )
-                _commit(catalog, file, row, result)
-                done.added, done.updated = done.added + (row is None), done.updated + (row is not None)
-                done.segments += len(result.embedding.segments)
-                unchecked += len(result.embedding.segments)
+                _commit(catalog, batch)
+                unchecked += sum(len(ready.result.embedding.segments) for ready in batch)
                 if unchecked >= _FOLD_CHECK:
                     catalog.fold_if_due()
                     unchecked = 0
-                if progress:
-                    progress.done(path, file.size)
-                    if result.shortfall:
-                        progress.notice(f"{path}: {result.shortfall}; the readable part was indexed.")
-                    if result.embedding.stream:
-                        progress.notice(
-                            f"{path}: video stream {result.embedding.stream} was indexed, not stream 0, "
-                            "which a player would not show first or which gives no frame."
-                        )
+                for ready in batch:
+                    done.count(ready)
+                    if progress:
+                        _tell_of(ready, progress)
+                batch = []
             if catalog and failed:
                 catalog.write(partial(_note_failures, failed))
                 failed = []
@@ -235,12 +248,28 @@ def embed_and_commit(
     return done
 
 
-def _commit(catalog: Catalog, file: File, row: store.Video | None, result: Embedded) -> None:
+def _tell_of(ready: _Ready, progress: Progress) -> None:
+    """That a video is committed, and what is worth knowing of it."""
+    path, result = ready.file.full_path, ready.result
+    progress.done(path, ready.file.size)
+    if result.shortfall:
+        progress.notice(f"{path}: {result.shortfall}; the readable part was indexed.")
+    if result.embedding.stream:
+        progress.notice(
+            f"{path}: video stream {result.embedding.stream} was indexed, not stream 0, "
+            "which a player would not show first or which gives no frame."
+        )
+
+
+def _commit(catalog: Catalog, batch: Sequence[_Ready]) -> None:
+    """All of these videos, or none of them."""
+
     def change(writer: Writer) -> None:
-        if row:
-            writer.replace_video(row.id, file, result.content_sha256, result.embedding)
-        else:
-            writer.add_video(file, result.content_sha256, result.embedding)
+        for file, row, result in batch:
+            if row:
+                writer.replace_video(row.id, file, result.content_sha256, result.embedding)
+            else:
+                writer.add_video(file, result.content_sha256, result.embedding)
 
     catalog.write(change)
 

@@ -19,10 +19,10 @@ class Runner(Protocol):
 
     def embed(
         self, files: Sequence[File], encoder: Encoder, sampling: Sampling
-    ) -> Generator[tuple[File, Embedded | VideoError], None, None]:
-        """Each file's result, in any order, each at least once. Closing this early ends the work.
+    ) -> Generator[tuple[File, Embedded | VideoError] | None, None, None]:
+        """Each file's result, in any order, each at least once; and None before whatever it has to wait for.
 
-        Raises EncoderError and RunnerError.
+        Closing this early ends the work. Raises EncoderError and RunnerError.
         """
 
 
@@ -34,14 +34,16 @@ class Threads:
 
     def embed(
         self, files: Sequence[File], encoder: Encoder, sampling: Sampling
-    ) -> Generator[tuple[File, Embedded | VideoError], None, None]:
+    ) -> Generator[tuple[File, Embedded | VideoError] | None, None, None]:
         """As Runner.embed, and in order."""
         results = embed_all(
             files, encoder, sampling,
             workers=self._settings.workers, batch_size=self._settings.batch_size, limits=self._settings.limits,
         )  # fmt: skip
         with closing(results):  # an interruption ends its threads
-            yield from zip(files, results, strict=True)
+            for one in zip(files, results, strict=True):
+                yield one
+                yield None  # the next one is encoded only when it is asked for
 
 
 def runner(settings: Settings, *, notice: Callable[[str], None]) -> Runner:

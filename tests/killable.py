@@ -145,26 +145,31 @@ def plant(bug: str) -> None:
     from cezsar.store import tables
     from cezsar.store.writer import Writer
 
-    def split_commit(catalog: Any, file: Any, row: Any, result: Any) -> None:
+    def split_commit(catalog: Any, batch: Any) -> None:
         """A video's row first, its segments in a transaction of their own."""
-        bare = store.Embedding(result.embedding.duration_s, (), (), result.embedding.vectors[:0])
-        with catalog.transaction() as writer:
-            video = row.id if row else writer.add_video(file, result.content_sha256, bare)
-        with catalog.transaction() as writer:
-            writer.replace_video(video, file, result.content_sha256, result.embedding)
+        for file, row, result in batch:
+            bare = store.Embedding(result.embedding.duration_s, (), (), result.embedding.vectors[:0])
+            with catalog.transaction() as writer:
+                video = row.id if row else writer.add_video(file, result.content_sha256, bare)
+            with catalog.transaction() as writer:
+                writer.replace_video(video, file, result.content_sha256, result.embedding)
 
-    def early_cache(catalog: Any, file: Any, row: Any, result: Any) -> None:
+    def early_cache(catalog: Any, batch: Any) -> None:
         """The cache is swapped before the commit."""
         from cezsar.store.local.cache import build
+        from cezsar.store.local.nearest import Nearest
         from cezsar.store.rows import Rows
 
         with catalog.transaction() as writer:
-            if row:
-                writer.replace_video(row.id, file, result.content_sha256, result.embedding)
-            else:
-                writer.add_video(file, result.content_sha256, result.embedding)
+            for file, row, result in batch:
+                if row:
+                    writer.replace_video(row.id, file, result.content_sha256, result.embedding)
+                else:
+                    writer.add_video(file, result.content_sha256, result.embedding)
             connection = writer._session.connection().connection.driver_connection
-            build(catalog.directory, Rows(connection, catalog.info.encoder.dimension, catalog._states), catalog.info)
+            dimension = catalog.info.encoder.dimension
+            rows = Rows(connection, dimension, lambda rows: Nearest(rows, catalog._states))
+            build(catalog.directory, rows, catalog.info)
 
     def lost_delete(writer: Any, video_ids: Any) -> None:
         """Segments go, and no cache hears of it."""

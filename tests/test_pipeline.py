@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from make_videos import COLOURS, write_sound, write_video
 from cezsar import indexer, maintenance, store
 from cezsar.encoders.toy import Toy
 from cezsar.errors import EncoderError, IndexDamaged, IndexMismatch, IndexReadOnly
+from cezsar.indexer import pipeline, runners
 from cezsar.query import search
 from cezsar.settings import Settings
 from cezsar.types import Hit, IndexReport, Sampling
@@ -796,3 +797,55 @@ def test_a_new_index_takes_the_rate_that_its_encoder_was_trained_at(
     assert fps_of("chosen", fps=4.0) == 4.0
     monkeypatch.setattr(Toy, "fps", 2.0)
     assert fps_of("own") == 0.5  # an existing index keeps its own
+
+
+# Batches
+
+
+class _Ready:
+    """A runner whose results are there at once: nothing has to be waited for, but before the numbers in pauses."""
+
+    def __init__(self, settings: Settings, pauses: tuple[int, ...] = ()) -> None:
+        self._own, self._pauses = runners.Threads(settings), pauses
+
+    def embed(self, *given: Any) -> Generator[Any, None, None]:
+        with closing(self._own.embed(*given)) as results:
+            ready = [one for one in results if one is not None]
+        for number, one in enumerate(ready):
+            if number in self._pauses:
+                yield None
+            yield one
+
+
+@pytest.mark.parametrize(
+    ("pauses", "num_transactions"),
+    [((), 1), ((3,), 2), ((1, 2, 3), 4), ((0, 0, 1), 2)],
+)
+def test_videos_that_are_ready_at_once_are_committed_at_once(
+    videos: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch, pauses: tuple[int, ...], num_transactions: int
+) -> None:
+    monkeypatch.setattr(pipeline, "runner", lambda settings, notice: _Ready(settings, pauses))
+    report = indexer.index([videos], toy)
+    assert report.added == len(COLOURS)
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert rows.generation() == num_transactions
+        assert len(rows.videos()) == len(COLOURS)
+
+
+def test_no_more_than_ten_videos_are_committed_at_once(
+    tmp_path: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "videos").mkdir()
+    first = write_video(tmp_path / "videos" / "0.mp4", [("red", 0.5)])
+    for number in range(1, 12):
+        (first.parent / f"{number}.mp4").write_bytes(first.read_bytes() + b"\0" * number)
+    monkeypatch.setattr(pipeline, "runner", lambda settings, notice: _Ready(settings))
+    assert indexer.index([first.parent], toy).added == 12
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert rows.generation() == 2
+
+
+def test_threads_commit_each_video_before_they_begin_the_next(videos: Path, toy: Settings) -> None:
+    assert indexer.index([videos], toy).added == len(COLOURS)
+    with store.open(toy.index) as catalog, catalog.read() as rows:
+        assert rows.generation() == len(COLOURS)

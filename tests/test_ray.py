@@ -158,8 +158,8 @@ def test_result_that_comes_twice_is_committed_once(
     class Twice(runners.Threads):
         def embed(self, *given: Any) -> Generator[Any, None, None]:
             with closing(super().embed(*given)) as results:
-                for file, result in results:
-                    yield from [(file, result)] * 2
+                for one in results:
+                    yield from [one] * 2
 
     monkeypatch.setattr(pipeline, "runner", lambda settings, notice: Twice(settings))
     watch = _Watch()
