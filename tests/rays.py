@@ -17,7 +17,7 @@ import psutil
 
 _RAY = Path(sys.executable).with_name("ray")
 _PORT = 6399
-LOSSES = ("actor killed", "task killed", "raylet killed", "link down 10 s", "link down for good")
+LOSSES = ("actor killed", "task killed", "raylet killed", "no node for 75 s", "link down 10 s", "link down for good")
 
 
 @dataclass

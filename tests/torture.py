@@ -641,6 +641,8 @@ def ray_lost(work: Path, losses: Sequence[str]) -> Outcome:
                 _, said = running.communicate(timeout=600)
             problems = wrong(index, ()) if running.returncode == 0 else [said]
             problems += [] if contents(index) == expected else ["another catalog"]
+            if loss.startswith("no") and ", and waits for room" not in said:
+                problems.append(f"nobody was told what it waits for: {said}")
             outcome.add(loss, problems)
             outcome.notes.append(f"{loss} {time.monotonic() - began:.0f} s")
     return outcome
@@ -650,8 +652,9 @@ def ray_lost(work: Path, losses: Sequence[str]) -> Outcome:
 def _lost(cluster: rays.Rays, loss: str) -> Iterator[None]:
     """Without a part of a cluster, or with it back after a while."""
     with ExitStack() as stack:
-        if loss == "raylet killed":
+        if loss in ("raylet killed", "no node for 75 s"):
             cluster.kill_node()
+            time.sleep(75 if loss.startswith("no") else 0)
             cluster.start_node()  # it has all the processors
         elif loss == "link down 10 s":
             cluster.set_link("down")
