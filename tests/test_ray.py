@@ -117,6 +117,13 @@ def test_ray_makes_what_threads_make_and_says_what_they_say(
 
 
 @pytest.mark.slow
+def test_ray_fills_a_database_with_the_same_bits(clips: Path, expected: dict[bytes, Any], database: str) -> None:
+    settings = load(environ={}, index=database, model="toy", runner="ray")
+    assert indexer.index([clips], settings).added == 20
+    assert _content(settings) == expected
+
+
+@pytest.mark.slow
 def test_lost_actor_task_and_ray_change_nothing(clips: Path, expected: dict[bytes, Any], on_ray: Settings) -> None:
     killed = []
 
