@@ -78,7 +78,17 @@ class HitAnswer(PathFields, Parts, Copies):
     confidence: float | None
 
 
-class QueryAnswer(TypedDict):
+UnderstoodAnswer = TypedDict("UnderstoodAnswer", {"query": str, "text": str, "not": list[str]})
+"""A text, and what it was understood as: the words that are looked for, and those that are turned away from."""
+
+
+class Otherwise(TypedDict):
+    """Texts that were understood otherwise than they stand, if there are some; `literal` takes them as they are."""
+
+    understood: NotRequired[list[UnderstoodAnswer]]
+
+
+class QueryAnswer(Otherwise):
     """Hits, best first. query is null if only an example was given, threshold if there is no calibration."""
 
     query: str | None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         HitAnswer,
         IndexAnswer,
         LabelsAnswer,
+        Otherwise,
         PartAnswer,
         Parts,
         PredictionAnswer,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SegmentPredictionsAnswer,
         StatsAnswer,
         Timeline,
+        UnderstoodAnswer,
         UnreadableVideo,
         VideoPredictionsAnswer,
     )
@@ -49,13 +51,19 @@ def index_document(report: IndexReport) -> IndexAnswer:
     }
 
 
-def query_document(text: str | None, model: str, hits: Hits) -> QueryAnswer:
+def query_document(
+    text: str | None, model: str, hits: Hits, *, understood: Sequence[UnderstoodAnswer] = ()
+) -> QueryAnswer:
     """What `query --json` prints; the query is null if only --like was given.
+
+    understood are the texts that were read otherwise than they stand.
 
     Confidences and threshold are null if there is no calibration, or if the search had an example.
     """
+    otherwise: Otherwise = {"understood": list(understood)} if understood else {}
     return {
         "query": text,
+        **otherwise,
         "model": model,
         "hits": [_hit(hit) for hit in hits],
         "nothing_like_it": hits.nothing_like_it,

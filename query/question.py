@@ -65,7 +65,7 @@ class Question:
 
 
 def asked(
-    text: str | None,
+    text: str | Wanted | None,
     *,
     without: Sequence[str] = (),
     like: Sequence[Vectors] = (),

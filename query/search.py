@@ -113,7 +113,7 @@ class Searcher:
 
     def search(
         self,
-        text: str | None = None,
+        text: str | Wanted | None = None,
         *,
         without: Sequence[str] = (),
         like: Sequence[Vectors] = (),

@@ -358,6 +358,25 @@ def test_an_order_that_cannot_be_answered_is_one_line(made: Path) -> None:
     )
 
 
+def test_a_negation_in_words_is_understood_and_can_be_undone(made: Path) -> None:
+    words = ("query", "red without blue", "--then", "green, no white", "--index", made)
+    told = run(*words)
+    assert told.stderr.splitlines()[:2] == [
+        "cezsar: understood as: red, not: blue; --literal takes the words as they are",
+        "cezsar: understood as: green, not: white; --literal takes the words as they are",
+    ]
+    assert document(run(*words, "--json"))["understood"] == [
+        {"query": "red without blue", "text": "red", "not": ["blue"]},
+        {"query": "green, no white", "text": "green", "not": ["white"]},
+    ]
+    assert run(*words, "--json").stderr == ""
+    plain = document(run("query", "red without blue", "--index", made, "--json"))
+    assert plain["hits"] == document(run("query", "red", "--not", "blue", "--index", made, "--json"))["hits"]
+    literal = document(run("query", "red without blue", "--literal", "--index", made, "--json"))
+    assert "understood" not in literal
+    assert literal["hits"] != plain["hits"]
+
+
 def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path) -> None:
     result = run("query", "-", "--index", made, "--json", stdin="red\n\nblue\ngreen")
     assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]

@@ -127,6 +127,14 @@ def test_filters_and_like_are_obeyed(client: httpx.Client, ids: dict[str, int]) 
     assert client.get("/api/v1/search", params={"text": "blue", "min_score": 1}).json()["hits"][0]["score"] == 1.0
 
 
+def test_a_negation_in_words_is_understood_unless_words_are_literal(client: httpx.Client) -> None:
+    asked = {"text": "red without green", "min_score": 0}
+    plain = client.get("/api/v1/search", params=asked).json()
+    assert plain["understood"] == [{"query": "red without green", "text": "red", "not": ["green"]}]
+    assert plain["hits"] == client.get("/api/v1/search", params={**asked, "text": "red", "not": "green"}).json()["hits"]
+    assert "understood" not in client.get("/api/v1/search", params={**asked, "literal": True}).json()
+
+
 def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.Client) -> None:
     with Searcher(folder / "index") as searcher:
         hits = searcher.search("red", then=["green"], within_s=5.0, filters=Filters(per_video=0))

@@ -35,6 +35,7 @@ from cezsar.errors import CezsarError, QueryError, VideoError
 from cezsar.paths import path_fields, readable, spelled
 
 if TYPE_CHECKING:
+    from cezsar.answers import UnderstoodAnswer
     from cezsar.location import Location
     from cezsar.query import Filters, Question, Searcher
     from cezsar.query.search import Nothing
@@ -59,6 +60,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 )
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Turn away from what this says. Repeatable.")
+@click.option("--literal", is_flag=True, help='Take "not", "no" and "without" as words, not as --not.')
 @click.option("--then", metavar="TEXT", multiple=True, help="What comes after that in the same video. Repeatable.")
 @click.option(
     "--within",
@@ -88,6 +90,7 @@ def command(
     per_video: int,
     glob: str | None,
     without: tuple[str, ...],
+    literal: bool,
     then: tuple[str, ...],
     within_s: float | None,
     like: str | None,
@@ -107,7 +110,7 @@ def command(
     seconds or m:ss, as in --like trip.mp4@1:20-1:30.
     """
     from cezsar import encoders
-    from cezsar.query import Filters, Searcher, asked
+    from cezsar.query import Filters, Searcher, asked, negation
     from cezsar.settings import load
 
     if len(words) > 1:
@@ -134,7 +137,8 @@ def command(
         if form == "csv":
             click.echo(_csv_line(_COLUMNS))
         for number, line in enumerate(texts, start=1):
-            question = asked(line, without=without, like=examples, then=then, within_s=within_s or 60.0)
+            (first, *after), otherwise = negation.read([line, *then], literal=literal)
+            question = asked(first, without=without, like=examples, then=after, within_s=within_s or 60.0)
             hits = searcher.answer(question, filters=filters, exact=exact)
             for said in (searcher.notice, searcher.calibration_notice) if number == 1 else ():
                 if said:
@@ -142,7 +146,11 @@ def command(
             for read in ([] if line is None else [line]) + ([*without, *then] if number == 1 else []):
                 if cut := searcher.unread(read):
                     notice(cut)
-            _print(line, searcher, hits, form, is_batch=text == "-", anything=anything)
+            if form != "json":
+                for one in otherwise:
+                    notice(f"understood as: {one}; --literal takes the words as they are")
+            documents = [one.document() for one in otherwise]
+            _print(line, searcher, hits, form, documents, is_batch=text == "-", anything=anything)
             if not hits and form == "table":
                 why = searcher.nothing(question, filters=filters, exact=exact)
                 notice("no hits" + ("" if line is None else f" for {line!r}") + _reason(why, question, filters))
@@ -174,11 +182,20 @@ def _lines() -> Iterator[str]:
         raise QueryError("There are no queries on standard input: give one per line.")
 
 
-def _print(text: str | None, searcher: Searcher, hits: Hits, form: str, *, is_batch: bool, anything: bool) -> None:
+def _print(
+    text: str | None,
+    searcher: Searcher,
+    hits: Hits,
+    form: str,
+    understood: Sequence[UnderstoodAnswer],
+    *,
+    is_batch: bool,
+    anything: bool,
+) -> None:
     if form == "json":
         from cezsar.documents import query_document
 
-        document = query_document(text, searcher.info.encoder.name, hits)
+        document = query_document(text, searcher.info.encoder.name, hits, understood=understood)
         print_json(document, indent=None if is_batch else 1)
     elif form == "csv":
         from cezsar.documents import parts_document

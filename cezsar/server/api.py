@@ -14,7 +14,7 @@ from cezsar import __version__, answers, store
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
-from cezsar.query import Filters, Searcher, asked, classify_videos, encoded
+from cezsar.query import Filters, Searcher, asked, classify_videos, encoded, negation
 from cezsar.query.order import LONGEST_S, MOST_PARTS
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Still, Wanted, part
@@ -86,6 +86,7 @@ async def search(
     request: Request,
     text: Annotated[str | None, Query(max_length=_LONGEST, description="What should be seen.")] = None,
     without: Annotated[list[Text], Query(alias="not", max_length=8, description="Turn away from what this says.")] = [],  # noqa: B006
+    literal: Annotated[bool, Query(description='Take "not", "no" and "without" as words.')] = False,
     then: Annotated[
         list[Words], Query(max_length=MOST_PARTS - 1, description="What comes after that in the same video, in turn.")
     ] = [],  # noqa: B006
@@ -113,7 +114,9 @@ async def search(
     `confidence`, in [0, 1], says how likely a person would say that a hit shows the text. If the best one is below
     `threshold`, `nothing_like_it` is true. If the encoder has no calibration, and with `like`, `confidence` and
     `threshold` are null and `nothing_like_it` is false. With `then` they are too, and each hit has its `parts`.
+    A plain "not", "no" or "without" in a text is read as `not`, and `understood` says so, unless `literal` is set.
     """
+    (first, *after), otherwise = negation.read([text, *then], literal=literal)
     filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
 
     def work(searcher: Searcher) -> Response:
@@ -123,9 +126,10 @@ async def search(
             if vector is None:
                 raise _no_segment(like)
             examples = [vector]
-        question = asked(text, without=without, like=examples, then=then, within_s=within)
+        question = asked(first, without=without, like=examples, then=after, within_s=within)
         hits = searcher.answer(question, filters=filters, exact=exact)
-        return JSONResponse(query_document(text, searcher.info.encoder.name, hits))
+        name = searcher.info.encoder.name
+        return JSONResponse(query_document(text, name, hits, understood=[one.document() for one in otherwise]))
 
     return await _searched(request, work)
 
