@@ -15,6 +15,7 @@ import cold
 import indexing
 import memory
 import paths
+import postgres
 import rescan
 import sampling
 import search
@@ -39,7 +40,7 @@ def main() -> None:
     videos = asked.data / "ucf101"
     parts: list[Callable[[], list[Row]]] = [
         cold.rows, server.rows, lambda: search.rows(asked.segments), paths.rows, lambda: _sampling(asked.seconds),
-        rescan.rows, memory.rows,
+        rescan.rows, memory.rows, lambda: postgres.rows(min(asked.segments, 200_000)),
     ]  # fmt: skip
     if videos.is_dir():
         parts.append(lambda: indexing.rows(videos, asked.every))
