@@ -35,7 +35,7 @@ def _index(videos: Path, runner: str) -> None:
 
 
 def make(folder: Path) -> None:
-    """Videos of noise that drifts: about as hard to decode as a filmed scene of their size."""
+    """Scenes that drift under the noise of a camera, so that a decoder has something to do."""
     sys.path.append(str(Path(__file__).parents[1] / "tests" / "data"))
     from make_videos import write_pictures
 
@@ -45,10 +45,11 @@ def make(folder: Path) -> None:
 
 def _scene(seed: int) -> Iterator[np.ndarray]:
     draw = np.random.default_rng(seed)
+    noise = draw.integers(0, 24, (25, 240, 320, 3), np.uint8)
     for _ in range(_SECONDS // 10):
-        picture = draw.integers(0, 256, (15, 20, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+        picture = draw.integers(0, 232, (15, 20, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
         for step in range(10 * 25):
-            yield np.roll(picture, step, axis=1)
+            yield np.roll(picture, step, axis=1) + noise[step % 25]
 
 
 if __name__ == "__main__":
