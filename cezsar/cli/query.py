@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cezsar.choices import QUERY_FORMATS
+from cezsar.choices import EXPORTS, QUERY_FORMATS
 from cezsar.cli.console import (
     PathType,
     clock,
@@ -81,6 +81,10 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     type=PathType(file_okay=False, path_type=Path),
     help="Cut each hit to a file in DIR; a file of the same name is replaced.",
 )
+@click.option(
+    "--as", "export_as", type=click.Choice(EXPORTS), default="clips", show_default=True,
+    help="What --export writes: clips, or all hits as one list, for an editor, a player or a table.",
+)  # fmt: skip
 @device_option
 def command(
     words: tuple[str, ...],
@@ -100,6 +104,7 @@ def command(
     form: str,
     as_json: bool,
     export: Path | None,
+    export_as: str,
     device: str | None,
 ) -> None:
     """Find the moments that show TEXT, best first; TEXT - reads standard input, one query per line.
@@ -125,6 +130,8 @@ def command(
         raise click.UsageError(f"Give a TEXT to look for{before}, or a video with --like.")
     if within_s is not None and not then:
         raise click.UsageError("--within needs --then: it says how much time may lie before what comes then.")
+    if export_as != "clips" and export is None:
+        raise click.UsageError("--as needs --export DIR.")
     form = "json" if as_json else form
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
@@ -157,7 +164,11 @@ def command(
             if hits.nothing_like_it and not anything and (form == "paths" or export):
                 notice("nothing like it" + ("" if line is None else f": {line!r}") + "; --any gives the nearest")
             elif export and pool:
-                _export(hits, export, pool, prefix=f"{number:03d}-" if text == "-" else "")
+                prefix = f"{number:03d}-" if text == "-" else ""
+                if export_as == "clips":
+                    _export(hits, export, pool, prefix=prefix)
+                else:
+                    _export_list(hits, export, pool, form=export_as, title=line or "", prefix=prefix)
 
 
 def _lines() -> Iterator[str]:
@@ -331,3 +342,27 @@ def _export(hits: Sequence[Hit], folder: Path, pool: Pool, *, prefix: str) -> No
     notice(f"exported {counted(num_cut, 'file')} to {folder}")
     if hits and num_cut == 0:
         raise CezsarError(f"None of the hits could be cut to {folder}.")
+
+
+def _export_list(hits: Sequence[Hit], folder: Path, pool: Pool, *, form: str, title: str, prefix: str) -> None:
+    """Write all hits as one list; none, and nothing is written."""
+    from cezsar import edit
+    from cezsar.video import Timing
+
+    def timing_of(path: Path) -> Timing:
+        with pool.decoder() as decoder:
+            return decoder.timing(path)
+
+    def still_of(path: Path, time_s: float, target: Path) -> None:
+        with pool.decoder() as decoder:
+            decoder.still(path, time_s, target, width=edit.WIDTH)
+
+    if not hits:
+        return
+    clips = [edit.Clip(hit.path, hit.start_s, hit.end_s, title) for hit in hits]
+    made = edit.exported(form, clips, title=title, timing_of=timing_of, still_of=still_of)
+    for line in made.notices:
+        notice(line)
+    edit.write(made, folder, prefix=prefix)
+    names = ", ".join(prefix + name for name in made.files)
+    notice(f"exported {counted(len(hits), 'hit')} to {folder}: {names}")

@@ -7,5 +7,6 @@ other rooms use a Pool of decoders.
 from cezsar.video.decoder import Decoder
 from cezsar.video.frames import DECODER, FrameBatch, can_decode
 from cezsar.video.pool import Pool, Reading
+from cezsar.video.timing import Timing
 
-__all__ = ["DECODER", "Decoder", "FrameBatch", "Pool", "Reading", "can_decode"]
+__all__ = ["DECODER", "Decoder", "FrameBatch", "Pool", "Reading", "Timing", "can_decode"]

@@ -26,6 +26,7 @@ from cezsar.video.browser import BROWSERS, NO_PICTURE, media_type, still
 from cezsar.video.cut import CANNOT, PLAYERS, cut_into, made
 from cezsar.video.frames import FrameBatch, Video
 from cezsar.video.opening import only, open_regular
+from cezsar.video.timing import Timing, timing
 
 # the child takes over the parent's import path, so that no file of the current folder is imported in its place
 _START = "import sys; sys.path[:] = sys.argv[2:]; from cezsar.video.decoder import serve; serve(int(sys.argv[1]))"
@@ -73,6 +74,10 @@ class Decoder:
         """As the function media_type; identity as for only(). Raises VideoError, as sample does."""
         told: str | None = self._result(path, {"do": "media_type", "identity": identity})
         return told
+
+    def timing(self, path: Path, *, identity: tuple[int, int] | None = None) -> Timing:
+        """As the function timing; identity as for only(). Raises VideoError, as sample does."""
+        return Timing.of(self._result(path, {"do": "timing", "identity": identity}))
 
     def part(
         self,
@@ -276,6 +281,8 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
     with only(asked.pop("identity", None)):
         if what == "media_type":
             return media_type(path)
+        if what == "timing":
+            return timing(path).fields()
         if what == "cut":
             return cut_into(
                 _path(asked["target"]),
