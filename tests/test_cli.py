@@ -757,6 +757,21 @@ def test_models_says_plainly_which_to_choose() -> None:
     assert names[:3] == ["lite", "lite-objects", "toy"]
 
 
+def test_models_says_of_each_family_what_it_is_good_for_in_80_columns() -> None:
+    lines = run("models").stdout.splitlines()
+    assert "  good for   classes, motion" in lines
+    assert "  published  UCF-101 (51 classes) 74 to 81, MSR-VTT R@1 10 to 27 (MVEB)" in lines
+    assert [line for line in lines if len(line) > 80] == [
+        line for line in lines if line.startswith(("Offline or", "matters,", "Figures are"))
+    ]
+    families = {card["name"]: card for card in document(run("models", "--json"))}
+    prism = families["HUB_ID or DIR of VideoPrism-LvT"]
+    assert (prism["good_for"], prism["size"]) == (["sentences", "classes", "motion"], "B 248 million, L 580 million")
+    assert {one for card in families.values() for one in card["good_for"]} == {
+        "sentences", "classes", "motion", "languages",
+    }  # fmt: skip
+
+
 def test_stats_says_what_the_index_holds(colours: Path, made: Path) -> None:
     told = document(run("stats", "--index", made, "--json"))
     assert (told["model"], told["videos"], told["segments"], told["fps"]) == ("toy", 4, 7, 2.0)

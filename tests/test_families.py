@@ -66,6 +66,45 @@ def _frames(count: int, height: int = 32, width: int = 43) -> np.ndarray:
     return np.ascontiguousarray(cells[:, :, rows][..., columns])
 
 
+# What is installed
+
+
+def _cached(folder: Path, repository: str, source: Path, ref: str = "main", commit: str = "0" * 40) -> None:
+    place = folder / f"models--{repository.replace('/', '--')}"
+    shutil.copytree(source, place / "snapshots" / commit)
+    (place / "refs").mkdir(parents=True, exist_ok=True)
+    (place / "refs" / ref).write_text(commit)
+    (place / "blobs").mkdir(exist_ok=True)
+
+
+def test_models_that_are_on_this_machine_are_listed_by_the_names_that_load_them(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert document(run("models", "--installed", "--json")) == []
+    _cached(tmp_path, "tests/clip", checkpoint("clip"))
+    _cached(tmp_path, "tests/clip", checkpoint("clip"), "v1", "1" * 40)
+    _cached(tmp_path, "tests/prism", checkpoint("videoprism"))
+    _cached(tmp_path, "tests/qwen", checkpoint("st-video"))
+    _cached(tmp_path, "tests/open", checkpoint("open_clip"))
+    _cached(tmp_path, "tests/reader", checkpoint("bert"))
+
+    found = document(run("models", "--installed", "--json"))
+    assert [(one["name"], one["family"]) for one in found] == [
+        (f"open_clip:{tmp_path}/models--tests--open/snapshots/{'0' * 40}", "open_clip"),
+        ("st:tests/qwen", "sentence-transformers"),
+        ("tests/clip", "clip"),
+        ("tests/clip@v1", "clip"),
+        ("tests/prism", "videoprism"),
+    ]
+    for one in found:
+        assert encoders.load(one["name"], device="cpu").identity.name == one["name"]
+        assert one["bytes"] > 10_000
+    told = run("models", "--installed").stdout
+    assert told.startswith("Always here: lite, lite-objects, toy")
+    assert " MB  videoprism            tests/prism\n" in told
+
+
 # From the command line
 
 

@@ -137,6 +137,7 @@ def test_models_lists_what_packages_register_and_names_what_is_broken(site: Path
     assert cards["tints"] == {
         "name": "tints", "dimension": None, "licence": "MIT", "weights": "the package cezsar-tints 1.2",
         "advice": "Eight colours under another name.", "version": None, "package": "cezsar-tints",
+        "good_for": [], "size": None, "published": None,
     }  # fmt: skip
     assert told.stderr.splitlines() == [
         "cezsar: The encoder 'a/b' of the package cezsar-broken is not used: a name may have letters, digits, '_', '.' "

