@@ -130,6 +130,27 @@ def read_labels(source: str) -> Labels:
     return from_names(line for line in text.splitlines() if line.strip())
 
 
+def read_sentences(folder: Path) -> Labels:
+    """Labels from a folder with a text file for each, called LABEL.txt, that has a sentence on every line.
+
+    Blank lines count for nothing. Raises QueryError: no such files, one without a sentence, unreadable or not UTF-8.
+    """
+    labels = []
+    for path in sorted(folder.glob("*.txt")):
+        try:
+            said = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        except UnicodeDecodeError:
+            raise QueryError(f"The sentences in {path} are not UTF-8 text.") from None
+        except OSError as error:
+            raise QueryError(f"The sentences in {path} cannot be read: {error.strerror}.") from None
+        if not said:
+            raise QueryError(f"{path} has no sentence: it needs one on every line.")
+        labels.append((path.stem, said))
+    if not labels:
+        raise QueryError(f"{folder} holds no text files, of which there should be one for each class: CLASS.txt.")
+    return _checked(labels)
+
+
 def _from_json(text: str, path: Path) -> Labels:
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)

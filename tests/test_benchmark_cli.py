@@ -463,6 +463,16 @@ def test_sentences_of_a_file_stand_for_the_classes(run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("ran")
+def test_sentences_of_a_folder_stand_for_the_classes(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    for label, said in (("Red", "red\nyellow\n"), ("GREEN", "green"), ("blue", "blue\n")):
+        (tmp_path / "theirs" / f"{label}.txt").write_text(said)
+    found = _receipt(run("--json", "--sentences", str(tmp_path / "theirs")))
+    assert found["tasks"][0]["top_1"]["value"] == 1.0
+    assert (found["sentences"]["count"], found["sentences"]["source"]) == (4, "theirs")
+
+
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("correction", ["csls", "inverted-softmax", "refine"])
 def test_a_correction_is_named_in_the_receipt(correction: str, run: Run) -> None:
     assert _receipt(run("--json", "--correction", correction))["request"]["correction"] == correction
@@ -643,7 +653,7 @@ def test_a_receipt_of_captions_is_checked_and_names_the_one_that_changed(tmp_pat
         (["--protocol", "random:x"], "random:x needs a number of classes"),
         (["--sentences", "ours"], "no sentence for 3 of 3 classes (blue, green, red)"),
         (["--sentences", "missing.json"], "cannot be read"),
-        (["--sentences", "words.txt"], "--sentences is names, ours, or a .json file"),
+        (["--sentences", "words.txt"], "--sentences is names, ours, a .json file"),
         (["--streams", "object"], "has no object ones"),
     ],
 )

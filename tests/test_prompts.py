@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cezsar.errors import QueryError
-from cezsar.query.prompts import from_names, read_labels, visible, words
+from cezsar.query.prompts import from_names, read_labels, read_sentences, visible, words
 
 
 @pytest.fixture
@@ -353,3 +353,32 @@ def test_a_text_is_read_as_it_is_seen(text: str, expected: str) -> None:
 )
 def test_what_nobody_sees_is_nothing(text: str) -> None:
     assert visible(f" {text}\t").strip() == ""
+
+
+# A folder of sentences
+
+
+def test_a_folder_of_text_files_gives_each_class_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "YoYo.txt").write_text(
+        "\ufeffA person plays with a yoyo.\n\n  It goes up and down. \n", encoding="utf-8"
+    )
+    (tmp_path / "ApplyEyeMakeup.txt").write_text("A woman paints her eyelids.", encoding="utf-8")
+    (tmp_path / "README.md").write_text("not a class")
+    assert read_sentences(tmp_path) == {
+        "ApplyEyeMakeup": ("A woman paints her eyelids.",),
+        "YoYo": ("A person plays with a yoyo.", "It goes up and down."),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.md", b"text", "holds no text files, of which there should be one for each class"),
+        ("a.txt", b" \n\n", "has no sentence: it needs one on every line"),
+        ("a.txt", b"\xff\xfe\xff", "are not UTF-8 text"),
+    ],
+)
+def test_a_folder_without_sentences_is_refused(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(QueryError, match=said):
+        read_sentences(tmp_path)

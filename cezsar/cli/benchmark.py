@@ -75,8 +75,9 @@ cezsar benchmark --check report/receipt.json
 @click.option("--model", metavar="NAME", help="The encoder, as for cezsar index.  [default: lite]")
 @click.option("--streams", type=click.Choice(choices.STREAMS), help="Streams of a trained model to use.")
 @click.option(
-    "--sentences", metavar="|".join((*choices.SENTENCES, "FILE")), default=choices.SENTENCES[0], show_default=True,
-    help="The text of a class.",
+    "--sentences", metavar="|".join((*choices.SENTENCES, "FILE", "DIR")), default=choices.SENTENCES[0],
+    show_default=True,
+    help="The text of a class: its name, this project's sentence, a JSON file's, or those of a folder of CLASS.txt.",
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Take labels as cezsar classify --raw does.")
 @click.option(

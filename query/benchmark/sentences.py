@@ -11,14 +11,14 @@ from cezsar.choices import SENTENCES
 from cezsar.datasets import DATASETS, FOLDERS, definition
 from cezsar.errors import BenchmarkError
 from cezsar.query.benchmark.datasets import key
-from cezsar.query.prompts import Labels, read_labels, words
+from cezsar.query.prompts import Labels, read_labels, read_sentences, words
 
 
 def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels:
-    """The sentences of each class: source is 'names', 'ours', or a JSON file {class: [sentences]}.
+    """The sentences of each class: source is 'names', 'ours', a JSON file {class: [sentences]} or a folder of CLASS.txt.
 
     Classes are matched by their letters and digits. Raises BenchmarkError if one has no sentence, QueryError if
-    the file cannot be read.
+    the file or folder cannot be read.
     """
     if source == "names":
         return {label: (words(label),) for label in classes}
@@ -31,11 +31,14 @@ def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels
             known |= {key(label): tuple(sentences) for label, sentences in said.items()}
         where, advice = "This project has", f"give your own with --sentences FILE, or --sentences names ({dataset})"
     else:
-        if Path(source).suffix.lower() != ".json":
+        is_folder = Path(source).is_dir()
+        if not is_folder and Path(source).suffix.lower() != ".json":
             raise BenchmarkError(
-                f"--sentences is {', '.join(SENTENCES)}, or a .json file {{class: [sentences]}}, not {source!r}."
+                f"--sentences is {', '.join(SENTENCES)}, a .json file {{class: [sentences]}}, or a folder with a text "
+                f"file for each class, not {source!r}."
             )
-        known = {key(label): said for label, said in read_labels(source).items()}
+        given = read_sentences(Path(source)) if is_folder else read_labels(source)
+        known = {key(label): said for label, said in given.items()}
         where, advice = f"{source} has", "add them"
     if lacking := [label for label in classes if key(label) not in known]:
         raise BenchmarkError(
