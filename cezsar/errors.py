@@ -68,6 +68,10 @@ class AddressError(CezsarError):
     """Addresses that cannot be read without another package."""
 
 
+class SegmentGone(QueryError):
+    """A segment that is named by its id, and is not in the index, or not any more."""
+
+
 class RunnerError(CezsarError):
     """A cluster that cannot be worked on; what was committed stays."""
 

@@ -12,6 +12,9 @@ from cezsar.query.prompts import visible
 from cezsar.types import Vectors, unit
 
 MOST_CHARACTERS = 10_000  # of a text
+# Rocchio's weights of answers that were right and wrong, beside 1 for the words (in Salton's SMART Retrieval System,
+# 1971); chosen by benchmarks/feedback.py
+MORE, LESS = 0.5, 0.25
 _AGAINST = 0.5  # the weight of what is not wanted, beside 1 for what is
 _SAME = 0.9999  # cosine similarity from which two texts ask for the same thing
 
@@ -27,18 +30,28 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What to look for: wanted, or what looks like the vectors (D,) of like; then what comes after it in the same
-    video, part by part, at most within_s seconds after one another."""
+    video, part by part, at most within_s seconds after one another.
+
+    more and less are vectors (D,) of answers that were right and wrong. Raises QueryError if they come with then.
+    """
 
     wanted: Wanted
     like: Sequence[Vectors] = ()
     then: tuple[Wanted, ...] = ()
     within_s: float = 60.0
+    more: Sequence[Vectors] = ()
+    less: Sequence[Vectors] = ()
+
+    def __post_init__(self) -> None:
+        if self.then and (self.more or self.less):
+            raise QueryError("more and less do not go with a question that has an order: leave out one of them.")
 
     def directions(self, encode: Callable[[Sequence[str]], Vectors]) -> Vectors:
         """The unit vectors (P, D) to look along, one for each part, given an encoder of sentences.
 
-        Each is the mean of what is wanted less half the mean of what is not. Raises QueryError on a text of over 10,000
-        characters, one in which nothing is visible, or if there is nothing to look for.
+        Each is the mean of what is wanted less half the mean of what is not. What was right and wrong moves it, as
+        Rocchio's formula has it, with MORE and LESS as weights beside 1 for that. Raises QueryError on a text of over
+        10,000 characters, one in which nothing is visible, or if there is nothing to look for.
         """
         parts = (self.wanted, *self.then)
         texts = [[*([] if part.text is None else [part.text]), *part.without] for part in parts]
@@ -61,7 +74,9 @@ class Question:
             directions.append(
                 _direction([*own[:num_wanted], *(self.like if part is parts[0] else ())], own[num_wanted:])
             )
-        return np.stack(directions)
+        for weight, vectors in ((MORE, self.more), (-LESS, self.less)):
+            directions[0] = directions[0] + weight * np.mean(vectors, axis=0) if len(vectors) else directions[0]
+        return unit(np.stack(directions)) if self.more or self.less else np.stack(directions)
 
 
 def asked(
@@ -71,6 +86,8 @@ def asked(
     like: Sequence[Vectors] = (),
     then: Sequence[str | Wanted] = (),
     within_s: float = 60.0,
+    more: Sequence[Vectors] = (),
+    less: Sequence[Vectors] = (),
 ) -> Question:
     """The question for text, or what looks like the vectors (D,) of like, and then for what comes after it.
 
@@ -78,7 +95,7 @@ def asked(
     """
     parts = [one if isinstance(one, Wanted) else Wanted(one) for one in (text, *then)]
     first, *after = (replace(one, without=(*one.without, *without)) for one in parts)
-    return Question(first, tuple(like), tuple(after), within_s)
+    return Question(first, tuple(like), tuple(after), within_s, tuple(more), tuple(less))
 
 
 def _direction(wanted: Sequence[Vectors], unwanted: Vectors) -> Vectors:

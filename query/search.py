@@ -12,7 +12,7 @@ import numpy as np
 
 from cezsar import encoders, maintenance, store
 from cezsar.encoders import Encoder, Limited, sound
-from cezsar.errors import QueryError
+from cezsar.errors import QueryError, SegmentGone
 from cezsar.location import Location, located
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
@@ -22,6 +22,8 @@ from cezsar.query.question import Question, Wanted, asked
 from cezsar.query.ranking import Filters, Ranking
 from cezsar.store import Where
 from cezsar.types import Hit, Hits, IndexStats, Segment, Vectors, unit
+
+_LARGEST_ID = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Searcher:
         like: Sequence[Vectors] = (),
         then: Sequence[str | Wanted] = (),
         within_s: float = 60.0,
+        more: Sequence[Vectors] = (),
+        less: Sequence[Vectors] = (),
         filters: Filters | None = None,
         exact: bool = False,
     ) -> Hits:
@@ -126,7 +130,7 @@ class Searcher:
 
         The rest is as asked has it, and errors are as answer's.
         """
-        question = asked(text, without=without, like=like, then=then, within_s=within_s)
+        question = asked(text, without=without, like=like, then=then, within_s=within_s, more=more, less=less)
         return self.answer(question, filters=filters, exact=exact)
 
     def answer(self, question: Question, *, filters: Filters | None = None, exact: bool = False) -> Hits:
@@ -139,8 +143,9 @@ class Searcher:
         their whole range and their best score; copies among the nearest segments are part of the best one's hit, and
         count for their own videos too. Segments that show next to nothing come behind all others, unless like is given.
         If the shots that show the query begin and end near the segment, the hit begins and ends with them. Equal scores
-        come in the order of segment ids. If the encoder is calibrated and like is empty, each hit has a confidence, and
-        one that shows next to nothing a confidence of 0. If something comes then, hits are as order.ordered gives them.
+        come in the order of segment ids. If the encoder is calibrated, and the question has words alone, each hit has a
+        confidence, and one that shows next to nothing a confidence of 0. If something
+        comes then, hits are as order.ordered gives them.
         Raises QueryError on a text of over 10,000 characters, or one in which nothing is visible, and on parts or
         seconds that Order does not take.
         """
@@ -158,7 +163,7 @@ class Searcher:
             if question.like:
                 return Hits(ranking.all())
             hits, num_shown = ranking.plain_last()
-            if self.calibration is None:
+            if self.calibration is None or question.more or question.less:
                 return Hits(hits)
             size = rows.num_segments(Where(filters.path))
             return self._judged(self.calibration, hits, num_shown, directions[0], size)
@@ -202,14 +207,16 @@ class Searcher:
             number = rows.video_called(path)
             return None if number is None else rows.segments(number)
 
-    def like_segment(self, segment_id: int) -> Vectors | None:
-        """A segment's unit vector (D,); None if it is not there, or if its video is hidden."""
-        wanted = np.array([segment_id], np.int64)
+    def vectors_of(self, segment_ids: Sequence[int]) -> list[Vectors]:
+        """The unit vectors (D,) of these segments, in their order. Raises SegmentGone if one is not there, or if its
+        video is hidden."""
         with self._catalog.read() as rows:
-            if rows.part(segment_id) is None:
-                return None
-            _, vectors = rows.vectors_of(wanted)
-        return vectors[0] if len(vectors) else None
+            for number in segment_ids:
+                if number > _LARGEST_ID or rows.part(number) is None:
+                    raise SegmentGone(f"There is no segment {number}: its video was changed or removed since.")
+            ids, vectors = rows.vectors_of(np.array(sorted(set(segment_ids)), np.int64))
+        known = dict(zip(ids.tolist(), vectors, strict=True))
+        return [known[number] for number in segment_ids]
 
     def _judged(self, calibration: Calibration, hits: list[Hit], num_shown: int, direction: Vectors, size: int) -> Hits:
         """The hits with their confidences: those of a direction (D,) among so many segments; 0 for those behind the

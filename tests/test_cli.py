@@ -377,6 +377,28 @@ def test_a_negation_in_words_is_understood_and_can_be_undone(made: Path) -> None
     assert literal["hits"] != plain["hits"]
 
 
+def test_right_and_wrong_answers_move_the_question(made: Path) -> None:
+    everything = document(run("query", "red green", "--index", made, "--per-video", "0", "--json"))["hits"]
+    ids = {Path(hit["path"]).name: hit["segment_id"] for hit in everything}
+    judged = ("--more", ids["green.mp4"], "--less", ids["red.mp4"], "--less", ids["blue.mp4"])
+    found = document(run("query", "red green", *judged, "--index", made, "--json"))
+    assert Path(found["hits"][0]["path"]).name == "green.mp4"
+    assert found["hits"][0]["score"] > everything[0]["score"]
+    assert (found["hits"][0]["confidence"], found["threshold"], found["query"]) == (None, None, "red green")
+
+
+@pytest.mark.parametrize("number", ["999999", str((1 << 63) - 1), str(1 << 63)])
+@pytest.mark.parametrize("option", ["--more", "--less"])
+def test_a_segment_that_is_gone_is_one_line(made: Path, option: str, number: str) -> None:
+    line = one_error(run("query", "red", option, number, "--index", made))
+    assert f"There is no segment {number}" in line
+
+
+def test_feedback_and_an_order_do_not_go_together(made: Path) -> None:
+    assert "leave out one" in one_error(run("query", "red", "--then", "blue", "--more", "1", "--index", made))
+    assert run("query", "red", "--more", "0", "--index", made).exit_code == 2
+
+
 def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path) -> None:
     result = run("query", "-", "--index", made, "--json", stdin="red\n\nblue\ngreen")
     assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]

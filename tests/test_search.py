@@ -808,10 +808,10 @@ def test_like_just_one_segment_gives_that_one_and_none_that_overlaps_it(toy: Set
             segments = rows.parts(1, after=0, limit=9)
         assert [(part.start_s, part.end_s) for part in segments] == [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
         for part in segments:
-            alone = searcher.like_segment(part.id)
+            alone = searcher.vectors_of([part.id])[0]
             assert np.array_equal(searcher.like(path, Segment(part.start_s, part.end_s)), alone)
         around = searcher.like(path, Segment(2.0, 3.9))
-        assert not np.allclose(around, searcher.like_segment(segments[2].id), atol=1e-3)
+        assert not np.allclose(around, searcher.vectors_of([segments[2].id])[0], atol=1e-3)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(4.0, 5.0), (60.0, 70.0)])

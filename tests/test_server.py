@@ -135,6 +135,15 @@ def test_a_negation_in_words_is_understood_unless_words_are_literal(client: http
     assert "understood" not in client.get("/api/v1/search", params={**asked, "literal": True}).json()
 
 
+def test_right_and_wrong_answers_move_the_question(client: httpx.Client, ids: dict[str, int]) -> None:
+    segments = client.get(f"/api/v1/videos/{ids['green.mkv']}/segments").json()["segments"]
+    asked = {"text": "red green", "more": segments[0]["segment_id"], "k": 1}
+    (hit,) = client.get("/api/v1/search", params=asked).json()["hits"]
+    assert (hit["video_id"], hit["confidence"]) == (ids["green.mkv"], None)
+    problem(client.get("/api/v1/search", params={"text": "red", "less": [1, 999_999]}), 404)
+    problem(client.get("/api/v1/search", params={"text": "red", "more": list(range(1, 102))}), 422)
+
+
 def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.Client) -> None:
     with Searcher(folder / "index") as searcher:
         hits = searcher.search("red", then=["green"], within_s=5.0, filters=Filters(per_video=0))
@@ -166,7 +175,7 @@ def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.
         ({"text": "red", "min_score": "nan"}, 422, "min_score: "),
         ({"text": "red", "per_video": "-1"}, 422, "per_video: "),
         ({"text": "red", "not": "red"}, 400, "wanted and not wanted"),
-        ({"like": "999999"}, 404, "There is no segment 999999."),
+        ({"like": "999999"}, 404, "There is no segment 999999"),
         ({"like": str(1 << 70)}, 422, "like: "),
     ],
 )

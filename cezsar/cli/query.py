@@ -70,6 +70,12 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     help="Seconds that may lie between two parts of --then.  [default: 60]",
 )
 @click.option("--like", metavar="VIDEO[@START-END]", help="Find what looks like this, instead of TEXT or with it.")
+@click.option(
+    "--more", metavar="ID", type=click.IntRange(min=1), multiple=True, help="A segment that is right. Repeatable."
+)
+@click.option(
+    "--less", metavar="ID", type=click.IntRange(min=1), multiple=True, help="A segment that is wrong. Repeatable."
+)
 @click.option("--all-copies", is_flag=True, help="Give near-identical hits of different files one by one.")
 @click.option("--exact", is_flag=True, help="Compare every vector; without it a very large index may miss a few hits.")
 @click.option("--any", "anything", is_flag=True, help="Give the nearest hits, even if nothing is like TEXT.")
@@ -98,6 +104,8 @@ def command(
     then: tuple[str, ...],
     within_s: float | None,
     like: str | None,
+    more: tuple[int, ...],
+    less: tuple[int, ...],
     all_copies: bool,
     exact: bool,
     anything: bool,
@@ -139,13 +147,22 @@ def command(
         if older := encoders.older(searcher.info.encoder):
             notice(older)
         examples = [] if like is None else [_example(searcher, like, settings.limits)]
+        right, wrong = (searcher.vectors_of(ids) for ids in (more, less))
         pool = stack.enter_context(_pool(settings.limits)) if export else None
         texts = _lines() if text == "-" else [text]
         if form == "csv":
             click.echo(_csv_line(_COLUMNS))
         for number, line in enumerate(texts, start=1):
             (first, *after), otherwise = negation.read([line, *then], literal=literal)
-            question = asked(first, without=without, like=examples, then=after, within_s=within_s or 60.0)
+            question = asked(
+                first,
+                without=without,
+                like=examples,
+                then=after,
+                within_s=within_s or 60.0,
+                more=right,
+                less=wrong,
+            )
             hits = searcher.answer(question, filters=filters, exact=exact)
             for said in (searcher.notice, searcher.calibration_notice) if number == 1 else ():
                 if said:

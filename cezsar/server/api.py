@@ -26,6 +26,7 @@ MOST_HITS = 1_000
 _LONGEST = 1_000  # characters of a text
 _MOST_SENTENCES = 2_000  # of all labels together
 _MOST_PREDICTIONS = 250_000  # in one answer
+_MOST_JUDGED = 100  # segments that are right, or wrong, for one question
 _MOST_IN_TIMELINES = 5  # predictions of each segment
 
 
@@ -54,6 +55,7 @@ T = TypeVar("T")
 Id = Annotated[int, Path(ge=1, le=1 << 62)]
 After = Annotated[int, Query(ge=0, le=1 << 62, description="Only those with a higher id.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="The most items of a page.")]
+SegmentId = Annotated[int, Field(ge=1, le=1 << 62)]
 Text = Annotated[str, StringConstraints(max_length=_LONGEST)]
 Words = Annotated[str, StringConstraints(max_length=_LONGEST, pattern=r"\S")]
 
@@ -97,6 +99,11 @@ async def search(
         int | None,
         Query(ge=1, le=1 << 62, description="Find what looks like this segment, instead of a text or with it."),
     ] = None,
+    more: Annotated[
+        list[SegmentId],
+        Query(max_length=_MOST_JUDGED, description="Segments that are right: the words keep their weight."),
+    ] = [],  # noqa: B006
+    less: Annotated[list[SegmentId], Query(max_length=_MOST_JUDGED, description="Segments that are wrong.")] = [],  # noqa: B006
     k: Annotated[int, Query(ge=1, le=MOST_HITS, description="Number of hits.")] = 10,
     min_score: Annotated[
         float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="No hit below this score.")
@@ -112,21 +119,17 @@ async def search(
     """As `cezsar query --json` answers.
 
     `confidence`, in [0, 1], says how likely a person would say that a hit shows the text. If the best one is below
-    `threshold`, `nothing_like_it` is true. If the encoder has no calibration, and with `like`, `confidence` and
-    `threshold` are null and `nothing_like_it` is false. With `then` they are too, and each hit has its `parts`.
+    `threshold`, `nothing_like_it` is true. If the encoder has no calibration, and with `like`, `more`, `less` or
+    `then`, `confidence` and `threshold` are null and `nothing_like_it` is false. With `then` each hit has its `parts`.
     A plain "not", "no" or "without" in a text is read as `not`, and `understood` says so, unless `literal` is set.
     """
     (first, *after), otherwise = negation.read([text, *then], literal=literal)
     filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
 
     def work(searcher: Searcher) -> Response:
-        examples = []
-        if like is not None:
-            vector = searcher.like_segment(like)
-            if vector is None:
-                raise _no_segment(like)
-            examples = [vector]
-        question = asked(first, without=without, like=examples, then=after, within_s=within)
+        examples = [] if like is None else searcher.vectors_of([like])
+        right, wrong = (searcher.vectors_of(ids) for ids in (more, less))
+        question = asked(first, without=without, like=examples, then=after, within_s=within, more=right, less=wrong)
         hits = searcher.answer(question, filters=filters, exact=exact)
         name = searcher.info.encoder.name
         return JSONResponse(query_document(text, name, hits, understood=[one.document() for one in otherwise]))

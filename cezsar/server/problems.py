@@ -7,11 +7,21 @@ from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
-from cezsar.errors import BadIndex, CezsarError, EncoderError, QueryError, SettingsError, VideoError, VideoLost
+from cezsar.errors import (
+    BadIndex,
+    CezsarError,
+    EncoderError,
+    QueryError,
+    SegmentGone,
+    SettingsError,
+    VideoError,
+    VideoLost,
+)
 from cezsar.paths import readable
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[CezsarError], int], ...] = (
+    (SegmentGone, 404),
     (QueryError, 400),
     (SettingsError, 400),
     (VideoLost, 404),
