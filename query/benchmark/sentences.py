@@ -15,8 +15,7 @@ from cezsar.query.prompts import Labels, read_labels, read_sentences, words
 
 
 def class_sentences(dataset: str, classes: Sequence[str], source: str) -> Labels:
-    """The sentences of each class: source is 'names', 'ours', a JSON file {class: [sentences]}, or a folder of
-    CLASS.txt files.
+    """Each class's sentences: source is 'names', 'ours', a JSON file {class: [sentences]} or a folder of class.txt.
 
     Classes are matched by their letters and digits. Raises BenchmarkError if one has no sentence, QueryError if
     the file or folder cannot be read.

@@ -1,0 +1,1 @@
+"""Encoders and indexes as other people's harnesses take them."""
