@@ -25,7 +25,8 @@ CORRECTIONS = ("none", "csls", "inverted-softmax", "refine")
 # how answers are printed
 CLASSIFY_FORMATS = ("table", "json", "csv")
 QUERY_FORMATS = (*CLASSIFY_FORMATS, "paths")
-EXPORTS = ("clips", "edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet")
+LISTS = ("edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet")  # of all hits
+EXPORTS = ("clips", *LISTS)
 
 
 def not_one_of(name: str, value: object, choices: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ CezsarError                 caught once, by the command line: one line, exit 1
 ├── TrainingError           pairs that cannot be trained on, or a run that cannot go on
 ├── CalibrationError        captions that cannot calibrate an encoder, or a calibration that is damaged
 ├── QueryError              a question that cannot be answered as it was asked
+│   └── NotIndexed          it names a segment or a video that the index does not hold
 ├── AddressError            addresses that cannot be read without another package
 ├── RunnerError             a cluster that cannot be worked on
 ├── BenchmarkError          a protocol that a folder, a list or a receipt does not allow
@@ -64,12 +65,12 @@ class QueryError(CezsarError):
     """A question that cannot be answered as it was asked."""
 
 
+class NotIndexed(QueryError):
+    """A segment or a video that the index does not hold, or not any more."""
+
+
 class AddressError(CezsarError):
     """Addresses that cannot be read without another package."""
-
-
-class SegmentGone(QueryError):
-    """A segment that is named by its id, and is not in the index, or not any more."""
 
 
 class RunnerError(CezsarError):

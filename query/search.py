@@ -12,7 +12,7 @@ import numpy as np
 
 from cezsar import encoders, maintenance, store
 from cezsar.encoders import Encoder, Limited, sound
-from cezsar.errors import QueryError, SegmentGone
+from cezsar.errors import NotIndexed, QueryError
 from cezsar.location import Location, located
 from cezsar.query import calibration
 from cezsar.query.calibration import Calibration
@@ -208,12 +208,12 @@ class Searcher:
             return None if number is None else rows.segments(number)
 
     def vectors_of(self, segment_ids: Sequence[int]) -> list[Vectors]:
-        """The unit vectors (D,) of these segments, in their order. Raises SegmentGone if one is not there, or if its
+        """The unit vectors (D,) of these segments, in their order. Raises NotIndexed if one is not there, or if its
         video is hidden."""
         with self._catalog.read() as rows:
             for number in segment_ids:
                 if number > _LARGEST_ID or rows.part(number) is None:
-                    raise SegmentGone(f"There is no segment {number}: its video was changed or removed since.")
+                    raise NotIndexed(f"There is no segment {number}: its video was changed or removed since.")
             ids, vectors = rows.vectors_of(np.array(sorted(set(segment_ids)), np.int64))
         known = dict(zip(ids.tolist(), vectors, strict=True))
         return [known[number] for number in segment_ids]

@@ -89,7 +89,7 @@ def timed(clips: Iterable[Clip], timing_of: Callable[[Path], Timing]) -> tuple[l
                 known[clip.path] = one = timing_of(clip.path)
             except VideoError as error:
                 known[clip.path] = None
-                lines.append(f"{clip.name}: {error}; it has no time code")
+                lines.append(f"{clip.name}: {str(error).rstrip('.')}; it has no time code")
             else:
                 if not one.is_steady:
                     lines.append(f"{clip.name} has a variable frame rate: its times are seconds, not frames")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cezsar.choices import EXPORTS, not_one_of
+from cezsar.choices import LISTS, not_one_of
 from cezsar.edit import edl, fcpxml, otio, playlist, rows, sheet
 from cezsar.edit.clips import Clip, timed
 from cezsar.errors import CezsarError, QueryError, VideoError
@@ -30,11 +30,11 @@ class Exported:
 
 
 def exported(form: str, clips: Sequence[Clip], *, title: str, timing_of: TimingOf, still_of: StillOf) -> Exported:
-    """The clips, in their order, in one of choices.EXPORTS but "clips", which the decoder cuts.
+    """The clips, in their order, in one of choices.LISTS.
 
     timing_of reads a video's timing; still_of(path, time_s, target) writes a JPEG picture of it: both may raise
-    VideoError, and that clip is left out of formats that count frames. Raises QueryError if there are no clips, or
-    too many; CezsarError if no clip can be told in this format, or its library is not installed.
+    VideoError, and that clip is left out of formats that count frames. Raises QueryError if there are no clips or
+    too many, if none can be told in this format, or if its library is not installed.
     """
     title = readable(" ".join(title.split())) or "cezsar"
     most = MOST_PICTURES if form == "sheet" else MOST_CLIPS
@@ -54,7 +54,7 @@ def exported(form: str, clips: Sequence[Clip], *, title: str, timing_of: TimingO
     if form == "json":
         return _texts({"hits.json": rows.as_json(found, title=title)}, notices)
     if all(clip.timing is None for clip in found):
-        raise CezsarError(f"None of the videos can be read, so nothing can be exported as {form}: {notices[0]}.")
+        raise QueryError(f"None of the videos can be read, so nothing can be exported as {form}: {notices[0]}.")
     if form == "otio":
         return _texts({"hits.otio": otio.timeline(found, title=title)}, notices)
     if form == "fcpxml":
@@ -63,9 +63,9 @@ def exported(form: str, clips: Sequence[Clip], *, title: str, timing_of: TimingO
     if form == "edl":
         texts, more = edl.lists(found, title=title)
         if not texts:
-            raise CezsarError(f"Nothing can be exported as edl: {more[0]}.")
+            raise QueryError(f"Nothing can be exported as edl: {more[0]}.")
         return _texts({f"{name}.edl": text for name, text in texts.items()}, [*notices, *more])
-    raise QueryError(f"{not_one_of('the format', form, EXPORTS)}.")
+    raise QueryError(f"{not_one_of('the format', form, LISTS)}.")
 
 
 def write(made: Exported, folder: Path, *, prefix: str = "") -> None:
@@ -93,7 +93,7 @@ def _sheets(clips: Sequence[Clip], still_of: StillOf, *, title: str) -> Exported
             try:
                 still_of(clip.path, (clip.start_s + clip.end_s) / 2, target)
             except VideoError as error:
-                notices.append(f"{clip.name}: {error}; it has no picture")
+                notices.append(f"{clip.name}: {str(error).rstrip('.')}; it has no picture")
                 pictures.append(None)
             else:
                 pictures.append(target)

@@ -30,7 +30,7 @@ def project(clips: Sequence[Clip], *, title: str) -> tuple[str, list[str]]:
     formats: dict[tuple[Fraction, int, int], str] = {}
     _format(resources, formats, (rate, width, height))
     assets = _assets(resources, formats, found)
-    name = readable(" ".join(title.split()))
+    name = _said(readable(" ".join(title.split())))
     library = ElementTree.SubElement(root, "library")
     event = ElementTree.SubElement(library, "event", name=name)
     made = ElementTree.SubElement(event, "project", name=name)
@@ -51,14 +51,14 @@ def project(clips: Sequence[Clip], *, title: str) -> tuple[str, list[str]]:
             spine,
             "asset-clip",
             ref=assets[cut.clip.path],
-            name=cut.clip.name,
+            name=_said(cut.clip.name),
             offset=_time(position),
             start=_time(start),
             duration=_time(lasts),
             tcFormat=_counting(drop=cut.drop),
         )
         if cut.clip.remark:
-            ElementTree.SubElement(element, "note").text = cut.clip.remark
+            ElementTree.SubElement(element, "note").text = _said(cut.clip.remark)
         position += lasts
     sequence.set("duration", _time(position))
     ElementTree.indent(root)
@@ -84,7 +84,7 @@ def _assets(
             resources,
             "asset",
             id=ids[cut.clip.path],
-            name=cut.clip.name,
+            name=_said(cut.clip.name),
             start=_time(cut.origin / cut.rate),
             duration=_time(max(timing.num_frames or 0, last) / cut.rate),
             hasVideo="1",
@@ -128,3 +128,8 @@ def _time(seconds: Fraction) -> str:
 
 def _counting(*, drop: bool) -> str:
     return "DF" if drop else "NDF"
+
+
+def _said(text: str) -> str:
+    """Without the two characters that no XML may hold and that are no control characters."""
+    return text.replace("\ufffe", "").replace("\uffff", "")

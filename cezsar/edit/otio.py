@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cezsar.edit.clips import Clip, Cut, cuts
 from cezsar.edit.timecode import base
-from cezsar.errors import CezsarError
+from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def timeline(clips: Sequence[Clip], *, title: str) -> str:
     """One track with all clips in a row, each counted in frames of its own rate; of a variable rate, in milliseconds.
 
-    Raises CezsarError if OpenTimelineIO is not installed.
+    Raises QueryError if OpenTimelineIO is not installed.
     """
     try:
         import opentimelineio
     except ModuleNotFoundError:
-        raise CezsarError("A timeline of OTIO needs OpenTimelineIO: pip install 'cezsar[edit]' brings it.") from None
+        raise QueryError("A timeline of OTIO needs OpenTimelineIO: pip install 'cezsar[edit]' brings it.") from None
     schema, opentime = opentimelineio.schema, opentimelineio.opentime
     found = cuts(clips)
     track = schema.Track(name="V1", kind=schema.TrackKind.Video)

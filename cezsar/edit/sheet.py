@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cezsar.edit.clips import Clip
-from cezsar.errors import CezsarError
+from cezsar.errors import QueryError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +24,7 @@ _FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf", "Arial.ttf")  # with letters of
 
 
 def sheets(clips: Sequence[Clip], pictures: Sequence[Path | None], *, title: str) -> list[bytes]:
-    """PNG files of at most MOST clips each; a clip without a picture has a dark field. Raises CezsarError.
+    """PNG files of at most MOST clips each; a clip without a picture has a dark field. Raises QueryError.
 
     pictures are JPEG files of this program's own making.
     """
@@ -74,7 +74,7 @@ def _font() -> FreeTypeFont | PlainFont:
     try:
         from PIL import ImageFont
     except ModuleNotFoundError:
-        raise CezsarError("A contact sheet needs Pillow: pip install 'cezsar[edit]' brings it.") from None
+        raise QueryError("A contact sheet needs Pillow: pip install 'cezsar[edit]' brings it.") from None
     for name in _FONTS:
         with suppress(OSError):  # it is not installed
             return ImageFont.truetype(name, 14)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
@@ -12,10 +13,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cezsar import __version__, answers, store
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
+from cezsar.edit import MOST_CLIPS, Clip
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
 from cezsar.query import Filters, Searcher, asked, classify_videos, encoded, negation
+from cezsar.query.basket import Pick, picked
 from cezsar.query.order import LONGEST_S, MOST_PARTS
+from cezsar.server.exports import TYPES, Download, download
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Still, Wanted, part
 from cezsar.server.problems import MEDIA_TYPE
@@ -81,6 +85,29 @@ class Question(BaseModel):
     raw: Annotated[
         bool, Field(description="Take labels as they are and their nearest sentence, and correct nothing.")
     ] = False
+
+
+Second = Annotated[float | None, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Some = Annotated[int | None, Field(ge=1, le=1 << 62)]
+
+
+class Collected(BaseModel):
+    """A hit of a basket: a segment, or a stretch of a video by its id or path; start_s and end_s trim a segment."""
+
+    segment_id: Some = None
+    video_id: Some = None
+    path: Annotated[str | None, Field(min_length=1, max_length=4_096)] = None
+    start_s: Second = None
+    end_s: Second = None
+    note: Text = ""
+
+
+class Basket(BaseModel):
+    """Hits in their order, and the format to have them in."""
+
+    hits: Annotated[list[Collected], Field(min_length=1, max_length=MOST_CLIPS)]
+    format: Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet"]  # choices.LISTS
+    title: Text = "cezsar"
 
 
 @router.get("/search", summary="The moments that show a text, best first", response_model=answers.QueryAnswer)
@@ -175,6 +202,37 @@ async def classified(request: Request, question: Question) -> Response:
         return JSONResponse(answer)
 
     return await _searched(request, work)
+
+
+@router.post(
+    "/export",
+    summary="A basket as a file for the edit",
+    response_class=Response,
+    responses={200: {"content": {kind.partition(";")[0]: {} for kind in TYPES.values()}}},
+)
+async def export(request: Request, basket: Basket) -> Response:
+    """As `cezsar query --export DIR --as FORMAT` writes it: the hits in their order, as a file to keep.
+
+    Formats of several files come as a ZIP archive. The header `cezsar-notices` has a JSON array of lines about what the
+    format could not say, if there are some. A contact sheet has at most 200 hits.
+    """
+    own = services(request)
+    over = threading.Event()
+
+    def work(searcher: Searcher) -> list[tuple[store.Video, Clip]]:
+        with searcher.read() as rows:
+            return picked(rows, [Pick(**hit.model_dump()) for hit in basket.hits])
+
+    picks = await _searched(request, work)
+
+    def make() -> Download:
+        return download(basket.format, picks, own.media, title=basket.title, is_wanted=lambda: not over.is_set())
+
+    try:
+        made = await own.exports.once(object(), make, request)
+    finally:
+        over.set()
+    return Response(made.content, media_type=made.media_type, headers=made.headers)
 
 
 @router.get("/videos", summary="The videos of the index", response_model=answers.VideosAnswer)

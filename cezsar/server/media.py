@@ -20,7 +20,7 @@ from cezsar.folders import Folder
 from cezsar.paths import address, is_under
 from cezsar.store import Video, pictures
 from cezsar.types import Limits, Segment
-from cezsar.video import Decoder, Pool
+from cezsar.video import Decoder, Pool, Timing
 
 THREADS = 2  # that make pictures and parts at once, each with a process of its own; one more looks at types
 LONGEST_PART_S = 120.0
@@ -107,6 +107,7 @@ class Media:
         self._making, self._probing = Pool(_MAKING, workers=THREADS), Pool(_PROBING)
         self._is_over = False
         self._type_of = lru_cache(10_000)(self._find_type)
+        self._timing_of = lru_cache(10_000)(self._find_timing)
 
     def __enter__(self) -> Media:
         try:
@@ -134,6 +135,12 @@ class Media:
         """As video.media_type: the type by which browsers play the file as it is. Raises VideoError."""
         with opened(video) as file:
             return self._type(file)
+
+    def timing(self, video: Video) -> Timing:
+        """How a video counts its frames. Raises VideoError."""
+        with opened(video) as file:
+            status = os.fstat(file.fileno())
+            return self._timing_of(Path(file.name), _identity(status), status.st_size, status.st_mtime_ns)
 
     def whole(self, video: Video) -> Content | None:
         """The file itself; None if not every browser should play it as it is. Raises VideoError."""
@@ -201,6 +208,17 @@ class Media:
                 raise self._no_room(self._directory / pictures.FOLDER) from None
             raise BadIndex(f"Nothing can be kept in {self._directory / pictures.FOLDER} ({error.strerror}).") from None
 
+    def picture(self, video: Video, wanted: Still) -> bytes:
+        """A picture of a video, made if it has not been kept. Raises VideoError, BadIndex."""
+        kept = self.kept(video, wanted)
+        if kept is None:
+            self.make(video, wanted, lambda: True)
+            kept = self.kept(video, wanted)
+        if kept is None:
+            raise VideoLost("its picture was deleted before it could be taken")
+        with kept.file as file:
+            return file.read()
+
     @staticmethod
     def _no_room(folder: Path) -> BadIndex:
         return BadIndex(f"The disk of {folder} is full: no picture or part can be made there until there is room.")
@@ -212,6 +230,10 @@ class Media:
     def _find_type(self, source: Path, identity: tuple[int, int], size: int, mtime_ns: int) -> str | None:
         with self._probing.decoder() as decoder:
             return decoder.media_type(source, identity=identity)
+
+    def _find_timing(self, source: Path, identity: tuple[int, int], size: int, mtime_ns: int) -> Timing:
+        with self._probing.decoder() as decoder:
+            return decoder.timing(source, identity=identity)
 
     def _make_room(self, folder: Folder, num_bytes: int) -> None:
         """Delete those that have not been wanted for longest, so that a file of this size does not make it too many.

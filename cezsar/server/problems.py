@@ -11,8 +11,8 @@ from cezsar.errors import (
     BadIndex,
     CezsarError,
     EncoderError,
+    NotIndexed,
     QueryError,
-    SegmentGone,
     SettingsError,
     VideoError,
     VideoLost,
@@ -21,7 +21,7 @@ from cezsar.paths import readable
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[CezsarError], int], ...] = (
-    (SegmentGone, 404),
+    (NotIndexed, 404),
     (QueryError, 400),
     (SettingsError, 400),
     (VideoLost, 404),

@@ -26,6 +26,7 @@ class Services:
     searches: Queue
     files: Queue
     decodings: Queue
+    exports: Queue
     probes: Queue
     health: Queue
 
@@ -36,7 +37,7 @@ def offered(app: FastAPI, engine: Engine, media: Media, *, most_waiting: int) ->
 
     At most most_waiting wait in each queue.
     """
-    threads = {"searches": THREADS, "files": THREADS, "decodings": DECODERS, "probes": 1, "health": 1}
+    threads = {"searches": THREADS, "files": THREADS, "decodings": DECODERS, "exports": 1, "probes": 1, "health": 1}
     queues = {name: Queue(number, most_waiting, name) for name, number in threads.items()}
     app.state.services = Services(engine, media, **queues)
     yield
