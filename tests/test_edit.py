@@ -8,6 +8,8 @@ import io
 import json
 import os
 import re
+import shutil
+import time
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -22,7 +24,7 @@ from opentimelineio.opentime import RationalTime
 from PIL import Image
 
 from cezsar.cli import cli
-from cezsar.edit import MOST_CLIPS, MOST_PICTURES, Clip, Exported, exported, write
+from cezsar.edit import MOST_CLIPS, MOST_PICTURES, Clip, Exported, exported, play, write
 from cezsar.edit.timecode import can_drop, frame_of, timecode
 from cezsar.errors import CezsarError, QueryError
 from cezsar.video import Timing
@@ -550,3 +552,63 @@ def test_a_video_that_crashes_the_decoder_costs_its_own_clip_alone(tmp_path: Pat
     result = run("query", "red", "--index", tmp_path / "i", "--export", tmp_path / "out", "--as", "edl")
     assert result.exit_code == 1
     assert "it crashed the decoder (SIGSEGV)" in result.stderr
+
+
+# playing
+
+
+def player(folder: Path, name: str) -> Path:
+    """A player that writes down what it was started with; where it does so."""
+    told = folder / f"{name}.told"
+    program = folder / name
+    program.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > '{told}.part'; mv '{told}.part' '{told}'\n")
+    program.chmod(0o755)
+    return told
+
+
+def started_with(told: Path) -> list[str]:
+    ends = time.monotonic() + 60
+    while not told.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    return [os.fsdecode(word) for word in told.read_bytes().split(b"\0")[:-1]]
+
+
+def test_a_hit_is_played_by_mpv_or_else_vlc_at_its_second(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    told = player(tmp_path, "vlc")
+    if not shutil.which("mpv"):
+        result = run("query", "green", "--index", index, "--play", "1", "--json")
+        assert result.exit_code == 0
+        path = json.loads(result.stdout)["hits"][0]["path"]
+        assert started_with(told) == ["--start-time=0.000", Path(path).as_uri()]
+        assert "vlc plays " in result.stderr
+    told = player(tmp_path, "mpv")
+    path = json.loads(run("query", "green", "--index", index, "--play", "2", "--json").stdout)["hits"][1]["path"]
+    assert started_with(told) == ["--start=0.000", "--", path]
+
+
+def test_a_name_like_an_option_or_a_command_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    told = player(tmp_path, "mpv")
+    path = Path("--script=$(touch x); 'a'\n.mp4")
+    (tmp_path / path).write_bytes(b"")
+    play(path, start_s=61.5)
+    assert started_with(told) == ["--start=61.500", "--", str(tmp_path / path)]
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_cannot_be_played_is_one_line(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for rank, line in (
+        (1, "There is no mpv and no vlc to play it: install one, or look at the page, `cezsar serve --open`."),
+        (9, "There is no hit 9 to play: there are 2."),
+    ):
+        result = run("query", "red", "--index", index, "--play", rank)
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"cezsar: {line}")
+    assert run("query", "-", "--index", index, "--play", "1").exit_code == 2
+    with pytest.raises(QueryError, match=r"gone\.mp4 cannot be played: there is no such file"):
+        play(tmp_path / "gone.mp4", start_s=0.0)

@@ -91,6 +91,9 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     "--as", "export_as", type=click.Choice(EXPORTS), default="clips", show_default=True,
     help="What --export writes: clips, or all hits as one list, for an editor, a player or a table.",
 )  # fmt: skip
+@click.option(
+    "--play", "play_rank", metavar="N", type=click.IntRange(min=1), help="Open hit N at its second, in mpv or else VLC."
+)
 @device_option
 def command(
     words: tuple[str, ...],
@@ -113,6 +116,7 @@ def command(
     as_json: bool,
     export: Path | None,
     export_as: str,
+    play_rank: int | None,
     device: str | None,
 ) -> None:
     """Find the moments that show TEXT, best first; TEXT - reads standard input, one query per line.
@@ -140,6 +144,8 @@ def command(
         raise click.UsageError("--within needs --then: it says how much time may lie before what comes then.")
     if export_as != "clips" and export is None:
         raise click.UsageError("--as needs --export DIR.")
+    if play_rank is not None and text == "-":
+        raise click.UsageError("--play takes one TEXT, not standard input.")
     form = "json" if as_json else form
     filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
     with ExitStack() as stack:
@@ -186,6 +192,8 @@ def command(
                     _export(hits, export, pool, prefix=prefix)
                 else:
                     _export_list(hits, export, pool, form=export_as, title=line or "", prefix=prefix)
+            if play_rank is not None:
+                _play(hits, play_rank)
 
 
 def _lines() -> Iterator[str]:
@@ -383,3 +391,14 @@ def _export_list(hits: Sequence[Hit], folder: Path, pool: Pool, *, form: str, ti
     edit.write(made, folder, prefix=prefix)
     names = ", ".join(prefix + name for name in made.files)
     notice(f"exported {counted(len(hits), 'hit')} to {folder}: {names}")
+
+
+def _play(hits: Sequence[Hit], rank: int) -> None:
+    """Open a hit in a player."""
+    from cezsar import edit
+
+    if rank > len(hits):
+        raise QueryError(f"There is no hit {rank} to play: there are {len(hits)}.")
+    hit = hits[rank - 1]
+    name = edit.play(hit.path, start_s=hit.start_s)
+    notice(f"{name} plays {short(hit.path)} from {clock(hit.start_s)}")
