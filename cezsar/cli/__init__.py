@@ -80,7 +80,7 @@ def cli() -> None:
     cezsar query "person playing violin"           find the moments that show it
     cezsar classify ~/Movies --labels cooking,surfing
 
-    Nothing leaves this machine. `cezsar COMMAND --help` says more.
+    Nothing leaves this machine, except to a database or a cluster that you name. `cezsar COMMAND --help` says more.
     """
     try:
         Path.cwd()
