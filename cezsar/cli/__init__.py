@@ -16,7 +16,7 @@ from cezsar.errors import CezsarError, SettingsError
 from cezsar.paths import readable
 
 _COMMANDS = (
-    "index", "watch", "query", "classify", "serve", "models", "train", "benchmark", "stats", "remove",
+    "index", "watch", "query", "classify", "serve", "mcp", "models", "train", "benchmark", "stats", "remove",
     "verify", "rebuild", "reembed", "calibrate", "backup", "restore", "doctor", "db",
 )  # fmt: skip
 
