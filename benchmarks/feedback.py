@@ -12,6 +12,7 @@ are of the other half. A model that was trained on these videos, as the shipped 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,61 +47,68 @@ def main() -> None:
     cache = FeatureCache(asked_for.cache, frames(EMBEDDED_PAIR, "cpu"), fps=_FPS)
     kept = footage(asked_for.data / "msrvtt_sparse/captions.jsonl", cache, kept_out=True)
     vectors = kept.vectors(encoder)
-    owners = np.repeat(np.arange(len(vectors)), [len(one) for one in vectors])
-    flat = np.concatenate(vectors)
     chosen = 0 if asked_for.choosing else 1
     targets = [number for number, pair in enumerate(kept.pairs) if number % 2 == chosen for _ in pair.sentences]
     sentences = [text for number, pair in enumerate(kept.pairs) if number % 2 == chosen for text in pair.sentences]
-    texts = encoder.encode_texts(sentences)
-    hard = [
-        (text, target, order, best)
-        for text, target in zip(texts, targets, strict=True)
-        for order, best in [ranked(text, flat, owners)]
-        if _FIRST <= rank(order, target) <= _LAST
-    ]
-    print(f"{asked_for.model}: {len(hard)} of {len(texts):,} sentences find their video at ranks {_FIRST} to {_LAST}")
-    weights = _CANDIDATES if asked_for.choosing else [(question.MORE, question.LESS)]
-    videos = np.array([target for _, target, _, _ in hard])
-    for more, less in weights:
+    hard = judged(vectors, encoder.encode_texts(sentences), targets)
+    print(
+        f"{asked_for.model}: {len(hard)} of {len(sentences):,} sentences find their video at ranks {_FIRST} to {_LAST}"
+    )
+    flat, starts = stacked(vectors)
+    videos = np.array([one.target for one in hard])
+    for more, less in _CANDIDATES if asked_for.choosing else [(question.MORE, question.LESS)]:
         question.MORE, question.LESS = more, less
-        after = np.array([again(*one, flat, owners) for one in hard])
+        after = np.array([one.rank_again(flat, starts) for one in hard])
         found = after <= _PAGE
         low, high = bootstrap(lambda drawn, found=found: float(found[drawn].mean()), videos, rounds=500)
         figures = f"{found.mean():.1%} ({low:.1%} to {high:.1%}) among the first {_PAGE}"
         print(f"more {more:g}, less {less:g}: {figures}, median rank {np.median(after):g}", flush=True)
 
 
-def ranked(direction: Vectors, flat: Vectors, owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All videos, best first, and the best segment of each."""
-    scores = flat @ direction
-    order = np.lexsort((np.arange(len(flat)), -scores))
-    _, firsts = np.unique(owners[order], return_index=True)
-    firsts.sort()
-    return owners[order[firsts]], order[firsts]
+@dataclass(frozen=True)
+class Judged:
+    """A sentence's vector (D,), its video, and the vectors of what was judged."""
+
+    text: Vectors
+    target: int
+    right: Vectors
+    wrong: list[Vectors]
+
+    def rank_again(self, flat: Vectors, starts: NDArray[np.int64]) -> int:
+        """The rank of its video after that."""
+        asked = Question(Wanted("a text"), more=[self.right], less=self.wrong)
+        (direction,) = asked.directions(lambda _: self.text[None])
+        return rank(np.maximum.reduceat(flat @ direction, starts), self.target)
 
 
-def rank(order: NDArray[np.int64], target: int) -> int:
-    """Of a video among those, from 1 up."""
-    return int(np.flatnonzero(order == target)[0]) + 1
+def judged(vectors: list[Vectors], texts: Vectors, targets: list[int]) -> list[Judged]:
+    """The sentences that find their video late, with their judgements: each of a video's best segment."""
+    flat, starts = stacked(vectors)
+    likeness = np.array([np.maximum.reduceat((flat @ one.T).max(axis=1), starts) for one in vectors])
+    np.fill_diagonal(likeness, np.inf)
+    near = np.argsort(-likeness, axis=1, kind="stable")[:, : _NEAR + 1]  # the first is the video itself
+    found = []
+    for text, target in zip(texts, targets, strict=True):
+        scores = np.maximum.reduceat(flat @ text, starts)
+        if not _FIRST <= rank(scores, target) <= _LAST:
+            continue
+        order = np.argsort(-scores, kind="stable").tolist()
+        own = set(near[target].tolist())
+        right = next(video for video in order if video in own - {target})
+        wrong = [video for video in order if video not in own][:2]
+        best = [vectors[video][int((vectors[video] @ text).argmax())] for video in (right, *wrong)]
+        found.append(Judged(text, target, best[0], best[1:]))
+    return found
 
 
-def again(
-    text: Vectors,
-    target: int,
-    order: NDArray[np.int64],
-    best: NDArray[np.int64],
-    flat: Vectors,
-    owners: NDArray[np.int64],
-) -> int:
-    """The right video's rank after the three judgements."""
-    likeness = (flat @ flat[owners == target].T).max(axis=1)
-    by_likeness = dict.fromkeys(owners[np.argsort(-likeness, kind="stable")].tolist())
-    near = set([video for video in by_likeness if video != target][:_NEAR])
-    right = next(one for video, one in zip(order.tolist(), best, strict=True) if video in near)
-    wrong = [one for video, one in zip(order.tolist(), best, strict=True) if video not in {*near, target}][:2]
-    asked = Question(Wanted("text"), more=[flat[right]], less=list(flat[wrong]))
-    (direction,) = asked.directions(lambda _: text[None])
-    return rank(ranked(direction, flat, owners)[0], target)
+def stacked(vectors: list[Vectors]) -> tuple[Vectors, NDArray[np.int64]]:
+    """All segments, and where each video's begin."""
+    return np.concatenate(vectors), np.cumsum([0, *(len(one) for one in vectors[:-1])])
+
+
+def rank(scores: NDArray[np.floating], target: int) -> int:
+    """Of a video, from 1 up; a tie counts against it."""
+    return int((scores >= scores[target]).sum())
 
 
 if __name__ == "__main__":

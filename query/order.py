@@ -22,7 +22,7 @@ from cezsar.errors import IndexDamaged, QueryError
 from cezsar.query.copies import ALIKE, Stretch, are_copies
 from cezsar.query.moments import refined
 from cezsar.query.ranking import Filters
-from cezsar.store import Where, scores
+from cezsar.store import scores
 from cezsar.types import Hit, HitPart, Segment, Vectors
 
 MOST_PARTS = 8
@@ -141,7 +141,7 @@ def ordered(rows: store.Rows, order: Order, filters: Filters, *, reach_s: float,
     candidates: list[_Candidate] = []
     seen: set[int] = set()
     num_looked_at = max(_FIRST_LOOK, 4 * filters.top_k)
-    where = Where(filters.path, plain=False)
+    where = filters.where(plain=False)
     least = None if filters.min_score is None else filters.min_score * _MILLIONTHS * len(order.directions)
     while True:
         taken = rows.segment_ids(seen)

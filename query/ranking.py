@@ -16,6 +16,7 @@ from cezsar.store import Where
 from cezsar.types import Hit, Ids, Segment, Vectors
 
 _FOR_COPIES = 64  # segments that are looked at, at least, to find copies of hits
+_FAR_S = 8e9  # from 1970: a catalog's nanoseconds reach to 2262
 _MORE = 64  # segments more than hits that are looked at, at most: many are of one run or video
 
 
@@ -23,8 +24,10 @@ _MORE = 64  # segments more than hits that are looked at, at most: many are of o
 class Filters:
     """Which hits to give: at most top_k, at most per_video per video (0: all), of min_score or more.
 
-    path, a glob, chooses the videos. Copies, near-identical stretches of different files, are one hit unless all_copies
-    is set. Raises SettingsError on top_k below 1, per_video below 0, or a min_score that is not a number.
+    path, a glob, chooses the videos, and none that one of not_paths names; they last min_length_s to max_length_s
+    seconds, and their files were changed at since_s or later and before until_s, in seconds since 1970. Copies,
+    near-identical stretches of different files, are one hit unless all_copies is set. Raises SettingsError on top_k
+    below 1, per_video below 0, a min_score that is not a number, or a range in which there is nothing.
     """
 
     top_k: int = 10
@@ -32,6 +35,16 @@ class Filters:
     per_video: int = 1
     path: str | None = None
     all_copies: bool = False
+    not_paths: tuple[str, ...] = ()
+    min_length_s: float | None = None
+    max_length_s: float | None = None
+    since_s: float | None = None
+    until_s: float | None = None
+
+    def where(self, *, plain: bool | None = None) -> Where:
+        """The condition on segments."""
+        lengths = self.min_length_s, self.max_length_s
+        return Where(self.path, plain, self.not_paths, *lengths, self.since_s, self.until_s)
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -40,6 +53,15 @@ class Filters:
             raise SettingsError(f"per_video must be 0 (all) or more, not {self.per_video}.")
         if self.min_score is not None and math.isnan(self.min_score):
             raise SettingsError("min_score must be a number.")
+        lengths, times = (self.min_length_s, self.max_length_s), (self.since_s, self.until_s)
+        if not all(value is None or 0 <= value < math.inf for value in lengths):
+            raise SettingsError("A video's length must be 0 s or more.")
+        if None not in lengths and lengths[0] > lengths[1]:  # type: ignore[operator]
+            raise SettingsError(f"No video lasts {lengths[0]:g} s or more and {lengths[1]:g} s at most.")
+        if not all(value is None or abs(value) < _FAR_S for value in times):
+            raise SettingsError("A date must be between the years 1700 and 2200.")
+        if None not in times and times[0] >= times[1]:  # type: ignore[operator]
+            raise SettingsError("There is no time from since on and before until.")
 
 
 class Ranking:
@@ -57,12 +79,12 @@ class Ranking:
 
     def all(self) -> list[Hit]:
         """The nearest hits, plain ones too."""
-        return self._hits(Where(self._filters.path), np.empty(0, np.int64))
+        return self._hits(self._filters.where(), np.empty(0, np.int64))
 
     def plain_last(self) -> tuple[list[Hit], int]:
         """The nearest hits, and how many of them show something: others only fill up the places that are left."""
         filters = self._filters
-        hits = self._hits(Where(filters.path, plain=False), np.empty(0, np.int64))
+        hits = self._hits(filters.where(plain=False), np.empty(0, np.int64))
         num_shown = len(hits)
         if num_shown == filters.top_k:
             return hits, num_shown
@@ -70,7 +92,7 @@ class Ranking:
         full = [video for video, count in counts.items() if count == filters.per_video]
         runs = {self._runs[hit.segment_id] for hit in hits}
         given = np.concatenate([self._rows.segments_of_runs(runs), self._rows.segment_ids(full)])
-        for hit in self._hits(Where(filters.path, plain=True), given):
+        for hit in self._hits(filters.where(plain=True), given):
             if len(hits) < filters.top_k and not 0 < filters.per_video <= counts[hit.video_id]:
                 counts[hit.video_id] += 1
                 hits.append(replace(hit, rank=len(hits) + 1))

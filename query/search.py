@@ -20,7 +20,6 @@ from cezsar.query.order import Order, check_within, ordered
 from cezsar.query.prompts import visible
 from cezsar.query.question import Question, Wanted, asked
 from cezsar.query.ranking import Filters, Ranking
-from cezsar.store import Where
 from cezsar.types import Hit, Hits, IndexStats, Segment, Vectors, unit
 
 _LARGEST_ID = (1 << 63) - 1
@@ -28,7 +27,7 @@ _LARGEST_ID = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Why there are no hits: how many videos are visible, how many of those the path names, and their best score."""
+    """Why there are no hits: how many videos are visible, how many of those the filters allow, and their best score."""
 
     num_videos: int
     num_named: int
@@ -165,7 +164,7 @@ class Searcher:
             hits, num_shown = ranking.plain_last()
             if self.calibration is None or question.more or question.less:
                 return Hits(hits)
-            size = rows.num_segments(Where(filters.path))
+            size = rows.num_segments(filters.where())
             return self._judged(self.calibration, hits, num_shown, directions[0], size)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -189,7 +188,8 @@ class Searcher:
         """Why answer gives no hits for this."""
         with self._catalog.read() as rows:
             num_videos = rows.counts().videos
-            num_named = num_videos if filters.path is None else len(rows.videos_under(filters.path))
+            where = filters.where()
+            num_named = len(rows.videos_where(where)) if where.names_videos else num_videos
         hits = self.answer(question, filters=replace(filters, top_k=1, min_score=None), exact=exact)
         return Nothing(num_videos, num_named, hits[0].score if hits else None)
 

@@ -399,6 +399,41 @@ def test_feedback_and_an_order_do_not_go_together(made: Path) -> None:
     assert run("query", "red", "--more", "0", "--index", made).exit_code == 2
 
 
+def test_filters_choose_videos(colours: Path, made: Path) -> None:
+    def names(*words: str) -> set[str]:
+        hits = document(run("query", "red", "--index", made, "--json", *words))["hits"]
+        return {Path(hit["path"]).name for hit in hits}
+
+    everything = {"red.mp4", "green.mp4", "blue.mp4", "red-then-blue.mp4"}
+    assert names("--not-path", "warm", "--not-path", "green.*") == {"red.mp4", "blue.mp4"}
+    assert names("--min-length", "0:10") == {"red-then-blue.mp4"}
+    assert names("--max-length", "10", "--path", "[rg]*") == {"red.mp4", "green.mp4"}
+    assert names("--since", "2020", "--until", "2199-12-31") == everything
+    assert names("--until", "2020-05") == set()
+    told = run("query", "red", "--index", made, "--until", "2020-05")
+    assert told.stderr == "cezsar: no hits for 'red': the filters allow none of 4 videos\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--since", "yesterday"], 2, "'yesterday' is no date"),
+        (["--since", "2024-13"], 2, "'2024-13' is no date"),
+        (["--until", "9999"], 2, "is no date"),
+        (["--since", "2024", "--until", "2023"], 2, "There is no time"),
+        (["--min-length", "long"], 2, "seconds or m:ss"),
+        (["--min-length", "-1"], 2, "0 s or more"),
+        (["--min-length", "nan"], 2, "0 s or more"),
+        (["--min-length", "2", "--max-length", "1"], 2, "No video lasts 2 s or more and 1 s at most"),
+    ],
+)
+def test_filters_that_make_no_sense_are_refused(made: Path, words: list[str], code: int, message: str) -> None:
+    told = run("query", "red", *words, "--index", made)
+    assert told.exit_code == code
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_query_from_standard_input_prints_a_document_a_line_in_order(made: Path) -> None:
     result = run("query", "-", "--index", made, "--json", stdin="red\n\nblue\ngreen")
     assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]

@@ -90,7 +90,7 @@ class Index:
         with psycopg.connect(location or self.location, autocommit=True) as connection:
             connection.execute("SET search_path = cezsar, public")
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield Nearest(connection, _D, under=self.under)
+            yield Nearest(connection, _D, allowed=lambda where: self.under(where.path or ""))
 
     def under(self, path: str) -> list[int]:
         return [video for video, folder in self.folders.items() if folder == path and video not in self.hidden]

@@ -144,6 +144,19 @@ def test_right_and_wrong_answers_move_the_question(client: httpx.Client, ids: di
     problem(client.get("/api/v1/search", params={"text": "red", "more": list(range(1, 102))}), 422)
 
 
+def test_filters_choose_videos(client: httpx.Client, ids: dict[str, int]) -> None:
+    def found(**asked: object) -> set[int]:
+        answer = client.get("/api/v1/search", params={"text": "red", **asked}).json()  # type: ignore[dict-item]
+        return {hit["video_id"] for hit in answer["hits"]}
+
+    assert found(not_path=["*.avi", "red*"]) == set(ids.values()) - {ids["blue.avi"], ids["red.mp4"]}
+    assert found(min_length=6) == {ids["red.mp4"], ids["blue.avi"]}
+    assert found(max_length=6, since="2020", until="2199") == set(ids.values()) - {ids["red.mp4"], ids["blue.avi"]}
+    assert found(until="2020-02-29") == set()
+    assert "no date" in problem(client.get("/api/v1/search", params={"text": "red", "since": "now"}), 400)
+    problem(client.get("/api/v1/search", params={"text": "red", "min_length": "-1"}), 422)
+
+
 def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.Client) -> None:
     with Searcher(folder / "index") as searcher:
         hits = searcher.search("red", then=["green"], within_s=5.0, filters=Filters(per_video=0))

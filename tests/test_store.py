@@ -320,6 +320,31 @@ def test_nearest_are_ranked_by_six_decimals_and_then_by_id(catalog: store.Catalo
         assert (rows.num_segments(), rows.num_segments(Where(path="good"))) == (4, 2)
 
 
+def test_a_condition_on_videos_is_obeyed_before_the_nearest_are_cut(catalog: store.Catalog) -> None:
+    for number, name in enumerate(("a/short.mp4", "a/long.mp4", "b/later.mp4")):
+        rows = [EAST] * (1 + number)
+        made = replace(embedding(*rows), duration_s=10.0 * (number + 1))
+        one = file(name)._replace(mtime_ns=(1_000 + number) * 10**9)
+        catalog.write(lambda writer, one=one, made=made: writer.add_video(one, name_hash(one.path), made))
+    for where, ids in (
+        (Where(not_paths=("a",)), [4, 5, 6]),
+        (Where(not_paths=("short.mp4", "b/*")), [2, 3]),
+        (Where(path="a", not_paths=("short.mp4",)), [2, 3]),
+        (Where(not_paths=("nothing",)), [1, 2, 3, 4, 5, 6]),
+        (Where(min_length_s=20.0), [2, 3, 4, 5, 6]),
+        (Where(max_length_s=20.0), [1, 2, 3]),
+        (Where(min_length_s=10.1, max_length_s=29.9), [2, 3]),
+        (Where(since_s=1_001.0), [2, 3, 4, 5, 6]),
+        (Where(until_s=1_001.0), [1]),
+        (Where(since_s=1_001.0, until_s=1_002.0), [2, 3]),
+        (Where(path="b", max_length_s=20.0), []),
+    ):
+        assert search(catalog, EAST, where=where) == [(number, 1.0) for number in ids], where
+        assert search(catalog, EAST, 1, where=where) == [(number, 1.0) for number in ids[:1]]
+        with catalog.read() as rows:
+            assert rows.num_segments(where) == len(ids)
+
+
 def test_an_empty_index_has_no_nearest(catalog: store.Catalog) -> None:
     assert search(catalog, EAST) == []
     with catalog.read() as rows:

@@ -59,6 +59,11 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     "--per-video", type=click.IntRange(min=0), default=1, show_default=True, help="Hits per video; 0 for all."
 )
 @click.option("--path", "glob", metavar="GLOB", help="Only videos whose path, file name or a folder's name matches.")
+@click.option("--not-path", "not_globs", metavar="GLOB", multiple=True, help="No video that this names. Repeatable.")
+@click.option("--since", metavar="DATE", help="Only files that were last changed on this date or later.")
+@click.option("--until", metavar="DATE", help="Only files that were last changed on this date or before.")
+@click.option("--min-length", metavar="S", help="Only videos that last so long: seconds, or m:ss.")
+@click.option("--max-length", metavar="S", help="Only videos that last no longer: seconds, or m:ss.")
 @click.option("--not", "without", metavar="TEXT", multiple=True, help="Turn away from what this says. Repeatable.")
 @click.option("--literal", is_flag=True, help='Take "not", "no" and "without" as words, not as --not.')
 @click.option("--then", metavar="TEXT", multiple=True, help="What comes after that in the same video. Repeatable.")
@@ -69,7 +74,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
     metavar="S",
     help="Seconds that may lie between two parts of --then.  [default: 60]",
 )
-@click.option("--like", metavar="VIDEO[@START-END]", help="Find what looks like this, instead of TEXT or with it.")
+@click.option("--like", metavar="VIDEO[@START-END]|IMAGE", help="Find what looks like this.")
 @click.option(
     "--more", metavar="ID", type=click.IntRange(min=1), multiple=True, help="A segment that is right. Repeatable."
 )
@@ -102,6 +107,11 @@ def command(
     min_score: float | None,
     per_video: int,
     glob: str | None,
+    not_globs: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    min_length: str | None,
+    max_length: str | None,
     without: tuple[str, ...],
     literal: bool,
     then: tuple[str, ...],
@@ -127,7 +137,7 @@ def command(
     seconds or m:ss, as in --like trip.mp4@1:20-1:30.
     """
     from cezsar import encoders
-    from cezsar.query import Filters, Searcher, asked, negation
+    from cezsar.query import Filters, Searcher, asked, dates, negation
     from cezsar.settings import load
 
     if len(words) > 1:
@@ -136,7 +146,7 @@ def command(
     text = words[0] if words else None
     settings = load(index=index, device=device)
     if like == "":
-        raise click.UsageError("--like needs a video.")
+        raise click.UsageError("--like needs a video, or a picture.")
     if text is None and like is None:
         before = " before --then" if then else ""
         raise click.UsageError(f"Give a TEXT to look for{before}, or a video with --like.")
@@ -147,7 +157,18 @@ def command(
     if play_rank is not None and text == "-":
         raise click.UsageError("--play takes one TEXT, not standard input.")
     form = "json" if as_json else form
-    filters = Filters(top_k=top_k, min_score=min_score, per_video=per_video, path=glob, all_copies=all_copies)
+    filters = Filters(
+        top_k=top_k,
+        min_score=min_score,
+        per_video=per_video,
+        path=glob,
+        all_copies=all_copies,
+        not_paths=not_globs,
+        min_length_s=_length("--min-length", min_length),
+        max_length_s=_length("--max-length", max_length),
+        since_s=None if since is None else dates.began(since),
+        until_s=None if until is None else dates.ended(until),
+    )
     with ExitStack() as stack:
         searcher = stack.enter_context(Searcher(settings.index, device=settings.device))
         if older := encoders.older(searcher.info.encoder):
@@ -281,11 +302,17 @@ def _named(hit: Hit) -> str:
 
 def _reason(why: Nothing, question: Question, filters: Filters) -> str:
     """What comes after 'no hits'."""
+    from cezsar.store import Where
+
     if why.num_videos == 0:
         return ": the index holds no videos"
-    if why.num_named == 0:
+    is_path = filters.where() == Where(filters.path)
+    if why.num_named == 0 and is_path:
         return f": --path {filters.path} names none of {counted(why.num_videos, 'video')}"
-    where = "" if filters.path is None else f" among {counted(why.num_named, 'video')} that --path {filters.path} names"
+    if why.num_named == 0:
+        return f": the filters allow none of {counted(why.num_videos, 'video')}"
+    allowed = f"--path {filters.path} names" if is_path else "the filters allow"
+    where = f" among {counted(why.num_named, 'video')} that {allowed}" if filters.where().names_videos else ""
     if filters.min_score is not None and why.best_score is not None:
         return f": the best score{where} is {why.best_score:.3f}, below --min-score {filters.min_score:g}"
     if question.then:
@@ -329,6 +356,13 @@ def _parse_example(spec: str) -> tuple[Path, Segment | None]:
     if end_s <= start_s:
         raise click.UsageError(f"{spec!r}: END must come after START.")
     return Path(match["path"]), Segment(start_s, end_s)
+
+
+def _length(option: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else _seconds(text)
+    except ValueError:
+        raise click.UsageError(f"{option} {text!r}: a length is in seconds or m:ss.") from None
 
 
 def _seconds(text: str) -> float:

@@ -16,7 +16,7 @@ from cezsar.documents import labels_document, predictions_document, query_docume
 from cezsar.edit import MOST_CLIPS, Clip
 from cezsar.errors import QueryError
 from cezsar.paths import path_fields, readable
-from cezsar.query import Filters, Searcher, asked, classify_videos, encoded, negation
+from cezsar.query import Filters, Searcher, asked, classify_videos, dates, encoded, negation
 from cezsar.query.basket import Pick, picked
 from cezsar.query.order import LONGEST_S, MOST_PARTS
 from cezsar.server.exports import TYPES, Download, download
@@ -140,6 +140,19 @@ async def search(
         str | None,
         Query(max_length=_LONGEST, description="A glob that the path, or the name of the file or a folder, matches."),
     ] = None,
+    not_path: Annotated[list[Text], Query(max_length=32, description="Globs that no path matches.")] = [],  # noqa: B006
+    since: Annotated[
+        str | None, Query(max_length=40, description="A date, on or after which the file was last changed.")
+    ] = None,
+    until: Annotated[
+        str | None, Query(max_length=40, description="A date, on or before which the file was last changed.")
+    ] = None,
+    min_length: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="No video that is shorter, in seconds.")
+    ] = None,
+    max_length: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="No video that is longer, in seconds.")
+    ] = None,
     exact: Annotated[bool, Query(description="Compare every vector.")] = False,
     all_copies: Annotated[bool, Query(description="Make copies hits of their own.")] = False,
 ) -> Response:
@@ -151,7 +164,18 @@ async def search(
     A plain "not", "no" or "without" in a text is read as `not`, and `understood` says so, unless `literal` is set.
     """
     (first, *after), otherwise = negation.read([text, *then], literal=literal)
-    filters = Filters(top_k=k, min_score=min_score, per_video=per_video, path=path, all_copies=all_copies)
+    filters = Filters(
+        top_k=k,
+        min_score=min_score,
+        per_video=per_video,
+        path=path,
+        all_copies=all_copies,
+        not_paths=tuple(not_path),
+        min_length_s=min_length,
+        max_length_s=max_length,
+        since_s=None if since is None else dates.began(since),
+        until_s=None if until is None else dates.ended(until),
+    )
 
     def work(searcher: Searcher) -> Response:
         examples = [] if like is None else searcher.vectors_of([like])

@@ -148,6 +148,26 @@ class Rows:
         """The ids of the visible videos that a path, a name or a glob names, as paths.matches understands it."""
         return names.videos_under(self._connection, path)
 
+    def videos_where(self, where: Where) -> list[int]:
+        """The ids of the visible videos that a condition allows, whatever it says of segments."""
+        conditions, values = list[str](), list[float | int]()
+        for condition, value in (
+            ("duration_s >= ?", where.min_length_s),
+            ("duration_s <= ?", where.max_length_s),
+            ("mtime_ns >= ?", where.since_s and round(where.since_s * 1e9)),
+            ("mtime_ns < ?", where.until_s and round(where.until_s * 1e9)),
+        ):
+            if value is not None:
+                conditions.append(f" AND {condition}")
+                values.append(value)
+        named = None if where.path is None else self.videos_under(where.path)
+        if conditions or named is None:
+            query = f"SELECT id FROM videos WHERE hidden = 0{''.join(conditions)}"
+            found = {number for (number,) in self._connection.execute(query, values)}
+            named = sorted(found if named is None else found.intersection(named))
+        without = {number for path in where.not_paths for number in self.videos_under(path)}
+        return [number for number in named if number not in without]
+
     def video_called(self, path: Path) -> int | None:
         """The id of the visible video that a person calls path, as paths.called compares it; None if not there."""
         return names.video_called(self._connection, path)

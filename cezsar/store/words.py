@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import IndexDamaged
-from cezsar.paths import below
+from cezsar.paths import below, named
 from cezsar.store.outline import Outline
 from cezsar.types import EncoderIdentity, Ids, Sampling, Scores, Segment, Vectors
 
@@ -164,13 +165,29 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A condition on segments: their video is one that path names or matches; they are plain, or are not.
+    """A condition on segments: their video is one that path names or matches, none that one of not_paths does, is at
+    least and at most so long, and its file was changed at since_s or later and before until_s; they are plain, or not.
 
-    A plain segment shows next to nothing. None sets no condition.
+    Times are in seconds since 1970. A plain segment shows next to nothing. None sets no condition.
     """
 
     path: str | None = None
     plain: bool | None = None
+    not_paths: tuple[str, ...] = ()
+    min_length_s: float | None = None
+    max_length_s: float | None = None
+    since_s: float | None = None
+    until_s: float | None = None
+
+    @property
+    def names_videos(self) -> bool:
+        """Whether there is a condition on videos."""
+        return replace(self, plain=None) != ANYWHERE
+
+    def meaning(self) -> Hashable:
+        """The condition on videos as it is meant now: a relative path is one in the current folder."""
+        path = None if self.path is None else named(self.path)
+        return path, tuple(map(named, self.not_paths)), replace(self, plain=None)
 
 
 ANYWHERE = Where()

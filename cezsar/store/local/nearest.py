@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import CacheUnusable
-from cezsar.paths import Named, named
 from cezsar.store import scores
 from cezsar.store.local import keeping, stamp
 from cezsar.store.local.cache import Cache
@@ -26,7 +26,7 @@ _SPARE = 8  # candidates more than are asked for: some may be hidden
 _SPARE_OF_CODES = 48  # and codes rank a little otherwise than vectors do
 _LOOKS = 3  # without a mask, each at four times as many candidates
 _SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
-_PATHS = 8  # whose segments are kept
+_CONDITIONS = 8  # whose segments are kept
 _NONE = np.empty(0, np.int64)
 
 
@@ -34,7 +34,7 @@ _NONE = np.empty(0, np.int64)
 class State:
     """The facts of an index before a search: its cache, the segments that are newer, and how many segments are visible.
 
-    files and generation tell one state from another. paths are the segments of what was asked for last.
+    files and generation tell one state from another. chosen are the segments of the conditions asked for last.
     """
 
     files: tuple[tuple[object, ...], ...]
@@ -42,7 +42,7 @@ class State:
     cache: Cache | None
     tail: tuple[Ids, Vectors]
     size: int
-    paths: dict[Named | None, Ids] = field(default_factory=dict)
+    chosen: dict[Hashable, Ids] = field(default_factory=dict)
 
 
 class States:
@@ -108,24 +108,24 @@ class Nearest:
         return self._by_the_catalog(query, k, where, Choice(only, but))
 
     def size(self, where: Where) -> int:
-        """The number of visible segments of the videos that where.path names."""
-        return self._state.size if where.path is None else len(self._of(where.path))
+        """The number of visible segments of the videos that where allows."""
+        return len(self._of(where)) if where.names_videos else self._state.size
 
     def _only(self, where: Where) -> Ids | None:
         """The ids, ascending, that alone may be found; None if that is no condition, or a light one."""
-        if where.path is not None:
-            ids = self._of(where.path)
+        if where.names_videos:
+            ids = self._of(where)
             if where.plain is None:
                 return ids
             plain = np.isin(ids, self._rows.plain())
             return ids[plain if where.plain else ~plain]
         return self._rows.plain() if where.plain else None
 
-    def _of(self, path: str) -> Ids:
-        known, asked = self._state.paths, named(path)
+    def _of(self, where: Where) -> Ids:
+        known, asked = self._state.chosen, where.meaning()
         if (ids := known.get(asked)) is None:
-            ids = self._rows.segment_ids(self._rows.videos_under(path))
-            if len(known) >= _PATHS:
+            ids = self._rows.segment_ids(self._rows.videos_where(where))
+            if len(known) >= _CONDITIONS:
                 known.clear()
             known[asked] = ids
         return ids

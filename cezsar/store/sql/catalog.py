@@ -76,7 +76,7 @@ class Catalog:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as snapshot:
             dimension, session = self.info.encoder.dimension, snapshot.session
-            yield Rows(snapshot, dimension, lambda rows: Nearest(session, dimension, under=rows.videos_under))
+            yield Rows(snapshot, dimension, lambda rows: Nearest(session, dimension, allowed=rows.videos_where))
 
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:

@@ -5,7 +5,8 @@ Conditions are conditions of the statement. pgvector only chooses candidates: sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Literal
 
-from cezsar.paths import Named, named
 from cezsar.store import scores
 from cezsar.store.sql import lists, packing
 from cezsar.store.words import Found, Where
@@ -50,15 +50,15 @@ WHERE NOT EXISTS (SELECT FROM videos WHERE videos.id = video_id AND hidden = 1){
 class Nearest:
     """The nearest segments in one snapshot, whose connection has the index's schema first on its search_path.
 
-    under gives the ids of the visible videos that a path, a name or a glob names.
+    allowed gives the ids of the visible videos that a condition allows.
     """
 
     def __init__(
-        self, connection: psycopg.Connection[Any], dimension: int, *, under: Callable[[str], Sequence[int]]
+        self, connection: psycopg.Connection[Any], dimension: int, *, allowed: Callable[[Where], Sequence[int]]
     ) -> None:
-        self._connection, self._dimension, self._under = connection, dimension, under
-        self._videos: dict[Named | None, Sequence[int]] = {}
-        self._sizes: dict[tuple[Named | None, bool | None], int] = {}
+        self._connection, self._dimension, self._allowed = connection, dimension, allowed
+        self._videos: dict[Hashable, Sequence[int]] = {}
+        self._sizes: dict[Hashable, int] = {}
 
     def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
         """As Rows.nearest."""
@@ -70,14 +70,14 @@ class Nearest:
         known = None if exact else self._lists
         if known is None or self._is_narrow(where, known):
             return self._by_all(query, k, conditions, values)
-        share = self._size(where) / max(self._size(Where()), 1) if where.path is not None else 1.0
+        share = self._size(where) / max(self._size(Where()), 1) if where.names_videos else 1.0
         breadth = max(1.0, (k / 10) ** 0.3) / max(min(share, 1.0), 1 / known.count)
         lists.look_at(self._connection, min(int(np.ceil(known.probes * breadth)), known.lists))
         return self._by_lists(query, k, conditions, values)
 
     def size(self, where: Where) -> int:
-        """The number of visible segments of the videos that where.path names."""
-        return self._size(Where(where.path))
+        """The number of visible segments of the videos that where allows."""
+        return self._size(replace(where, plain=None))
 
     @cached_property
     def _lists(self) -> lists.Lists | None:
@@ -86,13 +86,13 @@ class Nearest:
     def _is_narrow(self, where: Where, known: lists.Lists) -> bool:
         """Whether comparing all that may be found costs less than the lists, of which the more are needed the fewer
         may be found."""
-        if where.path is None and not where.plain:
+        if not where.names_videos and not where.plain:
             return False
         share = (known.probes / known.lists / _COST) ** 0.5
         return self._size(where) <= known.count * float(share)
 
     def _size(self, where: Where) -> int:
-        asked = None if where.path is None else named(where.path), where.plain
+        asked = where.meaning(), where.plain
         if asked not in self._sizes:
             self._sizes[asked] = self._counted(where)
         return self._sizes[asked]
@@ -107,10 +107,10 @@ class Nearest:
 
     def _conditions(self, where: Where) -> tuple[list[Composable], dict[str, object]]:
         conditions, values = list[Composable](), dict[str, object]()
-        if where.path is not None:
-            asked = named(where.path)
+        if where.names_videos:
+            asked = where.meaning()
             if asked not in self._videos:
-                self._videos[asked] = self._under(where.path)
+                self._videos[asked] = self._allowed(where)
             conditions.append(_OF_VIDEOS)
             values["videos"] = self._videos[asked]
         if where.plain is not None:
