@@ -230,6 +230,12 @@ class SegmentOfVideoAnswer(VideoAnswer, SegmentAnswer):
     """A segment, and its video."""
 
 
+class ExampleAnswer(TypedDict):
+    """What stands for a picture in a search."""
+
+    example: str
+
+
 class HealthAnswer(TypedDict):
     """That the index can be searched, and by which model."""
 

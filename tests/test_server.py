@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import html
+import io
 import json
 import os
 import re
@@ -33,6 +34,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from make_videos import write_video
+from PIL import Image
 from serving import serving
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
@@ -155,6 +157,19 @@ def test_filters_choose_videos(client: httpx.Client, ids: dict[str, int]) -> Non
     assert found(until="2020-02-29") == set()
     assert "no date" in problem(client.get("/api/v1/search", params={"text": "red", "since": "now"}), 400)
     problem(client.get("/api/v1/search", params={"text": "red", "min_length": "-1"}), 422)
+
+
+def test_a_picture_that_is_sent_is_an_example(client: httpx.Client, ids: dict[str, int]) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 48), "blue").save(picture, "png")
+    example = client.post("/api/v1/examples", content=picture.getvalue()).json()["example"]
+    answer = client.get("/api/v1/search", params={"example": example, "k": 1}).json()
+    assert (answer["query"], answer["hits"][0]["video_id"], answer["hits"][0]["score"]) == (None, ids["blue.avi"], 1.0)
+    assert "no picture" in problem(client.post("/api/v1/examples", content=b"nothing"), 422)
+    problem(client.post("/api/v1/examples", content=b""), 422)
+    assert "10,485,760" in problem(client.post("/api/v1/examples", content=bytes((10 << 20) + 1)), 413)
+    for wrong in ("AAAA", "no base64!", "A" * 22):
+        assert "send its picture again" in problem(client.get("/api/v1/search", params={"example": wrong}), 400)
 
 
 def test_what_comes_then_is_answered_with_its_parts(folder: Path, client: httpx.Client) -> None:

@@ -19,6 +19,8 @@ from cezsar.paths import path_fields, readable
 from cezsar.query import Filters, Searcher, asked, classify_videos, dates, encoded, negation
 from cezsar.query.basket import Pick, picked
 from cezsar.query.order import LONGEST_S, MOST_PARTS
+from cezsar.server.examples import example as example_of
+from cezsar.server.examples import vector_of
 from cezsar.server.exports import TYPES, Download, download
 from cezsar.server.files import sent
 from cezsar.server.media import Content, Still, Wanted, part
@@ -126,6 +128,9 @@ async def search(
         int | None,
         Query(ge=1, le=1 << 62, description="Find what looks like this segment, instead of a text or with it."),
     ] = None,
+    example: Annotated[
+        str | None, Query(max_length=8_000, description="Find what looks like a picture, as /examples named it.")
+    ] = None,
     more: Annotated[
         list[SegmentId],
         Query(max_length=_MOST_JUDGED, description="Segments that are right: the words keep their weight."),
@@ -179,6 +184,8 @@ async def search(
 
     def work(searcher: Searcher) -> Response:
         examples = [] if like is None else searcher.vectors_of([like])
+        if example is not None:
+            examples.append(vector_of(example, searcher.info.encoder.dimension))
         right, wrong = (searcher.vectors_of(ids) for ids in (more, less))
         question = asked(first, without=without, like=examples, then=after, within_s=within, more=right, less=wrong)
         hits = searcher.answer(question, filters=filters, exact=exact)
@@ -186,6 +193,27 @@ async def search(
         return JSONResponse(query_document(text, name, hits, understood=[one.document() for one in otherwise]))
 
     return await _searched(request, work)
+
+
+@router.post(
+    "/examples",
+    summary="What stands for a picture in a search",
+    response_model=answers.ExampleAnswer,
+    openapi_extra={
+        "requestBody": {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+    },
+)
+async def examples(request: Request) -> Response:
+    """The body is a picture (JPEG, PNG, WebP, GIF, BMP) of up to 10 MB; /search takes the answer as `example`."""
+    picture = await request.body()
+    own = services(request)
+
+    def made() -> Response:
+        with own.engine.using() as searcher:
+            answer: answers.ExampleAnswer = {"example": example_of(searcher, picture)}
+        return JSONResponse(answer)
+
+    return await own.probes.run(made)
 
 
 @router.post("/classify", summary="The nearest labels of videos", response_model=answers.ClassifyIndexedAnswer)

@@ -21,6 +21,7 @@ from cezsar.server import entrance
 from cezsar.server.problems import problem
 
 MOST_BYTES = 1 << 20  # of a request's body
+MOST_BYTES_AT = {"/api/v1/examples": 10 << 20}  # where it may be larger: a picture
 BODY_S = 30.0  # in which a request's body is there
 _LONGEST_QUERY = 16_384  # bytes of an address after its question mark
 _OPEN = ("/api/v1/health", "/style.css", "/icon.svg")  # which say nothing of the index's content
@@ -127,7 +128,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sent)
             return
-        await self._app(scope, _bounded(receive, lambda: has_begun), sent)
+        await self._app(scope, _bounded(receive, lambda: has_begun, most=_most_bytes(scope)), sent)
 
     def _refusal(self, scope: Scope, headers: Headers, allowed: str | None) -> Response | None:
         query = bytes(scope["query_string"])
@@ -154,8 +155,9 @@ class Guard:
                 },
             )
         length = headers.get("content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
-            return problem(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
+        most = _most_bytes(scope)
+        if not length.isascii() or not length.isdigit() or int(length) > most:
+            return problem(413, f"The body is too long: at most {most:,} bytes.")
         if scope["path"] in _OPEN:
             return None
         asked = parse_qsl(query.decode("ascii", "replace"))
@@ -175,8 +177,12 @@ class Guard:
         )
 
 
-def _bounded(receive: Receive, has_begun: Callable[[], bool]) -> Receive:
-    """Receive, up to MOST_BYTES and BODY_S: a body may come without its length, or never end.
+def _most_bytes(scope: Scope) -> int:
+    return MOST_BYTES_AT.get(scope["path"], MOST_BYTES)
+
+
+def _bounded(receive: Receive, has_begun: Callable[[], bool], *, most: int) -> Receive:
+    """Receive, up to most bytes and BODY_S: a body may come without its length, or never end.
 
     An answer that has begun by then goes on.
     """
@@ -192,8 +198,8 @@ def _bounded(receive: Receive, has_begun: Callable[[], bool]) -> Receive:
             message = await receive()
             is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
-            if received > MOST_BYTES:
-                raise HTTPException(413, f"The body is too long: at most {MOST_BYTES:,} bytes.")
+            if received > most:
+                raise HTTPException(413, f"The body is too long: at most {most:,} bytes.")
             return message
         if has_begun():
             return await receive()

@@ -18,7 +18,7 @@ from av.container import OutputContainer
 from cezsar.errors import VideoError
 from cezsar.files import appearing
 from cezsar.types import Segment
-from cezsar.video.frames import Video, upright
+from cezsar.video.frames import Video, is_turned, upright
 from cezsar.video.opening import reason
 
 _CLOCK = Fraction(1, 90_000)  # the time base of what is encoded
@@ -108,7 +108,7 @@ def _copy_plan(source: Path, segment: Segment, copied: Codecs, progress: Progres
             return None
         frame, time_s, _ = next(video.spans(from_s=segment.start_s))
         near = segment.start_s - _EARLY_S <= time_s <= segment.start_s + 1e-3
-        plain = frame.pts is not None and frame.side_data.get("DISPLAYMATRIX") is None
+        plain = frame.pts is not None and not is_turned(frame)
         if not (near and plain and frame.key_frame):
             return None
     stretch = Segment(time_s, segment.end_s)

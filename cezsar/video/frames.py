@@ -350,12 +350,25 @@ def _pixels(frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformat
     return np.ascontiguousarray(_turned(pixels, frame).transpose(2, 0, 1))
 
 
+def is_turned(frame: VideoFrame) -> bool:
+    """Whether a player has to turn or mirror it."""
+    try:
+        return frame.side_data.get("DISPLAYMATRIX") is not None
+    except ValueError:  # as in _turned
+        return bool(frame.rotation)
+
+
 def _turned(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
     """(H, W, 3) mirrored and turned in steps of 90 degrees as the frame's display matrix asks of a player.
 
     The matrix [[a, b], [c, d]] takes (x, y) to (a x + c y, b x + d y).
     """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except (
+        ValueError
+    ):  # PyAV has no name for something beside the frame, as a photograph's EXIF data: it knows the turn
+        return np.rot90(pixels, k=round(frame.rotation / 90) % 4)
     if matrix is None:
         return pixels
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
