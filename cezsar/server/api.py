@@ -98,7 +98,7 @@ class Collected(BaseModel):
 
     segment_id: Some = None
     video_id: Some = None
-    path: Annotated[str | None, Field(min_length=1, max_length=4_096)] = None
+    path: Annotated[str | None, Field(min_length=1)] = None
     start_s: Second = None
     end_s: Second = None
     note: Text = ""
