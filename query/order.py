@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -175,7 +175,7 @@ def _candidates(rows: store.Rows, videos: set[int], order: Order, filters: Filte
         vectors = course.vectors[kept]
         scored = np.stack([_millionths(scores.similarities(one, vectors)) for one in order.directions])
         best = chains(scored, starts_s, ends_s, within_s=order.within_s)
-        for (total, places), _ in zip(best, range(most), strict=False):
+        for total, places in islice(best, most):
             at = list(places)
             ranges = tuple(Segment(*times) for times in zip(starts_s[at].tolist(), ends_s[at].tolist(), strict=True))
             own = tuple(int(scored[part, place]) for part, place in enumerate(places))

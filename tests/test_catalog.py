@@ -656,12 +656,14 @@ def test_vectors_of_segments_come_by_id_and_only_those_that_are_there(index: Pat
         (queries.TAIL, ["segments USING INTEGER PRIMARY KEY", "videos USING INTEGER PRIMARY KEY"]),
         (queries.OF_VIDEO, ["segments USING COVERING INDEX"]),
         (queries.STRETCHES.format("?"), ["segments USING COVERING INDEX"]),
+        (queries.COUNTED.format("?"), ["COVERING INDEX ix_segments_place"]),
+        (queries.COURSES.format("?"), ["INDEX ix_segments_place"]),
         (queries.VECTORS_OF.format("?"), ["segments USING INTEGER PRIMARY KEY"]),
         (queries.SHOWN.format("?", ""), ["segments USING INTEGER PRIMARY KEY", "videos USING INTEGER PRIMARY KEY"]),
     ],
     ids=[
         "places", "runs", "of runs", "hidden", "plain", "outlines", "deleted", "tail", "of video", "stretches",
-        "vectors", "shown",
+        "counted", "courses", "vectors", "shown",
     ],
 )  # fmt: skip
 def test_what_a_query_asks_of_the_catalog_is_answered_from_its_indices(

@@ -164,6 +164,19 @@ def test_a_video_is_read_as_it_was_written_bit_for_bit(catalog: store.Catalog) -
         assert type(rows.counts().duration_s) is float
 
 
+def test_a_course_is_a_whole_video_in_order(catalog: store.Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cezsar.store.rows._CHUNK", 2)  # so that several batches are needed
+    first = add(catalog, "a.mp4", EAST, NORTH, UP, plain=(True, False, False))
+    second, third = add(catalog, "b.mp4", BACK), add(catalog, "c.mp4", UP)
+    with catalog.read() as rows:
+        one, two, three = rows.courses([third, first, 999, second, first])
+    assert (one.video_id, two.video_id, three.video_id) == (first, second, third)
+    assert (one.ids.tolist(), two.ids.tolist(), three.ids.tolist()) == ([1, 2, 3], [4], [5])
+    assert (one.starts_s.tolist(), one.ends_s.tolist()) == ([0.0, 4.0, 8.0], [8.0, 12.0, 16.0])
+    assert one.plain.tolist() == [True, False, False]
+    assert one.vectors.tobytes() == np.stack([EAST, NORTH, UP]).tobytes()
+
+
 def test_a_run_is_one_range_and_one_place(catalog: store.Catalog) -> None:
     number = add(catalog, "still.mp4", EAST, EAST, EAST, NORTH, runs=(0, 0, 0, 1))
     path = Path("/videos/still.mp4")
