@@ -21,6 +21,7 @@ _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs",
 _SILENCE_S = 60.0  # of a server, after which a video is given up
 _BLOCK = 1 << 20
 _ODD = re.compile(rb"//|/\.{1,2}(/|$)|::|[?#]")  # a Path changes these, or fsspec reads more in them than a name
+_LONGEST_NAME = 2_000  # bytes; a file's has 255, and PostgreSQL's index of names takes 2,704
 
 
 def listed(start: bytes) -> Iterator[File]:
@@ -83,6 +84,8 @@ def _system(url: bytes) -> Any:
     scheme = os.fsdecode(url).partition(":")[0]
     if _ODD.search(url.partition(b"://")[2]):
         raise VideoLost("an address with '//', '/./', '::', '?' or '#' in its path is not supported")
+    if max(map(len, url.split(b"/"))) > _LONGEST_NAME:
+        raise VideoLost(f"an address with a name of more than {_LONGEST_NAME:,} bytes is not supported")
     options: dict[str, Any] = {}
     try:
         import fsspec

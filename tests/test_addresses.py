@@ -155,3 +155,10 @@ def test_file_system_that_is_no_web_is_listed(toy: Settings, videos: Path, monke
     assert _indexed("memory://bucket", toy).unchanged == 2
     memory.rm("/bucket/red.mp4")
     assert _indexed("memory://bucket", toy).removed == 1
+
+
+def test_an_address_with_a_name_too_long_for_an_index_is_skipped_by_name(web: str, toy: Settings) -> None:
+    report = _indexed(f"{web}/{'x' * 2_000}.mp4", toy)
+    assert report.added == 0
+    (skip,) = report.skipped
+    assert skip.reason == "an address with a name of more than 2,000 bytes is not supported"

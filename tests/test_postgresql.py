@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -15,16 +16,21 @@ from typing import Any
 from urllib.parse import quote
 
 import databases
+import make_catalogs
 import psycopg
 import pytest
+from alembic import command
 from click.testing import CliRunner, Result
 from make_videos import write_video
 from serving import serving
+from sqlalchemy import create_engine, text
 from test_calibration import SAID
 
 from cezsar import store
 from cezsar.cli import cli
 from cezsar.location import Database, located
+from cezsar.store.names import OF_FOLDER
+from cezsar.store.sql.connection import translation
 
 _NUMBERS = itertools.count()
 
@@ -91,6 +97,19 @@ def execute(location: str, *statements: str) -> list[tuple[Any, ...]]:
         for statement in statements:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
+
+
+def downgrade(location: str, revision: str) -> None:
+    """Bring an index back to a former schema, as its migrations undo themselves."""
+    database = located(location)
+    assert isinstance(database, Database)
+    steps = make_catalogs.config(Path("unused"))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database.uri))
+    with engine.begin() as connection:
+        connection.execute(text(f"SET search_path TO {database.schema}, public"))
+        steps.attributes["connection"] = connection
+        command.downgrade(steps, revision)
+    engine.dispose()
 
 
 # Every command
@@ -293,9 +312,65 @@ def test_an_older_or_a_newer_schema(filled: str, colours: Path, revision: str, s
 
 
 def test_an_older_schema_is_upgraded_in_one_transaction(filled: str) -> None:
-    execute(filled, "UPDATE alembic_version SET version_num = '0008'", "DROP TABLE calibrations, spaces")
+    downgrade(filled, "0008")
     assert run("db", "upgrade", "--index", filled).stdout == f"upgraded 0008 -> {store.REVISION}\n"
     assert len(document(run("query", "red", "--json", "--index", filled))["hits"]) == 3
+
+
+@pytest.fixture
+def deep(colours: Path) -> Iterator[Path]:
+    """A folder deep below one with random names, so that nothing shortens its path of nearly 4,000 bytes."""
+    with tempfile.TemporaryDirectory(prefix="deep") as start:
+        draw, path = random.Random(0), Path(start)
+        while len(str(path)) < 3_700:
+            path /= "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=min(250, 3_900 - len(str(path)))))
+        path.mkdir(parents=True)
+        shutil.copyfile(colours / "red.mp4", path / "red.mp4")
+        (path / "broken.mp4").write_bytes(b"no video")
+        yield path
+
+
+@pytest.mark.parametrize("is_root", [False, True], ids=["below the folder", "the folder"])
+def test_a_path_of_almost_4000_bytes_is_a_path_as_any(deep: Path, is_root: bool, index: str, tmp_path: Path) -> None:
+    given = deep if is_root else Path(*deep.parts[:3])
+    first = document(run("index", given, "--index", index, "--model", "toy", "--json"))
+    assert (first["added"], len(first["skipped"])) == (1, 1)
+    again = document(run("index", given, "--index", index, "--json"))
+    assert (again["added"], again["unchanged"], len(again["skipped"])) == (0, 1, 1)
+    for name in (deep, deep / "red.mp4", Path(*deep.parts[:9]), "red.mp4"):
+        (hit,) = document(run("query", "red", "--path", name, "--json", "--index", index))["hits"]
+        assert hit["path"] == str(deep / "red.mp4")
+    assert document(run("query", "red", "--path", f"{deep}x", "--json", "--index", index))["hits"] == []
+    assert run("backup", tmp_path / "kept.sqlite", "--index", index).exit_code == 0
+    assert run("restore", tmp_path / "kept.sqlite", "--index", f"{index}_again").exit_code == 0
+    for place in (index, f"{index}_again"):
+        assert document(run("remove", deep, "--purge", "--json", "--index", place))["removed"] == 1
+
+
+def test_a_path_is_once_below_its_folder(filled: str) -> None:
+    copy = "size, mtime_ns, content_sha256, duration_s, hidden FROM videos"
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        execute(filled, f"INSERT INTO videos (root_id, path, {copy[:-12]}) SELECT root_id, path, {copy}")
+    with pytest.raises(psycopg.errors.ExclusionViolation):
+        execute(filled, "INSERT INTO roots (path) SELECT path FROM roots")
+
+
+def test_a_path_and_a_folder_are_looked_up_and_not_looked_for(filled: str) -> None:
+    fill = (
+        "INSERT INTO videos (root_id, path, size, mtime_ns, content_sha256, duration_s, hidden) "
+        "SELECT 1, decode(md5(n::text), 'hex'), 1, 1, '', 1, 0 FROM generate_series(1, 5000) AS n"
+    )
+    folder = translation(OF_FOLDER).replace("%s", "{}").format(1, *["'ab'::bytea"] * 5)
+    plans = [
+        " ".join(line for (line,) in execute(filled, *before, f"EXPLAIN {query}"))
+        for before, query in (
+            ((fill, "ANALYZE videos"), folder),
+            ((), "SELECT id FROM videos WHERE root_id = 1 AND path IN ('ab', 'cd')"),
+        )
+    ]
+    assert "Seq Scan" not in "".join(plans)
+    assert "ix_videos_folder" in plans[0]
+    assert "ix_videos_path" in plans[1]
 
 
 def test_a_schema_of_somebody_else_s(server: str, colours: Path) -> None:

@@ -15,7 +15,10 @@ _WILD = re.compile(r"[*?\[]")
 OF_NAME = "SELECT video_id FROM names WHERE name = ?"
 OF_BEGINNING = "SELECT DISTINCT video_id FROM names WHERE name >= ? AND name < ?"
 OF_ROOT = "SELECT id FROM videos WHERE root_id = ?"
-OF_FOLDER = "SELECT id FROM videos WHERE root_id = ? AND (path = ? OR (path > ? AND path < ?))"
+OF_FOLDER = """
+SELECT id FROM videos WHERE root_id = ? AND (path = ? OR (path > ? AND path < ?))
+AND substr(path, 1, 1000) BETWEEN substr(?, 1, 1000) AND substr(?, 1, 1000)
+"""  # the second line is for PostgreSQL, whose index has the beginnings of the paths
 HOLDING = "SELECT DISTINCT video_id FROM names WHERE instr(name, ?) > 0"
 _PATHS = """
 SELECT videos.id, roots.path, videos.path FROM videos JOIN roots ON roots.id = root_id
@@ -73,10 +76,11 @@ def _under(connection: Connection, path: bytes) -> Iterator[tuple[str, tuple[obj
             yield OF_FOLDER, (number, *_range(path[len(os.path.join(root, b"")) :]))
 
 
-def _range(path: bytes) -> tuple[bytes, bytes, bytes]:
-    """A path below a root, and between what all that lies under it is."""
+def _range(path: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """A path below a root, between what all that lies under it is, and between what it is itself too."""
     folder = os.fsencode(os.sep)
-    return path, path + folder, path + bytes([folder[0] + 1])
+    end = path + bytes([folder[0] + 1])
+    return path, path + folder, end, path, end
 
 
 def _below(connection: Connection, root: int, path: str, sure: set[int]) -> set[int]:
