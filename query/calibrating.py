@@ -177,6 +177,8 @@ def tell(captioned: Captioned, bank: Vectors, sizes: Sequence[int], *, seed: int
                 for is_present, count in ((True, size - 1), (False, size)):
                     labels = _drawn(generator, others, count)
                     labels = np.append(labels, generator.choice(own)) if is_present else labels
+                    if len(labels) == 0:
+                        continue
                     first = labels[np.argmax(scores[labels, video])]
                     is_right = captioned.shows[first, video]
                     rows.append((scores[first, video], level[first], len(labels), is_right, is_present, video, size))
@@ -196,8 +198,15 @@ def _asked(rows: list[tuple[Any, ...]]) -> Asked:
 def fit(asked: Asked) -> Judge:
     """The logistic model of these first hits; its threshold, at most a half, denies one right one in ten.
 
-    Raises CalibrationError if higher scores are not likelier to be right.
+    Raises CalibrationError if nothing was asked that nothing shows, or higher scores are not likelier to be right.
     """
+    if asked.is_present.all():
+        raise CalibrationError(
+            "These captions are too much alike to calibrate with: each says what every video shows. "
+            "Add videos of other things."
+        )
+    if not asked.is_right.any():
+        raise _no_likelier()
     rows = _features(asked)
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     design = np.column_stack([np.ones(len(rows)), (rows - mean) / spread])
@@ -214,14 +223,16 @@ def fit(asked: Asked) -> Judge:
     intercept = weights[0] - float(slopes @ mean)
     values = [round(float(value), 5) for value in (intercept, *slopes)]
     if not (np.isfinite(values).all() and values[1] > 0):
-        raise CalibrationError(
-            "These captions cannot calibrate this encoder: a higher score is no likelier to be right."
-        )
+        raise _no_likelier()
     judge = Judge(values[0], values[1], values[2], values[3], threshold=0.0, false_alarm=1.0, miss=0.0)
     found = confidences(judge, asked)
     right = found[asked.is_right]
     threshold = min(math.floor(float(np.quantile(right, _DENIED)) * 1e4) / 1e4, _BELIEVED)
     return with_rates(replace(judge, threshold=threshold), asked, found)
+
+
+def _no_likelier() -> CalibrationError:
+    return CalibrationError("These captions cannot calibrate this encoder: a higher score is no likelier to be right.")
 
 
 def with_rates(judge: Judge, asked: Asked, found: NDArray[np.float64]) -> Judge:

@@ -411,6 +411,36 @@ def test_too_few_captions_calibrate_nothing(index: Path, captions: Path, tmp_pat
     assert "Traceback" not in result.stderr
 
 
+def test_captions_that_are_all_alike_calibrate_nothing(index: Path, captions: Path, tmp_path: Path) -> None:
+    names = [json.loads(line)["video"] for line in captions.read_text().splitlines()]
+    alike = tmp_path / "alike.jsonl"
+    alike.write_text("\n".join(json.dumps({"video": name, "sentence": "a red fire engine"}) for name in names))
+    result = run("calibrate", alike, "--videos", captions.parent, "--index", index)
+    assert result.exit_code == 1, result.output
+    assert result.stderr.splitlines() == [
+        "cezsar: These captions are too much alike to calibrate with: each says what every video shows. "
+        "Add videos of other things."
+    ]
+
+
+def test_nothing_is_told_of_a_video_that_every_sentence_fits() -> None:
+    rows = np.eye(12, dtype=np.float32)
+    shows = np.eye(12, dtype=bool)
+    shows[:, 3] = True
+    found = calibrating.tell(
+        calibrating.Captioned([row[None] for row in rows], rows, np.arange(12), shows), rows[:2], [2]
+    )
+    assert found.is_present[found.video == 3].tolist() == [True] * 6
+    assert sorted(found.is_present[found.video == 5].tolist()) == [False] * 6 + [True] * 6
+
+
+def test_sentences_that_everything_shows_calibrate_nothing() -> None:
+    rows = np.eye(12, dtype=np.float32)
+    everything = calibrating.Captioned([row[None] for row in rows], rows, np.arange(12), np.ones((12, 12), bool))
+    with pytest.raises(CalibrationError, match="too much alike to calibrate with: each says what every video shows"):
+        calibrating.calibrate(everything, np.eye(12, dtype=np.float32)[:8], Toy.identity)
+
+
 def test_what_shows_next_to_nothing_is_not_believed(index: Path) -> None:
     with closing(sqlite3.connect(index / store.FILE)) as database, database:
         red = "SELECT id FROM videos WHERE path = ?"
