@@ -41,6 +41,11 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
 
+    @property
+    def has_password(self) -> bool:
+        """Whether the URL itself holds a password."""
+        return _without_passwords(self.uri) != self.uri
+
 
 Location: TypeAlias = Path | Database
 

@@ -269,6 +269,21 @@ def test_no_server_there() -> None:
     assert "s3cret" not in line
 
 
+def test_a_password_on_the_command_line_is_advised_against_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    advice = (
+        "cezsar: a password in --index is seen by everybody who lists this machine's processes: "
+        "PGPASSWORD or a line in ~/.pgpass keeps it"
+    )
+    nowhere = "127.0.0.1:1/videos"
+    for given in (f"ann:s3cret@{nowhere}", f"ann@{nowhere}?password=s3cret"):
+        said = run("stats", "--index", f"postgresql://{given}")
+        assert said.stderr.splitlines()[0] == advice
+        assert "s3cret" not in said.output
+        monkeypatch.setenv("CEZSAR_INDEX", f"postgresql://{given}")  # which its owner alone sees
+        assert "is out of reach" in one_error(run("stats"))
+    assert "is out of reach" in one_error(run("stats", "--index", f"postgresql://ann@{nowhere}"))
+
+
 def test_a_database_that_is_not_there(postgres: str) -> None:
     line = one_error(run("query", "red", "--index", databases.location(postgres, "nothing")))
     assert 'database "nothing" does not exist' in line
@@ -418,7 +433,8 @@ def test_a_wrong_password(tmp_path: Path, colours: Path, monkeypatch: pytest.Mon
             connection.execute("SELECT pg_reload_conf()")
         place = f"/postgres?host={quote(host, safe='')}"
         said = run("query", "red", "--index", f"postgresql://ann:wr0ng@{place}")
-        assert 'password authentication failed for user "ann"' in one_error(said)
+        assert said.exit_code == 1
+        assert 'password authentication failed for user "ann"' in said.stderr.splitlines()[-1]
         assert "wr0ng" not in said.output
         assert "no password supplied" in one_error(run("query", "red", "--index", f"postgresql://ann@{place}"))
         monkeypatch.setenv("PGPASSWORD", "s3cret")

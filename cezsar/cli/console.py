@@ -40,6 +40,11 @@ class LocationType(PathType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = located(value) if os.fspath(value) else None
+        if isinstance(found, Database) and found.has_password:
+            notice(
+                "a password in --index is seen by everybody who lists this machine's processes: "
+                "PGPASSWORD or a line in ~/.pgpass keeps it"
+            )
         return found if isinstance(found, Database) else super().convert(value, param, ctx)
 
 
