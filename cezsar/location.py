@@ -16,6 +16,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path has lost the seco
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")  # PostgreSQL allows 63 bytes, and a space adds some
 _SECRETS = ("password", "sslpassword")
 _FORM = "postgresql://USER@HOST/DATABASE"
+_VECTORS = re.compile(r"milvus://(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,7 +55,7 @@ def located(location: str | os.PathLike[str] | Database) -> Location:
     """The location that a text names: a database by its URL, as libpq reads one, or else a folder, made absolute.
 
     Of the URL's parameters schema and vectors are ours. Raises LocationError if its scheme is unknown, or if it names
-    no database, or no possible schema.
+    no database, no possible schema, or no possible cache of vectors.
     """
     if isinstance(location, Database):
         return location
@@ -88,7 +89,12 @@ def _database(url: str) -> Database:
         raise LocationError(
             f"schema={schema} names no schema for an index: it takes a-z, 0-9 and _, 50 at most, and no pg_ at first."
         )
-    return Database(uri, schema, own.get("vectors"))
+    vectors = own.get("vectors")
+    if vectors is not None and not _VECTORS.fullmatch(vectors):  # which may hold a password
+        raise LocationError(
+            "vectors= takes milvus://HOST:PORT/NAME; MILVUS_TOKEN, in the environment, has the account."
+        )
+    return Database(uri, schema, vectors)
 
 
 def _without_passwords(uri: str) -> str:

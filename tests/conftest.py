@@ -13,6 +13,7 @@ from pathlib import Path
 
 import databases
 import hypothesis
+import milvuses
 import nursery
 import pytest
 
@@ -91,6 +92,13 @@ def database(postgres: str) -> Iterator[str]:
     """The location of an empty PostgreSQL database."""
     with databases.database(postgres) as location:
         yield location
+
+
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[str]:
+    """A Milvus; its host and port."""
+    with tempfile.TemporaryDirectory(prefix="milvus") as folder, milvuses.server(Path(folder)) as address:
+        yield address
 
 
 @pytest.fixture

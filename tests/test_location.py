@@ -102,3 +102,19 @@ def test_all_else_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     os.mkdir("odd:")
     os.mkdir("odd:/index")
     assert located("odd://index") == tmp_path / "odd:" / "index"
+
+
+@pytest.mark.parametrize("vectors", ["milvus://db/films", "milvus://10.0.0.2:19530/films", "milvus://[::1]:1/_f2"])
+def test_a_url_names_a_cache_of_vectors(vectors: str) -> None:
+    found = located(f"postgresql://db/videos?vectors={vectors}")
+    assert found == Database("postgresql://db/videos", vectors=vectors)
+    assert str(found) == f"postgresql://db/videos?vectors={vectors}"
+
+
+@pytest.mark.parametrize(
+    "vectors", ["faiss://db/films", "milvus://ann:s3cret@db/films", "milvus://db", "milvus://db/a-b", "milvus:db/films"]
+)
+def test_a_cache_of_vectors_that_cannot_be_is_refused_without_its_text(vectors: str) -> None:
+    with pytest.raises(LocationError, match=r"vectors= takes milvus://HOST:PORT/NAME") as raised:
+        located(f"postgresql://db/videos?vectors={vectors}")
+    assert "s3cret" not in str(raised.value)

@@ -296,8 +296,10 @@ def test_a_url_without_a_database_and_a_misspelt_parameter(server: str) -> None:
     assert line.endswith(": shema is no parameter of a PostgreSQL URL, and not schema or vectors, which are CEZSAR's.")
     line = one_error(run("stats", "--index", "postgresql://ann:s3%zzcret@db/videos"))
     assert line == "cezsar: postgresql://ann@db/videos is no URL of PostgreSQL: postgresql://USER@HOST:PORT/DATABASE."
-    line = one_error(run("stats", "--index", f"{server}&vectors=milvus://db/videos"))
-    assert line.endswith("there is no cache of vectors for milvus: locations.")
+    line = one_error(run("stats", "--index", f"{server}&vectors=milvus://ann:s3cret@db/videos"))
+    assert line == (
+        "cezsar: vectors= takes milvus://HOST:PORT/NAME; MILVUS_TOKEN, in the environment, has the account."
+    )
 
 
 def test_a_database_without_pgvector(postgres: str, colours: Path) -> None:

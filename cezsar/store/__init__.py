@@ -7,6 +7,7 @@ writing code is imported when it is first needed. So is the code for a database.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from cezsar.errors import LocationError
 from cezsar.location import Database, located
@@ -55,9 +56,8 @@ def home(location: Location | str) -> Home:
         if (error.name or "psycopg").partition(".")[0] != "psycopg":
             raise
         raise LocationError("An index in PostgreSQL needs psycopg: `pip install 'cezsar[postgres]'` adds it.") from None
-    if found.vectors is not None:
-        kind = found.vectors.partition(":")[0]
-        raise LocationError(f"{found}: there is no cache of vectors for {kind}: locations.")
+    if found.vectors is not None and find_spec("pymilvus") is None:
+        raise LocationError("A cache in Milvus needs pymilvus: `pip install 'cezsar[milvus]'` adds it.")
     return Schema(found)
 
 

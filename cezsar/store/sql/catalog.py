@@ -11,11 +11,11 @@ import numpy as np
 import psycopg
 from psycopg import errors, sql
 
-from cezsar.errors import BadIndex, IndexDamaged, IndexReadOnly, ServerLost
+from cezsar.errors import BadIndex, CacheUnusable, IndexDamaged, IndexReadOnly, ServerLost
 from cezsar.location import Database
 from cezsar.store import identity
 from cezsar.store.rows import Rows
-from cezsar.store.sql import lists, places
+from cezsar.store.sql import lists, places, vectors
 from cezsar.store.sql.connection import Session, Snapshot, connect, is_lost, schema_of, translated
 from cezsar.store.sql.nearest import Nearest
 
@@ -57,10 +57,15 @@ class Catalog:
         self, place: Database, session: Session, *, index: Database | None = None, writing: Writing | None = None
     ) -> None:
         self.place, self._index, self._writing = place, index or place, writing
+        self._cache = None if place.vectors is None else vectors.Cache(place.vectors)
         self._idle = [session]
         with self._snapshot() as snapshot:
             self.info = identity.info(snapshot, place)
-        self.notice: str | None = None
+
+    @property
+    def notice(self) -> str | None:
+        """Why the last search did not use the cache; None if it did, or if there is none."""
+        return None if self._cache is None else self._cache.notice
 
     def __enter__(self) -> Catalog:
         return self
@@ -70,13 +75,17 @@ class Catalog:
             self._idle.pop().close()
         if self._writing is not None:
             self._writing.__exit__()
+        if self._cache is not None:
+            self._cache.milvus.close()
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as snapshot:
-            dimension, session = self.info.encoder.dimension, snapshot.session
-            yield Rows(snapshot, dimension, lambda rows: Nearest(session, dimension, allowed=rows.videos_where))
+            dimension, session, cache = self.info.encoder.dimension, snapshot.session, self._cache
+            yield Rows(
+                snapshot, dimension, lambda rows: Nearest(session, dimension, allowed=rows.videos_where, cache=cache)
+            )
 
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
@@ -147,22 +156,42 @@ class Catalog:
             return False
 
     def fold_if_due(self) -> bool:
-        """Make lists, or choose anew how many are looked at, if that is due; whether it was. Only for the writer."""
+        """Make lists, choose anew how many are looked at, or bring the cache in step, if that is due; whether it was.
+
+        Only for the writer. A cache that is out of reach is left as it is: searches go on without it.
+        """
         try:
             with self._session() as session:
+                if self._cache is not None:
+                    with self.read() as rows:
+                        return vectors.fold_if_due(self._cache, session, rows, self.info.encoder.dimension)
                 return lists.fold_if_due(session, self.info.encoder.dimension)
         except ServerLost as error:  # the next look will do
             self._right().wait_for_server(str(error))
             return False
+        except CacheUnusable as error:
+            self._right().tell(f"the cache stays as it is: {error}")
+            return False
 
     def rebuild(self) -> Made | None:
-        """Make the lists anew, if there are segments enough for some; only for the writer."""
+        """Make the lists anew, or the cache if there is to be one, if segments are enough; only for the writer."""
         with self._session() as session:
+            if self._cache is not None:
+                with self.read() as rows:
+                    kept = vectors.rebuild(self._cache, session, rows, self.info.encoder.dimension)
+                # Milvus does not say what it takes: this much are its codes
+                return None if kept is None else Made(kept.count, kept.count * self.info.encoder.dimension)
             made = lists.rebuild(session, self.info.encoder.dimension)
             return None if made is None else Made(made.count, _size(session, made.name))
 
     def drop_cache(self) -> None:
-        """Nothing is kept of vectors but the rows, and what the database makes of them."""
+        """Delete the cache, if there is one: nothing else is kept of vectors but what the database makes of them.
+
+        Raises CacheUnusable if it is out of reach.
+        """
+        if self._cache is not None:
+            with self._session() as session:
+                vectors.drop(self._cache.milvus, session)
 
     def scrub(self) -> None:
         """Leave no deleted data in the catalog's tables: have them written anew.
@@ -187,21 +216,29 @@ class Catalog:
 
     def cache_state(self) -> str:
         """As protocols.Catalog.cache_state."""
-        with self._snapshot() as snapshot:
-            return lists.state(snapshot.session)
+        return self.cache_check()[1]
 
     def cache_check(self) -> tuple[bool, str]:
         """As protocols.Catalog.cache_check; `cezsar verify` measures the recall of the lists."""
-        return True, self.cache_state()
+        with self._session() as session:
+            if self._cache is None:
+                return True, lists.state(session)
+            with self.read() as rows:
+                return vectors.state(self._cache, session, rows)
 
     def disagreements(self, rows: Rows) -> list[str]:
-        """Vectors that are not of length 1, and lists that find less than when they were made, in words."""
-        num_bad = 0
-        for _, vectors in rows.vectors():
-            num_bad += int((~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)).sum())
+        """Vectors that are not of length 1, a cache that has others, and lists that find less than when they were
+        made, in words."""
+        num_bad, dimension = 0, self.info.encoder.dimension
+        for _, some in rows.vectors():
+            num_bad += int((~(np.abs(np.linalg.norm(some, axis=1) - 1) < 1e-3)).sum())
         problems = [f"{num_bad} vectors in the catalog are not of length 1"] if num_bad else []
         with self._session() as session:
-            found = lists.recall(session, self.info.encoder.dimension)
+            if self._cache is None:
+                found = lists.recall(session, dimension)
+            else:
+                problems += vectors.differences(self._cache, session, rows, dimension)
+                found = vectors.recall(self._cache, session, dimension)
         if found is not None and found < _LEAST_RECALL:
             problems.append(
                 f"the lists find {found:.3f} of the ten nearest, less than {_LEAST_RECALL}; `cezsar rebuild` makes "

@@ -6,9 +6,9 @@ HNSW is no choice: of vectors like these it finds two of three at best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psycopg
@@ -89,6 +89,19 @@ class Lists:
     generation: int
 
 
+class Counted(Protocol):
+    """How many segments there were at a generation, hidden ones too, and the last one's id."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def last_segment_id(self) -> int: ...
+
+    @property
+    def generation(self) -> int: ...
+
+
 def has_lists(dimension: int) -> bool:
     """Whether pgvector can put vectors of this dimension into lists."""
     return dimension <= _MOST_OF_HALVES
@@ -100,9 +113,10 @@ def read(connection: psycopg.Connection[Any]) -> Lists | None:
     return None if row is None else Lists(*row)
 
 
-def num_visible(connection: psycopg.Connection[Any], known: Lists) -> int:
+def num_visible(connection: psycopg.Connection[Any], known: Counted) -> int:
     """The number of visible segments, of which only those are counted that came or went since they were counted."""
-    row = connection.execute(_VISIBLE, asdict(known)).fetchone()
+    values = {"count": known.count, "last_segment_id": known.last_segment_id, "generation": known.generation}
+    row = connection.execute(_VISIBLE, values).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -134,7 +148,7 @@ def fold_if_due(connection: psycopg.Connection[Any], dimension: int) -> bool:
     """
     _forget_others(connection)
     known = read(connection)
-    count, *_ = _counted(connection)
+    count, *_ = counted(connection)
     if not has_lists(dimension) or (known is None and count < LISTS_FROM):
         return False
     if known is None or count >= 2 * known.learnt_from:
@@ -150,7 +164,7 @@ def rebuild(connection: psycopg.Connection[Any], dimension: int) -> Lists | None
     """Make the lists anew, or none if there are few segments; as fold_if_due."""
     _forget_others(connection)
     known = read(connection)
-    count, last_segment_id, generation = _counted(connection)
+    count, last_segment_id, generation = counted(connection)
     if not has_lists(dimension) or count < LISTS_FROM:
         connection.execute("DELETE FROM lists")
         _forget_others(connection)
@@ -177,14 +191,14 @@ def recall(connection: psycopg.Connection[Any], dimension: int) -> float | None:
     if known is None:
         return None
     with connection.transaction():
-        return _recall(connection, dimension, _exact(connection, dimension, known.count), known.probes)
+        return _recall(connection, dimension, exact(connection, dimension, known.count), known.probes)
 
 
 def _other_than(name: str, generation: int) -> str:
     return other if (other := f"ix_segments_lists_{generation}") != name else f"{name}_"
 
 
-def _counted(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
+def counted(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
     """The number of segments, hidden ones too, the last one's id, and the generation."""
     row = connection.execute(_COUNTED).fetchone()
     assert row is not None
@@ -234,16 +248,12 @@ def _measured(connection: psycopg.Connection[Any], dimension: int, known: Lists)
     """The lists with as many probes as find _RECALL of the nearest, the recall that these reach, and new counts."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        count, last_segment_id, generation = _counted(connection)
-        exact = _exact(connection, dimension, count)
-        chosen = 1
-        while (found := _recall(connection, dimension, exact, min(chosen, known.lists))) < _RECALL:
-            if chosen >= known.lists:
-                break
-            chosen += 1 + chosen // 4
+        count, last_segment_id, generation = counted(connection)
+        best = exact(connection, dimension, count)
+        probes, found = least_probes(lambda probes: _recall(connection, dimension, best, probes), known.lists)
     return replace(
         known,
-        probes=min(chosen, known.lists),
+        probes=probes,
         recall=round(found, 4),
         count=count,
         last_segment_id=last_segment_id,
@@ -251,7 +261,15 @@ def _measured(connection: psycopg.Connection[Any], dimension: int, known: Lists)
     )
 
 
-def _recall(connection: psycopg.Connection[Any], dimension: int, exact: Best, probes: int) -> float:
+def least_probes(recall: Callable[[int], float], most: int) -> tuple[int, float]:
+    """How many of most lists have to be looked at to find _RECALL of the nearest, and the recall that this reaches."""
+    chosen = 1
+    while (found := recall(min(chosen, most))) < _RECALL and chosen < most:
+        chosen += 1 + chosen // 4
+    return min(chosen, most), found
+
+
+def _recall(connection: psycopg.Connection[Any], dimension: int, best: Best, probes: int) -> float:
     connection.execute(
         "SELECT set_config('ivfflat.probes', %s, true), set_config('ivfflat.iterative_scan', 'off', true)",
         (str(probes),),
@@ -259,12 +277,12 @@ def _recall(connection: psycopg.Connection[Any], dimension: int, exact: Best, pr
     statement = _NEAREST.format(dimension=Literal(dimension), most=Literal(NUM_BEST + _SPARE))
     found = [
         np.array([row[0] for row in connection.execute(statement, (packing.text(query),), prepare=False)], np.int64)
-        for query in exact.queries
+        for query in best.queries
     ]
-    return exact.recall(found)
+    return best.recall(found)
 
 
-def _exact(connection: psycopg.Connection[Any], dimension: int, count: int) -> Best:
+def exact(connection: psycopg.Connection[Any], dimension: int, count: int) -> Best:
     """Queries, and the nearest of each among all segments.
 
     A sentence lies beside the vectors of videos, not among them: a search for vectors among their own neighbours would

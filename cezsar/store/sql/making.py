@@ -13,7 +13,7 @@ from sqlalchemy.pool import StaticPool
 
 from cezsar import migrations
 from cezsar.location import Database
-from cezsar.store.sql import lists, places
+from cezsar.store.sql import lists, places, vectors
 from cezsar.store.sql.connection import Session, schema_of
 from cezsar.store.tables import Base, InfoRow
 from cezsar.types import EncoderIdentity, Sampling
@@ -66,6 +66,7 @@ def made(session: Session, place: Database, dimension: int) -> Iterator[Connecti
         session.execute("ALTER TABLE segments ALTER vector SET STORAGE EXTERNAL")
         session.execute("ALTER TABLE segments SET (toast_tuple_target = 8160)")
         session.execute(lists.TABLE)
+        session.execute(vectors.TABLE)
         yield connection
         places.add(session, place, is_served=place.space == 1)
         if place.space != 1:
@@ -84,7 +85,7 @@ def migrate(session: Session) -> None:
 
 def drop(session: Session, place: Database, notice: Callable[[str], None]) -> int:
     """Delete a catalog's tables, and its schema if nothing else is in it; how many bytes that freed."""
-    own = {*Base.metadata.tables, "alembic_version", "lists"}
+    own = {*Base.metadata.tables, "alembic_version", "lists", "collections"}
     (num_bytes,) = session.execute(_SIZE, (schema_of(place),)).fetchone() or (0,)
     with session.transaction():
         for name in own & set(places.parts(session, place)):

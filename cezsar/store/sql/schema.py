@@ -13,7 +13,7 @@ from psycopg import errors
 from cezsar.errors import BadIndex, IndexDamaged, IndexMissing, IndexOutdated, IndexReadOnly
 from cezsar.location import Database
 from cezsar.store.revision import REVISION
-from cezsar.store.sql import lock, places
+from cezsar.store.sql import lock, places, vectors
 from cezsar.store.sql.catalog import Catalog
 from cezsar.store.sql.connection import Session, connect, settle, translated
 from cezsar.types import EncoderIdentity, Location, Sampling
@@ -158,13 +158,24 @@ class Schema:
         assert isinstance(place, Database)
         with self._session() as session:
             lock.acquire(session, place)  # nobody is at work there
+            self._drop_cache(session, place)
             return drop(session, place, notice)
+
+    def _drop_cache(self, session: Session, place: Database) -> None:
+        if place.vectors is None:
+            return
+        cache = vectors.Cache(place.vectors)
+        settle(session, place)
+        try:
+            vectors.drop(cache.milvus, session)
+        finally:
+            cache.milvus.close()
 
     def files(self) -> Path:
         """As Home.files: in the user's cache directory."""
         from platformdirs import user_cache_path
 
-        name = hashlib.sha256(str(replace(self.location, space=None)).encode()).hexdigest()[:32]
+        name = hashlib.sha256(str(replace(self.location, vectors=None, space=None)).encode()).hexdigest()[:32]
         return user_cache_path("cezsar") / "databases" / name
 
     @contextmanager

@@ -101,6 +101,10 @@ class Writing:
         )
         return self._generation, str(transaction)
 
+    def tell(self, line: str) -> None:
+        """Give the user a line."""
+        self._notice(line)
+
     def wait_for_server(self, reason: str) -> None:
         """Wait until the server is back, after a reason to think that it went away; take the lock again."""
         self._mark = None
