@@ -72,3 +72,23 @@ def test_a_standby_that_takes_over_has_everything_that_was_acknowledged() -> Non
     outcome = torture.server_killed(1, has_standby=True)
     assert outcome.lost == []
     assert outcome.notes[:2] == ["150 videos acknowledged", "1 kills"]
+
+
+def test_two_writers_of_a_database_lose_nothing_and_write_nothing_twice(tmp_path: Path) -> None:
+    outcome = torture.writers_of_database(tmp_path, 1)
+    assert outcome.lost == []
+    assert outcome.notes[0] == "40 segments seen as they came"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a disk of its own is mounted")
+def test_a_full_disk_of_a_server_ends_a_run_with_a_line_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    outcome = torture.server_full(tmp_path)
+    assert outcome.lost == []
+    assert int(outcome.notes[0].split()[0]) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_reader_goes_on_across_a_failover_with_the_same_answers() -> None:
+    outcome = torture.reader_through_failover()
+    assert outcome.lost == []
+    assert int(outcome.notes[0].split()[0]) > 0

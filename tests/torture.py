@@ -111,7 +111,7 @@ class Ground:
         return contents(settings.index)
 
 
-def contents(index: Path) -> Contents:
+def contents(index: Location) -> Contents:
     """What the catalog says of each video, without ids: they say only in which order things came."""
     found: Contents = {}
     with store.open(index) as catalog, catalog.read() as session:
@@ -688,9 +688,199 @@ def server_killed(tries: int, *, has_standby: bool) -> Outcome:
     return outcome
 
 
+_RACES = """
+import sys
+from cezsar import store
+from cezsar.encoders.toy import Toy
+from cezsar.errors import IndexLocked
+from cezsar.location import located
+from cezsar.store import Embedding, File
+from cezsar.types import Segment
+rows = Toy().encode_texts(["red"])
+for number in range(int(sys.argv[3])):
+    file = File(sys.argv[2].encode(), b"%d.mp4" % number, 1, 1)
+    shows = Embedding(1.0, (Segment(0.0, 1.0),), (0,), rows)
+    while True:
+        try:
+            with store.open_to_write(located(sys.argv[1]), notice=print) as catalog:
+                print(catalog.write(lambda writer: writer.add_video(file, bytes(32), shows)), flush=True)
+            break
+        except IndexLocked as error:
+            print(error, file=sys.stderr, flush=True)
+"""
+
+
+def writers_of_database(work: Path, rounds: int) -> Outcome:
+    """Two `cezsar index` of different folders on one database, and two programs that write a video each time: one
+    waits, or is told who writes; nothing is lost, nothing is twice there, and a reader of what is new misses none."""
+    outcome, refused, seen = Outcome(), 0, 0
+    folders = [work / "one", work / "other"]
+    for folder, colours in zip(folders, (list(COLOURS)[:4], list(COLOURS)[4:]), strict=True):
+        folder.mkdir(parents=True)
+        for colour in colours:
+            write_video(folder / f"{colour}.mp4", [(colour, 1.0)])
+    alone = load(environ={}, index=work / "alone", model="toy")
+    indexer.index(folders, alone)
+    with tempfile.TemporaryDirectory(prefix="pg") as name, databases.server(Path(name)) as host:
+        for number in range(rounds):
+            location = located(databases.location(host, "postgres") + f"&schema=round_{number}")
+            store.create(location, Toy.identity, Sampling()).__exit__(None, None, None)
+            commands = [
+                [sys.executable, "-m", "cezsar", "index", str(folder), "--quiet", "--index", _url(location)]
+                for folder in folders
+            ]
+            problems = []
+            for command, ended in zip(commands, _together(commands), strict=True):
+                if ended.returncode != 0:
+                    refused += 1
+                    problems += [] if _is_refusal(ended.stderr) else [ended.stderr]
+                    subprocess.run(command, check=True, capture_output=True)
+            with store.open(location) as catalog, catalog.read() as rows:
+                problems += maintenance.verify(catalog).problems
+                problems += ["a video twice"] if len(rows.videos()) != 8 else []
+            problems += [] if contents(location) == contents(alone.index) else ["another catalog than of one alone"]
+            outcome.add(f"commands {number}", problems)
+            count = 20
+            races = [[sys.executable, "-c", _RACES, _url(location), f"/{side}", str(count)] for side in "ab"]
+            found = list[int]()
+            last = 0
+            with store.open(location) as catalog:
+                with catalog.read() as rows:
+                    last = max(rows.tail(after=0)[0].tolist())
+                first = last
+                for ended in _together(races, meanwhile=lambda: found.extend(_new(catalog, [first, *found][-1]))):  # noqa: B023
+                    problems = [] if ended.returncode == 0 else [ended.stderr]
+                    refused += ended.stderr.count(" is writing to ")
+                    outcome.add(f"program {number}", problems)
+                found += _new(catalog, [first, *found][-1])
+                with catalog.read() as rows:
+                    all_new = rows.tail(after=first)[0].tolist()
+                problems = [] if found == all_new and len(found) == 2 * count else [f"a reader saw {found}"]
+                problems += maintenance.verify(catalog).problems
+            seen += len(found)
+            outcome.add(f"reader {number}", problems)
+    outcome.notes = [f"{seen} segments seen as they came", f"{refused} writers turned away"]
+    return outcome
+
+
+def _new(catalog: store.Catalog, after: int) -> list[int]:
+    with catalog.read() as rows:
+        return [int(number) for number in rows.tail(after=after)[0]]
+
+
+def _is_refusal(said: str) -> bool:
+    """Whether one line names another writer."""
+    return said.count("\n") == 1 and (" is writing to the index in " in said or "just now" in said)
+
+
+def _together(
+    commands: Sequence[Sequence[str]], *, meanwhile: Callable[[], object] = lambda: None
+) -> list[subprocess.CompletedProcess[str]]:
+    """What came of commands that ran at once."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipes) for command in commands]  # type: ignore[call-overload]
+    while any(one.poll() is None for one in running):
+        meanwhile()
+        time.sleep(0.02)
+    said = [one.communicate() for one in running]
+    return [
+        subprocess.CompletedProcess(one.args, one.returncode, *those) for one, those in zip(running, said, strict=True)
+    ]
+
+
+def server_full(work: Path) -> Outcome:
+    """No room on the disk of a database's server: commands end with one line, and what was acknowledged is there."""
+    outcome = Outcome()
+    (work / "films").mkdir(parents=True)
+    write_video(work / "films" / "cyan.mp4", [("cyan", 1.0)])
+    with tempfile.TemporaryDirectory(prefix="pg") as name:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", name], check=True)
+        try:
+            with databases.server(Path(name)) as host:
+                location = located(databases.location(host, "postgres"))
+                store.create(location, Toy.identity, Sampling()).__exit__(None, None, None)
+                filler = Path(name) / "filler"
+                _fill(filler, left=300_000)
+                command = [sys.executable, "-c", _WRITES, _url(location), "5000"]
+                writer = subprocess.run(command, capture_output=True, text=True, check=False)
+                last = writer.stderr.splitlines()[-1:]
+                is_told = writer.returncode == 1 and "No space left on device" in "".join(last)
+                outcome.add("a program", [] if is_told else [f"exit {writer.returncode}: {last}"])
+                _fill(filler, left=0)
+                index = ["index", str(work / "films"), "--quiet", "--index", _url(location)]
+                ended = subprocess.run([sys.executable, "-m", "cezsar", *index], capture_output=True, text=True)
+                is_line = ended.returncode in (0, 1) and ended.stderr.count("\n") == ended.returncode
+                outcome.add("a command", [] if is_line else [f"exit {ended.returncode}: {ended.stderr}"])
+                filler.unlink()
+                again = subprocess.run([sys.executable, "-m", "cezsar", *index], capture_output=True, text=True)
+                problems = [again.stderr] if again.returncode else []
+                said = writer.stdout.split()
+                with store.open(location) as catalog, catalog.read() as rows:
+                    problems += maintenance.verify(catalog).problems
+                    known = {video.file.path: len(rows.segments(video.id)[0]) for video in rows.videos()}
+                problems += [f"{line} is not there" for line in said if known.get(b"%d.mp4" % int(line)) != 20]
+                problems += [] if len(known) == len(said) + 1 else [f"{len(known)} videos and not {len(said) + 1}"]
+                outcome.add("room again", problems)
+        finally:
+            subprocess.run(["umount", "--lazy", name], check=True)
+    outcome.notes = [f"{len(said)} videos acknowledged", f"the command said {ended.stderr.strip()[-70:] or 'nothing'}"]
+    return outcome
+
+
+def _fill(filler: Path, *, left: int) -> None:
+    """Let a file take all of its disk but for some bytes."""
+    room = os.statvfs(filler.parent)
+    with filler.open("ab") as file:
+        for _ in range(max(0, room.f_bavail * room.f_frsize - left) // 4096):
+            file.write(bytes(4096))
+
+
+def reader_through_failover() -> Outcome:
+    """A primary killed and its standby promoted while somebody searches: answers are what they were, and go on."""
+    outcome, asked = Outcome(), 0
+    with (
+        tempfile.TemporaryDirectory(prefix="pg") as name,
+        tempfile.TemporaryDirectory(prefix="pg") as other,
+        databases.server(Path(name)),
+        ExitStack() as stack,
+    ):
+        folder, follower = Path(name), Path(other) / "s"
+        Path(other).chmod(0o777)
+        stack.enter_context(databases.standby(follower, folder))
+        location = located(databases.location(f"{name},{follower}", "postgres"))
+        store.create(location, Toy.identity, Sampling()).__exit__(None, None, None)
+        subprocess.run([sys.executable, "-c", _WRITES, _url(location), "5"], check=True, capture_output=True)
+        problems, refused, away_s = list[str](), list[str](), 0.0
+        with Searcher(location) as searcher:
+            expected = searcher.search("red")
+            killer = threading.Timer(1.0, lambda: (databases.kill(folder), databases.promote(follower, folder)))
+            killer.start()
+            last = time.monotonic()
+            end = last + 60
+            while killer.is_alive() or asked == 0 or time.monotonic() < last + 0.5 < end:
+                began = time.monotonic()
+                try:
+                    found = searcher.search("red")
+                except BadIndex as error:
+                    refused.append(str(error))
+                    continue
+                away_s, last = max(away_s, time.monotonic() - last), time.monotonic()
+                asked += 1
+                problems += [] if found == expected else [f"another answer {began - end + 60:.1f} s after the start"]
+                if not killer.is_alive() and asked > 20:
+                    break
+        problems += [error for error in refused if "\n" in error or "went away" not in error]
+        problems += [f"no answer for {away_s:.0f} s"] if away_s > 10 else []
+        outcome.add("a reader", problems)
+        killer.join()
+        databases.start(folder)  # so that it can be ended
+    outcome.notes = [f"{asked} answers", f"{len(refused)} searches ended by a line", f"{away_s:.1f} s without one"]
+    return outcome
+
+
 def _url(location: Location) -> str:
     assert isinstance(location, Database)
-    return location.uri
+    return str(location)  # none has a password
 
 
 # Ray
@@ -861,6 +1051,9 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "writers at once", at_once(ground, 2 if short else 20)
     yield "server killed", server_killed(1 if short else 5, has_standby=False)
     yield "standby takes over", server_killed(1, has_standby=True)
+    yield "database's writers", writers_of_database(work / "writers", 1 if short else 5)
+    yield "server's disk full", server_full(work / "full")
+    yield "reader at failover", reader_through_failover()
     yield "Ray", ray_lost(work / "ray", rays.LOSSES)
     yield "load", load_of(work, 2_000 if short else 20_000, is_timed=not short)
 
