@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import time
 import warnings
 from collections.abc import Iterator
@@ -38,9 +40,35 @@ def stop(folder: Path) -> None:
     _control(folder, "stop", "-m", "immediate")
 
 
-def start(folder: Path) -> None:
-    """Start the server of a folder anew, with its socket where it was."""
-    _control(folder, "start", "-l", str(folder / "log"), "-o", f'-h "" -k {folder}')
+def start(folder: Path, *, address: str = "") -> None:
+    """Start the server of a folder anew, with its socket where it was, and listening at an address if one is given."""
+    _control(folder, "start", "-l", str(folder / "log"), "-o", f'-h "{address}" -k {folder}')
+
+
+@contextmanager
+def reached_by_link(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The server of a folder from a network namespace: its location there, what runs a command there, and what takes
+    the link 'up' or 'down'. Needs root."""
+    name, ours, address = f"pg{os.getpid()}", f"pg{os.getpid()}", "10.78.0.1"
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", ours, "type", "veth", "peer", "name", "veth0", "netns", name)
+        _ip("addr", "add", f"{address}/24", "dev", ours)
+        _ip("-n", name, "addr", "add", "10.78.0.2/24", "dev", "veth0")
+        _ip("link", "set", ours, "up")
+        _ip("-n", name, "link", "set", "veth0", "up")
+        with (folder / "pg_hba.conf").open("a") as rules:
+            rules.write("host all postgres 10.78.0.0/24 trust\n")
+        stop(folder)
+        start(folder, address=address)
+        within = ["ip", "netns", "exec", name]
+        yield f"postgresql://postgres@{address}/postgres", within, ["ip", "link", "set", ours]
+    finally:
+        _ip("netns", "delete", name)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
 
 
 def kill(folder: Path) -> None:

@@ -92,3 +92,10 @@ def test_a_reader_goes_on_across_a_failover_with_the_same_answers() -> None:
     outcome = torture.reader_through_failover()
     assert outcome.lost == []
     assert int(outcome.notes[0].split()[0]) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a network namespace is made")
+def test_a_link_to_a_server_that_is_down_for_10_s_costs_nothing() -> None:
+    outcome = torture.link_down()
+    assert outcome.lost == []
+    assert outcome.notes == ["100 videos acknowledged"]

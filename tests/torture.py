@@ -878,6 +878,33 @@ def reader_through_failover() -> Outcome:
     return outcome
 
 
+def link_down() -> Outcome:
+    """The link to a database's server is down for 10 s while a video a transaction is written: it goes on."""
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="pg") as name, databases.server(Path(name)) as host:
+        location = located(databases.location(host, "postgres"))
+        store.create(location, Toy.identity, Sampling()).__exit__(None, None, None)
+        with databases.reached_by_link(Path(name)) as (there, within, link):
+            command = [*within, sys.executable, "-c", _WRITES, there, "100"]
+            writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert writer.stdout is not None
+            said = [writer.stdout.readline() for _ in range(10)]
+            subprocess.run([*link, "down"], check=True)
+            time.sleep(10)
+            subprocess.run([*link, "up"], check=True)
+            rest, error = writer.communicate(timeout=300)
+            said += rest.splitlines()
+        problems = [] if writer.returncode == 0 else [error]
+        with store.open(location) as catalog, catalog.read() as rows:
+            problems += maintenance.verify(catalog).problems
+            known = {video.file.path: len(rows.segments(video.id)[0]) for video in rows.videos()}
+            problems += [f"{len(rows.videos())} videos"] if len(rows.videos()) != 100 else []
+            problems += [f"{path!r} has {some} segments" for path, some in known.items() if some != 20]
+        outcome.add("10 s", problems)
+    outcome.notes = [f"{len(said)} videos acknowledged"]
+    return outcome
+
+
 def _url(location: Location) -> str:
     assert isinstance(location, Database)
     return str(location)  # none has a password
@@ -1054,6 +1081,7 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "database's writers", writers_of_database(work / "writers", 1 if short else 5)
     yield "server's disk full", server_full(work / "full")
     yield "reader at failover", reader_through_failover()
+    yield "link to a server", link_down()
     yield "Ray", ray_lost(work / "ray", rays.LOSSES)
     yield "load", load_of(work, 2_000 if short else 20_000, is_timed=not short)
 
