@@ -309,7 +309,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_only_reads_is_refused(saved: Saved) -> None:
-    assert "no image and text towers" in _refused(str(saved("bert")))
+    assert "is a bert model without get_image_features or get_video_features" in _refused(str(saved("bert")))
 
 
 def test_a_model_of_whole_segments_is_refused(saved: Saved) -> None:

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from cezsar import encoders
 from cezsar.encoders.encoder import Encoder
 from cezsar.encoders.images import load_backbone
 from cezsar.encoders.joint import Joint, is_saved, load_model
@@ -491,3 +492,22 @@ def test_a_folder_without_a_models_config_is_none(content: str | None, tmp_path:
 
     assert not is_saved(str(tmp_path))
     assert not is_saved(str(tmp_path / "missing"))
+
+
+def test_a_revision_of_a_trained_model_is_the_one_that_is_loaded(
+    write: Write, saved: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "models--cezsar-tests--trained"
+    (place / "refs").mkdir(parents=True)
+    for commit, (revision, folder) in enumerate(
+        {"main": write(tmp_path / "other", seed=1, streams="visual"), "v1": saved("visual")}.items()
+    ):
+        shutil.copytree(folder, place / "snapshots" / (f"{commit}" * 40))
+        (place / "refs" / revision).write_text(f"{commit}" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    expected = Joint(str(saved("visual")), CPU).identity
+    first = encoders.load("cezsar-tests/trained@v1", device="cpu").identity
+    assert first == replace(expected, name="cezsar-tests/trained@v1")
+    newest = encoders.load("cezsar-tests/trained", device="cpu").identity
+    assert newest.weights_sha256 != expected.weights_sha256
