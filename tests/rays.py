@@ -96,7 +96,7 @@ def two_nodes(folder: Path) -> Iterator[Rays]:
         # the names of Ray's sockets must be short, and its note of a running cluster is nobody else's business
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
         environment = {**os.environ, **token, "RAY_TMPDIR": place}
-        if _may_make_namespaces():
+        if may_make_namespaces():
             names = stack.enter_context(_namespaces())
             link: list[str] | None = ["ip", "-n", names[1], "link", "set", "veth0"]
             within, addresses = ["ip", "netns", "exec", names[0]], ("10.77.0.1", "10.77.0.2")
@@ -113,7 +113,8 @@ def two_nodes(folder: Path) -> Iterator[Rays]:
         yield rays
 
 
-def _may_make_namespaces() -> bool:
+def may_make_namespaces() -> bool:
+    """Whether the rights are there to make a network of one's own, and so to mount a disk."""
     name = f"try{os.getpid()}"
     try:
         made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0

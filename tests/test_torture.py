@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import rays
 import torture
 from killable import PLANTS, POINTS
 
 pytestmark = pytest.mark.slow
+_ADMINISTRATOR = pytest.mark.skipif(
+    not rays.may_make_namespaces(), reason="only root may mount a disk or make a network"
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ def test_two_writers_of_a_database_lose_nothing_and_write_nothing_twice(tmp_path
     assert outcome.notes[0] == "40 segments seen as they came"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a disk of its own is mounted")
+@_ADMINISTRATOR
 def test_a_full_disk_of_a_server_ends_a_run_with_a_line_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
     outcome = torture.server_full(tmp_path)
     assert outcome.lost == []
@@ -94,7 +98,7 @@ def test_a_reader_goes_on_across_a_failover_with_the_same_answers() -> None:
     assert int(outcome.notes[0].split()[0]) > 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a network namespace is made")
+@_ADMINISTRATOR
 def test_a_link_to_a_server_that_is_down_for_10_s_costs_nothing() -> None:
     outcome = torture.link_down()
     assert outcome.lost == []
