@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from cezsar import maintenance, store
+from cezsar.errors import CacheUnusable
 from cezsar.location import located
 from cezsar.store import Embedding, File, Where
 from cezsar.store.sql import lists
@@ -164,6 +165,10 @@ def test_milvus_out_of_reach_is_said_and_the_catalog_serves(database: str) -> No
         add(made, "a/1.mp4", vectors)
         assert not made.fold_if_due()
         assert found(made, vectors[7], 1) == [(8, 1.0)]
+        with pytest.raises(
+            CacheUnusable, match=r"Milvus at 127\.0\.0\.1:1: .*\. When it is back, run this command again\."
+        ):
+            made.rebuild()
     (line,) = told
     assert line.startswith("the cache stays as it is: Milvus at 127.0.0.1:1: ")
     with psycopg.connect(database) as connection:

@@ -47,6 +47,15 @@ def _size(session: Session, name: str) -> int:
     return int(found or 0)
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a cache's error is to somebody who asked for nothing but the cache."""
+    try:
+        yield
+    except CacheUnusable as error:
+        raise CacheUnusable(f"{error}. When it is back, run this command again.") from None
+
+
 class Catalog:
     """An open catalog, as protocols.Catalog. place is where it is, index whose it is, if it is the one in use.
 
@@ -174,10 +183,13 @@ class Catalog:
             return False
 
     def rebuild(self) -> Made | None:
-        """Make the lists anew, or the cache if there is to be one, if segments are enough; only for the writer."""
+        """Make the lists anew, or the cache if there is to be one, if segments are enough; only for the writer.
+
+        Raises CacheUnusable if the cache is out of reach.
+        """
         with self._session() as session:
             if self._cache is not None:
-                with self.read() as rows:
+                with self.read() as rows, _told():
                     kept = vectors.rebuild(self._cache, session, rows, self.info.encoder.dimension)
                 # Milvus does not say what it takes: this much are its codes
                 return None if kept is None else Made(kept.count, kept.count * self.info.encoder.dimension)
@@ -190,7 +202,7 @@ class Catalog:
         Raises CacheUnusable if it is out of reach.
         """
         if self._cache is not None:
-            with self._session() as session:
+            with self._session() as session, _told():
                 vectors.drop(self._cache.milvus, session)
 
     def scrub(self) -> None:
