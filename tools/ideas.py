@@ -171,12 +171,17 @@ def ideas() -> Iterator[Idea]:
         ("seen: Lite1 in the middle", "small"),
     ):
         yield Idea(f"{name}, closed form", seen=what, in_closed_form=True)
-    apart = {"memory_blocks": 2, "memory_dim": 256}
-    yield Idea("memory: a kernel a network, closed form", model=apart, in_closed_form=True)
+    for name, model in (
+        ("memory: a kernel a network, 256 axes each", {"memory_blocks": 2, "memory_dim": 256}),
+        *((f"memory: {size} axes", {"memory_dim": size}) for size in (384, 512, 640, 768)),
+        *((f"object stream: temperature {value}", {"object_temperature": value}) for value in (0.5, 1.0, 1.5)),
+        ("object stream: the 20 likeliest", {"top_objects": 20}),
+        *((f"fusion: visual weight {value}", {"visual_weight": value}) for value in (0.67, 0.8)),
+        *((f"query bank: share {value}", {"querybank_share": value}) for value in (0.0, 0.4, 0.6)),
+    ):
+        yield Idea(f"{name}, closed form", model=model, in_closed_form=True)
     moving = {"memory_blocks": 3, "memory_dim": 256}
     yield Idea("memory: a third kernel, last frame less first", model=moving, seen="moving", in_closed_form=True)
-    for size in (256, 384, 640):
-        yield Idea(f"memory: {size} axes, closed form", model={"memory_dim": size}, in_closed_form=True)
 
 
 class _Silent:
