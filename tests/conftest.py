@@ -94,7 +94,7 @@ def database(postgres: str) -> Iterator[str]:
         yield location
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus() -> Iterator[str]:
     """A Milvus; its host and port."""
     with tempfile.TemporaryDirectory(prefix="milvus") as folder, milvuses.server(Path(folder)) as address:
