@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 DEVICES = ("auto", "cpu", "cuda")
 STREAMS = ("visual", "object", "visual_object")
@@ -25,7 +26,8 @@ CORRECTIONS = ("none", "csls", "inverted-softmax", "refine")
 # how answers are printed
 CLASSIFY_FORMATS = ("table", "json", "csv")
 QUERY_FORMATS = (*CLASSIFY_FORMATS, "paths")
-LISTS = ("edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet")  # of all hits
+ListFormat: TypeAlias = Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet"]  # of all hits
+LISTS: tuple[str, ...] = get_args(ListFormat)
 EXPORTS = ("clips", *LISTS)
 
 

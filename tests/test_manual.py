@@ -40,7 +40,7 @@ def test_the_man_page_has_every_command_and_option() -> None:
 def test_the_command_completes_in_each_shell(shell: str) -> None:
     words = {"COMP_WORDS": "cezsar query --ex", "COMP_CWORD": "--ex" if shell == "fish" else "2"}
     told = subprocess.run(
-        [sys.executable, "-c", "from cezsar.cli import main; main()"],
+        [sys.executable, "-c", "import sys; sys.argv = ['cezsar']; from cezsar.cli import main; main()"],
         env={**os.environ, "_CEZSAR_COMPLETE": f"{shell}_complete", **words},
         capture_output=True,
         text=True,

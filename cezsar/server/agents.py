@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -13,6 +13,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from cezsar import __version__, edit, store
+from cezsar.choices import ListFormat
 from cezsar.documents import labels_document, predictions_document, query_document
 from cezsar.errors import CezsarError
 from cezsar.paths import readable
@@ -103,7 +104,7 @@ def tools(engine: Engine, media: Media, *, export_to: Path | None) -> MCPServer:
         @_told
         def export(
             hits: Annotated[list[Collected], Field(min_length=1, max_length=edit.MOST_CLIPS)],
-            format: Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet"],  # noqa: A002
+            format: ListFormat,  # noqa: A002
             title: Annotated[str, Field(max_length=1_000)] = "cezsar",
         ) -> dict[str, Any]:
             """Write moments, in this order, as a list for editors, players or people; answers the files' paths."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cezsar import __version__, answers, store
+from cezsar.choices import ListFormat
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.edit import MOST_CLIPS, Clip
 from cezsar.errors import QueryError
@@ -108,7 +109,7 @@ class Basket(BaseModel):
     """Hits in their order, and the format to have them in."""
 
     hits: Annotated[list[Collected], Field(min_length=1, description=f"At most {MOST_CLIPS:,}.")]
-    format: Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet"]  # choices.LISTS
+    format: ListFormat
     title: Text = "cezsar"
 
 
