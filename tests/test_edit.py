@@ -574,6 +574,7 @@ def started_with(told: Path) -> list[str]:
     return [os.fsdecode(word) for word in told.read_bytes().split(b"\0")[:-1]]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the player goes on, as it should
 def test_a_hit_is_played_by_mpv_or_else_vlc_at_its_second(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -590,6 +591,7 @@ def test_a_hit_is_played_by_mpv_or_else_vlc_at_its_second(
     assert started_with(told) == ["--start=0.000", "--", path]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the player goes on, as it should
 def test_a_name_like_an_option_or_a_command_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.chdir(tmp_path)

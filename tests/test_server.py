@@ -551,6 +551,8 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
 
     video, wanted = ids["red.mp4"], {"labels": ["red", "blue"], "video_ids": list(ids.values()), "timeline": True}
     segment = client.get(f"/api/v1/videos/{video}/segments").json()["segments"][0]["segment_id"]
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 48), "blue").save(picture, "png")
     answers = {
         ("get", "/api/v1/search"): client.get("/api/v1/search", params={"text": "red"}),
         ("post", "/api/v1/classify"): client.post("/api/v1/classify", json=wanted),
@@ -560,6 +562,7 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
         ("get", "/api/v1/segments/{segment_id}"): client.get(f"/api/v1/segments/{segment}"),
         ("get", "/api/v1/stats"): client.get("/api/v1/stats"),
         ("get", "/api/v1/health"): client.get("/api/v1/health"),
+        ("post", "/api/v1/examples"): client.post("/api/v1/examples", content=picture.getvalue()),
     }
     schemas = {
         (method, path): operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -572,7 +575,7 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
     assert {name for name, *_ in seen} == {
         "QueryAnswer", "HitAnswer", "ClassifyIndexedAnswer", "IndexedVideoPredictionsAnswer", "PredictionAnswer",
         "SegmentPredictionsAnswer", "VideosAnswer", "VideoAnswer", "PlayableVideoAnswer", "SegmentsAnswer",
-        "SegmentAnswer", "SegmentOfVideoAnswer", "StatsAnswer", "PathFields", "HealthAnswer",
+        "SegmentAnswer", "SegmentOfVideoAnswer", "StatsAnswer", "PathFields", "HealthAnswer", "ExampleAnswer",
     }  # fmt: skip
     assert all(required <= found <= possible for _, found, possible, required in seen)
 

@@ -669,7 +669,8 @@ def server_killed(tries: int, *, has_standby: bool) -> Outcome:
                 databases.promote(follower, folder) if has_standby else databases.start(folder)
                 away_s.append(time.monotonic() - began)
             reader.join()
-            problems = [] if writer.wait() == 0 else [(writer.stderr or sys.stderr).read()]
+            _, error = writer.communicate()
+            problems = [] if writer.returncode == 0 else [error]
             with store.open(location) as catalog, catalog.read() as rows:
                 known = {video.file.path: len(rows.segments(video.id)[0]) for video in rows.videos()}
                 problems += maintenance.verify(catalog).problems

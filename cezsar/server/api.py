@@ -146,7 +146,7 @@ async def search(
         str | None,
         Query(max_length=_LONGEST, description="A glob that the path, or the name of the file or a folder, matches."),
     ] = None,
-    not_path: Annotated[list[Text], Query(max_length=32, description="Globs that no path matches.")] = [],  # noqa: B006
+    not_path: Annotated[list[Text], Query(max_length=8, description="Globs that no path matches.")] = [],  # noqa: B006
     since: Annotated[
         str | None, Query(max_length=40, description="A date, on or after which the file was last changed.")
     ] = None,
