@@ -30,7 +30,12 @@ from cezsar.video.frames import Video
 
 # a machine may be busy: how long an example takes says nothing
 # and CI repeats the same examples, so that a red run is about the change
-hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
 hypothesis.settings.load_profile("patient")
 
 _REAL = Path(os.environ.get("CEZSAR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
