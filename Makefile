@@ -24,7 +24,7 @@ quick: .venv/.test  # the same without what is slow
 
 light: .light/.made  # the tests that are marked light, in an environment without torch
 	.light/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/light-test.txt
-	.light/bin/python -m pytest -m light
+	.light/bin/python -m pytest tests/test_light.py
 
 coverage: .venv/.test  # the tests, and which lines none of them runs in its own process; half as long again
 	$(PYTEST) --cov --cov-report=term
