@@ -86,7 +86,6 @@ def test_what_comes_moves_and_goes_is_told_in_a_line_each(tmp_path: Path) -> Non
         (folder / "notes.txt").write_text("no video")
         (folder / "broken.mp4").write_text("no video either")
         watch.wait_for("skipped ")
-        time.sleep(3)  # the run that skipped it ends; it is at rest then
         watch.process.send_signal(signal.SIGINT)
         assert watch.process.wait(60) == 130
         watch.wait_for("interrupted; committed work stays.")

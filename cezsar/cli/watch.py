@@ -48,11 +48,17 @@ def command(paths: tuple[Path, ...], exclude: tuple[str, ...], settle_s: float, 
     from cezsar import indexer
     from cezsar.settings import load
 
-    settings = load(**chosen)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings, ended = load(**chosen), threading.Event()
+
+    def end(*_: object) -> None:
+        ended.set()  # for Python loses an exception that is raised while an object is deleted
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     notice(f"watching {', '.join(short(path) for path in paths)}; Ctrl-C ends it")
     for report in indexer.watch(
-        paths, settings, exclude=exclude, settle_s=settle_s, progress=_Lines(shown=not as_json), ended=threading.Event()
+        paths, settings, exclude=exclude, settle_s=settle_s, progress=_Lines(shown=not as_json), ended=ended
     ):
         if as_json:
             from cezsar.documents import index_document
@@ -61,6 +67,7 @@ def command(paths: tuple[Path, ...], exclude: tuple[str, ...], settle_s: float, 
         else:
             for line in _told(report):
                 click.echo(line)
+    raise KeyboardInterrupt
 
 
 class _Lines:
