@@ -100,6 +100,13 @@ def database(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def shared_database(postgres: str) -> Iterator[str]:
+    """The location of one database, in which each test takes a schema of its own."""
+    with databases.database(postgres) as location:
+        yield location
+
+
+@pytest.fixture(scope="module")
 def milvus() -> Iterator[str]:
     """A Milvus; its host and port."""
     with tempfile.TemporaryDirectory(prefix="milvus") as folder, milvuses.server(Path(folder)) as address:

@@ -137,7 +137,7 @@ class _Folder(AbsTaskZeroShotClassification):
     def __init__(self, root: Path, sentences: dict[str, str]) -> None:
         super().__init__()
         self._sentences = list(sentences.values())
-        clips = [(path, number) for number, label in enumerate(sentences) for path in sorted((root / label).iterdir())]
+        clips = [(path, number) for number, label in enumerate(sentences) for path in _clips(root / label)]
         rows = {"video": [str(path) for path, _ in clips], "label": [number for _, number in clips]}
         self.dataset = DatasetDict({"test": Dataset.from_dict(rows).cast_column("video", Video())})
         self.data_loaded = True
@@ -147,6 +147,12 @@ class _Folder(AbsTaskZeroShotClassification):
 
     def get_candidate_labels(self) -> list[str]:
         return self._sentences
+
+
+def _clips(folder: Path) -> list[Path]:
+    """Of files that differ in their suffix alone the first, as `cezsar benchmark` counts them."""
+    firsts = {path.stem: path for path in sorted(folder.iterdir(), reverse=True)}
+    return sorted(firsts.values())
 
 
 def _by_benchmark(root: Path, sentences: dict[str, str], tmp_path: Path, *options: str) -> float:

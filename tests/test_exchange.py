@@ -6,11 +6,9 @@ import itertools
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import databases
 import numpy as np
 import psycopg
 import pytest
@@ -34,17 +32,10 @@ _TABLES = (
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server(postgres: str) -> Iterator[str]:
-    """One database, in which each test has a schema of its own."""
-    with databases.database(postgres) as location:
-        yield location
-
-
 @pytest.fixture
-def place(server: str) -> Database:
+def place(shared_database: str) -> Database:
     """Where an index can be made in PostgreSQL."""
-    location = located(f"{server}&schema=test_{next(_NUMBERS)}")
+    location = located(f"{shared_database}&schema=test_{next(_NUMBERS)}")
     assert isinstance(location, Database)
     return location
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import databases
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,19 +26,12 @@ _NUMBERS = itertools.count()
 HALF = 0.5**0.5  # the score of a segment of two colours, for one of them
 
 
-@pytest.fixture(scope="module")
-def server(postgres: str) -> Iterator[str]:
-    """One database, in which each test has a schema of its own."""
-    with databases.database(postgres) as location:
-        yield location
-
-
 @pytest.fixture(params=["folder", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Where an index can be made, in either store."""
     if request.param == "folder":
         return tmp_path / "index"
-    return located(f"{request.getfixturevalue('server')}&schema=order_{next(_NUMBERS)}")
+    return located(f"{request.getfixturevalue('shared_database')}&schema=order_{next(_NUMBERS)}")
 
 
 @pytest.fixture

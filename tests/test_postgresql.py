@@ -35,17 +35,10 @@ from cezsar.store.sql.connection import translation
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server(postgres: str) -> Iterator[str]:
-    """One database, in which each test has a schema of its own."""
-    with databases.database(postgres) as location:
-        yield location
-
-
 @pytest.fixture
-def index(server: str) -> str:
+def index(shared_database: str) -> str:
     """Where an index can be made."""
-    return f"{server}&schema=cli_{next(_NUMBERS)}"
+    return f"{shared_database}&schema=cli_{next(_NUMBERS)}"
 
 
 @pytest.fixture(scope="module")
@@ -238,8 +231,8 @@ def test_the_page_searches_a_database_and_follows_a_switch(filled: str, tmp_path
     assert len(kept) == 1
 
 
-def test_two_schemas_are_two_indexes(server: str, colours: Path) -> None:
-    one, other = (f"{server}&schema=two_{name}" for name in ("one", "one_2"))
+def test_two_schemas_are_two_indexes(shared_database: str, colours: Path) -> None:
+    one, other = (f"{shared_database}&schema=two_{name}" for name in ("one", "one_2"))
     run("index", colours / "red.mp4", "--index", one, "--model", "toy")
     run("index", colours / "green.mp4", "--index", other, "--model", "toy")
     assert run("reembed", "--window", "6", "--index", one).exit_code == 0
@@ -289,14 +282,14 @@ def test_a_database_that_is_not_there(postgres: str) -> None:
     assert 'database "nothing" does not exist' in line
 
 
-def test_a_url_without_a_database_and_a_misspelt_parameter(server: str) -> None:
+def test_a_url_without_a_database_and_a_misspelt_parameter(shared_database: str) -> None:
     line = one_error(run("stats", "--index", "postgresql://ann@localhost"))
     assert line == "cezsar: postgresql://ann@localhost names no database: postgresql://USER@HOST/DATABASE."
-    line = one_error(run("stats", "--index", f"{server}&shema=sport"))
+    line = one_error(run("stats", "--index", f"{shared_database}&shema=sport"))
     assert line.endswith(": shema is no parameter of a PostgreSQL URL, and not schema or vectors, which are CEZSAR's.")
     line = one_error(run("stats", "--index", "postgresql://ann:s3%zzcret@db/videos"))
     assert line == "cezsar: postgresql://ann@db/videos is no URL of PostgreSQL: postgresql://USER@HOST:PORT/DATABASE."
-    line = one_error(run("stats", "--index", f"{server}&vectors=milvus://ann:s3cret@db/videos"))
+    line = one_error(run("stats", "--index", f"{shared_database}&vectors=milvus://ann:s3cret@db/videos"))
     assert line == (
         "cezsar: vectors= takes milvus://HOST:PORT/NAME; MILVUS_TOKEN, in the environment, has the account."
     )
@@ -390,13 +383,13 @@ def test_a_path_and_a_folder_are_looked_up_and_not_looked_for(filled: str) -> No
     assert "ix_videos_path" in plans[1]
 
 
-def test_a_schema_of_somebody_else_s(server: str, colours: Path) -> None:
-    execute(f"{server}&schema=books", "CREATE SCHEMA books", "CREATE TABLE books (title TEXT)")
+def test_a_schema_of_somebody_else_s(shared_database: str, colours: Path) -> None:
+    execute(f"{shared_database}&schema=books", "CREATE SCHEMA books", "CREATE TABLE books (title TEXT)")
     for words in (("query", "red"), ("index", colours, "--model", "toy")):
-        line = one_error(run(*words, "--index", f"{server}&schema=books"))
+        line = one_error(run(*words, "--index", f"{shared_database}&schema=books"))
         assert line.endswith("schema=books holds books, of no index: ?schema=NAME names another.")
-    execute(f"{server}&schema=posing", "CREATE SCHEMA posing", "CREATE TABLE index_info (title TEXT)")
-    assert "is not a catalog of CEZSAR" in one_error(run("query", "red", "--index", f"{server}&schema=posing"))
+    execute(f"{shared_database}&schema=posing", "CREATE SCHEMA posing", "CREATE TABLE index_info (title TEXT)")
+    assert "is not a catalog of CEZSAR" in one_error(run("query", "red", "--index", f"{shared_database}&schema=posing"))
 
 
 @pytest.fixture

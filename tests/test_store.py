@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import databases
 import numpy as np
 import pytest
 
@@ -26,19 +25,12 @@ NEAR_EAST = unit(np.array([3.0, 1, 0, 0]))
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server(postgres: str) -> Iterator[str]:
-    """One database, in which each test has a schema of its own."""
-    with databases.database(postgres) as location:
-        yield location
-
-
 @pytest.fixture(params=["folder", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Where an index can be made, in either store."""
     if request.param == "folder":
         return tmp_path / "index"
-    return located(f"{request.getfixturevalue('server')}&schema=test_{next(_NUMBERS)}")
+    return located(f"{request.getfixturevalue('shared_database')}&schema=test_{next(_NUMBERS)}")
 
 
 @pytest.fixture
@@ -554,11 +546,11 @@ def random_change(draw: np.random.Generator, numbers: list[int]) -> Callable[[Wr
 
 @pytest.mark.parametrize("seed", range(4))
 def test_both_stores_agree_in_everything_after_the_same_random_changes(
-    seed: int, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+    seed: int, tmp_path: Path, shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cezsar.store.rows._CHUNK", 7)
     draw = np.random.default_rng(seed)
-    database = located(f"{server}&schema=random_{seed}")
+    database = located(f"{shared_database}&schema=random_{seed}")
     with store.create(tmp_path, IDENTITY, SAMPLING) as local, store.create(database, IDENTITY, SAMPLING) as remote:
         for _ in range(25):
             with local.read() as rows:
