@@ -41,7 +41,7 @@ check: .venv/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: .venv/.test  # half an hour; writes docs/performance.md. benchmarks/precision.py and tools/ideas.py are run by hand
+bench: .venv/.test  # an hour; writes docs/performance.md. benchmarks/precision.py and tools/ideas.py are run by hand
 	$(BIN)/python benchmarks/run.py --data $(DATA) $(BENCH)
 	$(BIN)/python benchmarks/tail.py
 

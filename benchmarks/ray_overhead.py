@@ -18,8 +18,12 @@ _ROUNDS = 3
 _VIDEOS, _SECONDS = 12, 120
 
 
-def rows(videos: Path) -> list[Row]:
+def rows(videos: Path | None = None) -> list[Row]:
     """The whole command on Ray, its start and end included, against the whole command with threads."""
+    if videos is None:
+        with tempfile.TemporaryDirectory() as made:
+            make(Path(made))
+            return rows(Path(made))
     one, other = turns(lambda: _index(videos, "ray"), lambda: _index(videos, "threads"), _ROUNDS)
     note = f"in the last round {one[-1]:.1f} s against {other[-1]:.1f} s"
     count = sum(1 for _ in videos.iterdir())
@@ -53,8 +57,5 @@ def _scene(seed: int) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        if len(sys.argv) < 2:
-            make(Path(made))
-        for row in rows(Path(sys.argv[1] if len(sys.argv) > 1 else made)):
-            print(*row.cells(), row.note, sep="  ")
+    for row in rows(Path(sys.argv[1]) if len(sys.argv) > 1 else None):
+        print(*row.cells(), row.note, sep="  ")

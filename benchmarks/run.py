@@ -16,6 +16,7 @@ import indexing
 import memory
 import paths
 import postgres
+import ray_overhead
 import rescan
 import sampling
 import search
@@ -41,6 +42,7 @@ def main() -> None:
     parts: list[Callable[[], list[Row]]] = [
         cold.rows, server.rows, lambda: search.rows(asked.segments), paths.rows, lambda: _sampling(asked.seconds),
         rescan.rows, memory.rows, lambda: postgres.rows(min(asked.segments, 200_000)),
+        ray_overhead.rows,
     ]  # fmt: skip
     if videos.is_dir():
         parts.append(lambda: indexing.rows(videos, asked.every))
