@@ -95,21 +95,22 @@ class Searcher:
     @property
     def calibration(self) -> Calibration | None:
         """The calibration that gives hits their confidence: the index's own, or the encoder's; None without either."""
-        return self._calibrated[0]
+        with self._catalog.read() as rows:
+            return self._calibrated(rows)[0]
 
     @property
     def calibration_notice(self) -> str | None:
         """Why the index's own calibration cannot be used; None if it can, or if there is none."""
-        return self._calibrated[1]
-
-    @property
-    def _calibrated(self) -> tuple[Calibration | None, str | None]:
         with self._catalog.read() as rows:
-            state = rows.calibrated(), calibration.state(self._catalog.place)
-            found = self._found
-            if found is None or found[0] != state:
-                kept = None if state[0] is None else rows.calibration()
-                self._found = found = state, calibration.find(self._catalog.place, self.info.encoder, kept=kept)
+            return self._calibrated(rows)[1]
+
+    def _calibrated(self, rows: store.Rows) -> tuple[Calibration | None, str | None]:
+        """The calibration, and why the index's own cannot be used."""
+        state = rows.calibrated(), calibration.state(self._catalog.place)
+        found = self._found
+        if found is None or found[0] != state:
+            kept = None if state[0] is None else rows.calibration()
+            self._found = found = state, calibration.find(self._catalog.place, self.info.encoder, kept=kept)
         return found[1]
 
     def search(
@@ -162,10 +163,11 @@ class Searcher:
             if question.like:
                 return Hits(ranking.all())
             hits, num_shown = ranking.plain_last()
-            if self.calibration is None or question.more or question.less:
+            found, _ = self._calibrated(rows)
+            if found is None or question.more or question.less:
                 return Hits(hits)
             size = rows.num_segments(filters.where())
-            return self._judged(self.calibration, hits, num_shown, directions[0], size)
+            return self._judged(found, hits, num_shown, directions[0], size)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Sentences -> (len(texts), D) unit vectors.

@@ -366,6 +366,24 @@ NAMES = (
 )  # fmt: skip
 
 
+def test_what_a_condition_chooses_is_looked_up_once_a_generation(
+    catalog: store.Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Where] = []
+    look_up = store.Rows.videos_where
+    monkeypatch.setattr(store.Rows, "videos_where", lambda rows, where: asked.append(where) or look_up(rows, where))
+    add(catalog, "good/a.mp4", EAST)
+    named = Where(path="good")
+    for _ in range(2):
+        assert search(catalog, EAST, where=named) == [(1, 1.0)]
+    assert asked == [named]
+    add(catalog, "good/b.mp4", EAST)
+    catalog.write(lambda writer: writer.hide_videos([1]))
+    for _ in range(2):
+        assert search(catalog, EAST, where=named) == [(2, 1.0)]
+    assert asked == [named] * 2
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

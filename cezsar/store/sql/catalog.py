@@ -17,14 +17,15 @@ from cezsar.store import identity
 from cezsar.store.rows import Rows
 from cezsar.store.sql import lists, places, vectors
 from cezsar.store.sql.connection import Session, Snapshot, connect, is_lost, schema_of, translated
-from cezsar.store.sql.nearest import Nearest
+from cezsar.store.sql.nearest import Chosen, Nearest
 
 if TYPE_CHECKING:
     from cezsar.store.sql.writing import Writing
     from cezsar.store.writer import Writer
 
 _T = TypeVar("_T")
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# and the first statement fixes the state, which the generation names
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT generation FROM index_info"
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s AND relkind = 'r'
@@ -68,6 +69,7 @@ class Catalog:
         self.place, self._index, self._writing = place, index or place, writing
         self._cache = None if place.vectors is None else vectors.Cache(place.vectors)
         self._idle = [session]
+        self._chosen = Chosen(0)
         with self._snapshot() as snapshot:
             self.info = identity.info(snapshot, place)
 
@@ -92,37 +94,44 @@ class Catalog:
         """One consistent state: all answers are of the same moment."""
         with self._snapshot() as snapshot:
             dimension, session, cache = self.info.encoder.dimension, snapshot.session, self._cache
+            chosen = self._chosen  # another thread may have put that of another generation there
+            if chosen.generation != snapshot.generation:
+                chosen = self._chosen = Chosen(snapshot.generation)
             yield Rows(
-                snapshot, dimension, lambda rows: Nearest(session, dimension, allowed=rows.videos_where, cache=cache)
+                snapshot,
+                dimension,
+                lambda rows: Nearest(session, dimension, allowed=rows.videos_where, chosen=chosen, cache=cache),
             )
 
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
         with translated(self.place):
-            session = self._begun()
+            session, generation = self._begun()
             try:
-                yield Snapshot(session)
+                yield Snapshot(session, generation)
                 session.execute("ROLLBACK")
             except BaseException:
                 session.close()
                 raise
             self._idle.append(session)
 
-    def _begun(self) -> Session:
-        """A session in a transaction; one that was idle may have lost its server since."""
+    def _begun(self) -> tuple[Session, int]:
+        """A session in a transaction, and its generation; one that was idle may have lost its server since."""
         while True:
             try:
                 session, was_idle = self._idle.pop(), True
             except IndexError:
                 session, was_idle = connect(self.place), False
             try:
-                session.execute(_BEGIN)
+                begun = session.execute(_BEGIN)
+                begun.nextset()
+                (generation,) = begun.fetchone() or (0,)
             except psycopg.Error as error:
                 session.close()
                 if not (was_idle and is_lost(error)):
                     raise
             else:
-                return session
+                return session, int(generation)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -96,8 +96,8 @@ def _parameters(location: Database) -> dict[str, Any]:
 class Snapshot:
     """A connection in a transaction that only reads: everything that is asked of it has the same state."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, generation: int) -> None:
+        self.session, self.generation = session, generation
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
         """As Connection.execute: the rows have been read before the next statement."""

@@ -43,9 +43,9 @@ _OURS = """
 SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
 WHERE indrelid = 'segments'::regclass AND amname = 'ivfflat'
 """
-_READ = f"""
+_READ = """
 SELECT name, lists, probes, recall, learnt_from, count, last_segment_id, generation FROM lists
-WHERE name IN (SELECT relname FROM ({_OURS}) AS ours WHERE indisvalid)
+WHERE EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(quote_ident(name)) AND indisvalid)
 """
 _VISIBLE = """
 SELECT %(count)s

@@ -7,9 +7,9 @@ here.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -23,11 +23,13 @@ from cezsar.store.sql.vectors import Cache, Collection
 from cezsar.store.words import Found, Where
 from cezsar.types import Ids, Vectors
 
+_T = TypeVar("_T")
 _SPARE = 8  # candidates more than are asked for: only scores that are nearly equal may be ranked otherwise here
 _SPARE_OF_HALVES = 48  # and half as many bits rank a little otherwise than vectors do
 _COST = 4  # what a vector costs in its row, if one costs 1 in a list
 _FEW = 2_000  # segments that may be found: so many are compared one by one, whatever a cache holds
 _LEAST_SHARE = 1 / 50  # and what is less of all: of a cache's candidates too few would be among them
+_CONDITIONS = 8  # whose videos and sizes are kept
 _ALIKE = 1e-5  # distances that pgvector finds nearer to one another than this may be of equal scores
 
 # In this form no join can spoil the order in which lists give their segments.
@@ -58,10 +60,20 @@ WHERE NOT EXISTS (SELECT FROM videos WHERE videos.id = video_id AND hidden = 1){
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What conditions choose in one generation: ids of videos, and numbers of segments; for all its snapshots."""
+
+    generation: int
+    videos: dict[Hashable, Sequence[int]] = field(default_factory=dict)
+    sizes: dict[Hashable, int] = field(default_factory=dict)
+
+
 class Nearest:
     """The nearest segments in one snapshot, whose connection has the index's schema first on its search_path.
 
-    allowed gives the ids of the visible videos that a condition allows. cache is of all segments up to one.
+    allowed gives the ids of the visible videos that a condition allows; chosen keeps them. cache is of all segments up
+    to one.
     """
 
     def __init__(
@@ -70,11 +82,11 @@ class Nearest:
         dimension: int,
         *,
         allowed: Callable[[Where], Sequence[int]],
+        chosen: Chosen,
         cache: Cache | None = None,
     ) -> None:
         self._connection, self._dimension, self._allowed, self._cache = connection, dimension, allowed, cache
-        self._videos: dict[Hashable, Sequence[int]] = {}
-        self._sizes: dict[Hashable, int] = {}
+        self._chosen = chosen
 
     def found(self, query: Vectors, k: int, *, where: Where, without: Ids, exact: bool) -> Found:
         """As Rows.nearest."""
@@ -97,8 +109,9 @@ class Nearest:
             return self._by_all(query, k, conditions, values)
         share = self._size(where) / max(self._size(Where()), 1) if where.names_videos else 1.0
         breadth = max(1.0, (k / 10) ** 0.3) / max(min(share, 1.0), 1 / known.count)
-        lists.look_at(self._connection, min(int(np.ceil(known.probes * breadth)), known.lists))
-        return self._by_lists(query, k, conditions, values)
+        with self._connection.pipeline():  # two statements, one way there and back
+            lists.look_at(self._connection, min(int(np.ceil(known.probes * breadth)), known.lists))
+            return self._by_lists(query, k, conditions, values)
 
     def size(self, where: Where) -> int:
         """The number of visible segments of the videos that where allows."""
@@ -122,9 +135,9 @@ class Nearest:
 
     def _size(self, where: Where) -> int:
         asked = where.meaning(), where.plain
-        if asked not in self._sizes:
-            self._sizes[asked] = self._counted(where)
-        return self._sizes[asked]
+        if (size := self._chosen.sizes.get(asked)) is None:
+            size = _kept(self._chosen.sizes, asked, self._counted(where))
+        return size
 
     def _counted(self, where: Where) -> int:
         if where == Where():
@@ -140,10 +153,10 @@ class Nearest:
         conditions, values = list[Composable](), dict[str, object]()
         if where.names_videos:
             asked = where.meaning()
-            if asked not in self._videos:
-                self._videos[asked] = self._allowed(where)
+            if (videos := self._chosen.videos.get(asked)) is None:
+                videos = _kept(self._chosen.videos, asked, self._allowed(where))
             conditions.append(_OF_VIDEOS)
-            values["videos"] = self._videos[asked]
+            values["videos"] = videos
         if where.plain is not None:
             conditions.append(_PLAIN if where.plain else _NOT_PLAIN)
         return conditions, values
@@ -213,3 +226,11 @@ class Nearest:
         rows.sort(key=lambda row: int(row[0]))
         ids = np.array([row[0] for row in rows], np.int64)
         return scores.found(query, ids, packing.read([row[1] for row in rows], self._dimension), k)
+
+
+def _kept(known: dict[Hashable, _T], asked: Hashable, found: _T) -> _T:
+    """What was found for a condition, kept with that of a few others."""
+    if len(known) >= _CONDITIONS:
+        known.clear()
+    known[asked] = found
+    return found
