@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_videos import write_video
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import serving
 
 from cezsar import indexer
@@ -128,6 +128,19 @@ def run_cezsar(*words: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
+def classify(page: Page, labels: str) -> None:
+    page.get_by_role("link", name="Classify").click()
+    page.fill("#labels", labels)
+    page.keyboard.press("Enter")
+
+
+def act(card: Locator, name: str) -> None:
+    """Choose something of a card's menu."""
+    if not card.locator(".menu").evaluate("one => one.open"):
+        card.locator(".menu summary").click()
+    card.get_by_text(name, exact=True).click()
+
+
 def search(page: Page, text: str) -> None:
     page.fill("#text", text)
     page.keyboard.press("Enter")
@@ -147,8 +160,8 @@ def test_a_search_shows_cards_with_pictures(page: Page) -> None:
     cards = page.locator("#cards li")
     assert cards.count() >= 10
     first = cards.first
-    expect(first.locator(".score")).to_contain_text("score 0.")
-    expect(first.locator(".range")).to_contain_text("0:00.0 to ")
+    expect(first.locator(".strength")).to_have_attribute("title", re.compile(r"^score 0\.\d\d\d, confidence 0\.\d\d: "))
+    expect(first.locator(".range")).to_contain_text("0:00 – 0:")
     until(page, "document.querySelector('#cards img').naturalWidth > 0")
     assert "text=a+person+plays+the+violin" in page.url
     picture(page, "search")
@@ -158,18 +171,22 @@ def test_hits_say_how_strong_they_are_and_where_nothing_is_like_it(browser: Brow
     page = browser.new_page()
     page.goto(calibrated)
     search(page, "red green")
-    strengths = page.locator("#cards .strength")
+    strengths, words = page.locator("#cards .strength"), page.locator("#cards .word")
     # cosines 0.707, 0.707 and 0: log odds 5.07, 5.07 and -2
-    assert strengths.all_inner_texts() == ["strong", "strong", "weak"]
-    expect(strengths.first).to_have_attribute("title", re.compile("^confidence 0.99: "))
+    assert words.all_inner_texts() == ["strong", "strong", "weak"]
+    expect(strengths.first).to_have_attribute("title", re.compile("^score 0.707, confidence 0.99: "))
+    widths = [one.evaluate("one => one.style.width") for one in page.locator("#cards .bar span").all()]
+    assert widths == ["99%", "99%", "12%"]
     expect(page.locator("#state")).to_have_text("3 moments, best first.")
+    expect(page.locator("#nothing")).to_be_hidden()
     search(page, "white")
-    expect(page.locator("#state")).to_have_text("Nothing like it; the nearest are: 3 moments, best first.")
-    assert strengths.all_inner_texts() == ["weak"] * 3
+    expect(page.locator("#nothing")).to_have_text("Nothing like it. The nearest are weak:")
+    assert words.all_inner_texts() == ["weak"] * 3
     picture(page, "nothing-like-it")
-    page.locator("#cards .more").first.click()
-    expect(page.locator("#state")).to_have_text("3 moments, best first.")
-    assert strengths.first.is_hidden()
+    page.locator("#cards .like").first.click()
+    expect(page.locator("#nothing")).to_be_hidden()
+    expect(words.first).to_have_text("score 1.000")
+    assert strengths.locator(".bar").first.is_hidden()
     page.close()
 
 
@@ -186,7 +203,8 @@ def test_a_click_plays_from_the_start_of_the_range_and_loops(page: Page) -> None
 def test_what_no_browser_plays_is_played_part_by_part_and_looped(page: Page) -> None:
     search(page, "a blue screen")
     card = page.locator("#cards li", has_text="old.avi")
-    expect(card.locator(".range")).to_have_text("0:00.0 to 0:20.0")
+    expect(card.locator(".range")).to_have_text("0:00 – 0:20")
+    expect(card.locator(".length")).to_have_text("20 s")
     card.locator(".play").click()
     for part in ("start_s=0&end_s=12", "start_s=12&end_s=20", "start_s=0&end_s=12"):
         until(page, f"document.querySelector('#cards video')?.src.endsWith('{part}')")
@@ -209,9 +227,9 @@ def test_one_video_plays_at_a_time_and_escape_ends_it(page: Page) -> None:
 def test_a_video_that_has_gone_is_told(page: Page) -> None:
     search(page, "a red screen")
     card = page.locator("#cards li", has_text="gone.mp4")
-    for action in (card.locator(".play"), card.get_by_text("Export")):
+    for action in (card.locator(".play").click, lambda: act(card, "Export")):
         page.evaluate("document.getElementById('state').textContent = ''")
-        action.click()
+        action()
         expect(page.locator("#state")).to_have_text("gone.mp4: The video's file has gone.")
         expect(page.locator("#state")).to_have_class("bad")
 
@@ -237,7 +255,7 @@ def test_while_it_searches_it_says_so(page: Page) -> None:
 def test_filters_narrow_and_the_back_button_undoes(page: Page) -> None:
     search(page, "a person")
     every = page.locator("#cards li").count()
-    page.click("summary")
+    page.click("#filters > summary")
     page.fill("input[name=path]", "old.avi")
     page.keyboard.press("Enter")
     expect(page.locator("#cards li")).to_have_count(1)
@@ -272,21 +290,20 @@ def test_no_match_and_errors_have_their_words(page: Page) -> None:
 def test_more_like_this(page: Page) -> None:
     search(page, "a blue screen")
     card = page.locator("#cards li", has_text="old.avi")
-    card.get_by_text("More like this").click()
-    expect(page.locator("#like")).to_contain_text("More like old.avi, 0:")
+    card.get_by_text("Like this").click()
+    expect(page.locator("#chips")).to_contain_text("like old.avi, 0:")
     expect(page.locator("#cards h2").first).to_have_text("old.avi")
     search(page, "a blue screen")
     expect(page.locator("#state")).to_contain_text("by the text and by what they are to be like")
-    page.click("#like button")
-    expect(page.locator("#like")).to_be_hidden()
+    page.click("#chips button")
+    expect(page.locator("#chips")).to_be_hidden()
     expect(page.locator("#text")).to_be_focused()
     expect(page.locator("#state")).to_have_text(re.compile(r"best first\.$"))
 
 
 def test_labels_tell_the_shown_videos_apart(page: Page) -> None:
     search(page, "a person")
-    page.fill("#labels", "playing music, sports, a plain colour")
-    page.keyboard.press("Enter")
+    classify(page, "playing music, sports, a plain colour")
     expect(page.locator("#state")).to_contain_text("videos classified")
     first = page.locator("#cards li").first
     expect(first.locator("meter")).to_have_count(3)
@@ -321,8 +338,7 @@ def test_a_timeline_says_and_plays_what_each_part_shows(page: Page, address: str
 
 def test_labels_without_words_are_told(page: Page) -> None:
     search(page, "a person")
-    page.fill("#labels", " , ,")
-    page.keyboard.press("Enter")
+    classify(page, " , ,")
     expect(page.locator("#state")).to_have_text("Give some labels, with commas between them.")
     assert page.locator("#cards li").count() > 0
 
@@ -335,16 +351,14 @@ def test_a_video_removed_meanwhile_does_not_keep_others_from_being_classified(pa
 
     page.route("**/api/v1/classify", answer)
     search(page, "a person")
-    page.fill("#labels", "music, sports")
-    page.keyboard.press("Enter")
+    classify(page, "music, sports")
     expect(page.locator("#state")).to_contain_text("18 moments, best first. 17 videos classified.")
 
 
 def test_what_is_typed_and_not_asked_yet_stays(page: Page) -> None:
     search(page, "a person")
     page.fill("#text", "something to ask later")
-    page.fill("#labels", "music, sports")
-    page.keyboard.press("Enter")
+    classify(page, "music, sports")
     expect(page.locator("#state")).to_contain_text("classified")
     expect(page.locator("#text")).to_have_value("something to ask later")
     asked: list[str] = []
@@ -360,13 +374,13 @@ def test_going_back_while_a_search_is_under_way_leaves_what_was_there(page: Page
     search(page, "a blue screen")
     first = page.locator("#cards h2").all_inner_texts()
     page.route("**/api/v1/search?like=*", lambda route: None)  # it never ends
-    page.locator("#cards .more").first.click()
+    page.locator("#cards .like").first.click()
     expect(page.locator("#state")).to_have_text("Searching.")
     page.go_back()
     expect(page.locator("#state")).to_have_text(re.compile(r"best first\.$"))
     assert page.title() == "a blue screen - CEZSAR"
     assert page.locator("#cards h2").all_inner_texts() == first
-    expect(page.locator("#like")).to_be_hidden()
+    expect(page.locator("#chips")).to_be_hidden()
 
 
 def test_what_was_being_made_playable_is_not_for_ever(page: Page) -> None:
@@ -380,9 +394,9 @@ def test_what_was_being_made_playable_is_not_for_ever(page: Page) -> None:
 
 def test_a_wrong_filter_that_is_closed_is_opened_and_told(page: Page) -> None:
     search(page, "a person")
-    page.click("summary")
+    page.click("#filters > summary")
     page.fill("input[name=min_score]", "7")
-    page.click("summary")
+    page.click("#filters > summary")
     page.fill("#text", "something else")
     page.keyboard.press("Enter")
     expect(page.locator("input[name=min_score]")).to_be_visible()
@@ -411,14 +425,14 @@ def test_a_hostile_name_is_copied_so_that_no_terminal_obeys_it(page: Page) -> No
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     search(page, "a yellow screen")
     card = page.locator("#cards li", has_text="onerror")
-    card.get_by_text("Copy path").click()
+    act(card, "Copy path")
     expect(card.get_by_text("Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.isprintable()
     echoed = subprocess.run(["bash", "-c", f"printf %s {copied}"], capture_output=True, check=True)
     assert Path(os.fsdecode(echoed.stdout)).name == HOSTILE
-    card.get_by_text("More like this").click()
-    expect(page.locator("#like")).to_contain_text("onerror")
+    card.get_by_text("Like this").click()
+    expect(page.locator("#chips")).to_contain_text("onerror")
     page.click("#command")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.isprintable()
@@ -426,7 +440,7 @@ def test_a_hostile_name_is_copied_so_that_no_terminal_obeys_it(page: Page) -> No
     told = subprocess.run(["bash", "-c", script], capture_output=True, check=True, text=True)
     hits = json.loads(told.stdout)["hits"]
     assert Path(hits[0]["path"]).name == HOSTILE
-    assert [f"score {hit['score']:.3f}" for hit in hits] == page.locator("#cards .score").all_inner_texts()
+    assert [f"score {hit['score']:.3f}" for hit in hits] == page.locator("#cards .word").all_inner_texts()
 
 
 def test_a_name_that_is_not_utf8_is_copied_by_its_bytes(browser: Browser, tmp_path: Path) -> None:
@@ -437,7 +451,7 @@ def test_a_name_that_is_not_utf8_is_copied_by_its_bytes(browser: Browser, tmp_pa
     with serving(tmp_path / "index", "--no-token") as address:
         page = browser.new_page(permissions=["clipboard-read", "clipboard-write"])
         page.goto(f"{address}?text=red")
-        page.click(".copy-path")
+        act(page.locator("#cards li"), "Copy path")
         expect(page.get_by_text("Copied")).to_be_visible()
         script = f"printf %s {page.evaluate('navigator.clipboard.readText()')}"
         echoed = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
@@ -612,7 +626,7 @@ def test_a_hostile_name_is_text(page: Page) -> None:
 def test_an_export_is_a_file(page: Page) -> None:
     search(page, "a blue screen")
     with page.expect_download() as download:
-        page.locator("#cards li", has_text="old.avi").get_by_text("Export").click()
+        act(page.locator("#cards li", has_text="old.avi"), "Export")
     assert download.value.suggested_filename.startswith("old-0-")
 
 
@@ -623,7 +637,11 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     for _ in range(9):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
-    assert reached == ["BUTTON", "SUMMARY", "labels", "BUTTON", "command", "play", "more", "copy-path", "export"]
+    assert reached == ["BUTTON", "quiet", "SUMMARY", "quiet", "quiet", "quiet", "play", "like", "SUMMARY"]
+    page.keyboard.press("Enter")
+    for name in ("copy-path", "export"):
+        page.keyboard.press("Tab")
+        assert page.evaluate(_FOCUSED) == name
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
@@ -631,11 +649,10 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
 def test_it_fits_any_width(page: Page, name: str, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
     search(page, "a person")
-    page.fill("#labels", "playing music, sports")
-    page.keyboard.press("Enter")
+    classify(page, "playing music, sports")
     expect(page.locator("#state")).to_contain_text("videos classified")
     picture(page, name)
-    page.click("summary")
+    page.click("#filters > summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     picture(page, f"{name}-filters")
 

@@ -1,8 +1,8 @@
-// A hit as a card, and what can be done with it.
+// A hit, or a whole video, as a card, and what can be done with it.
 
 import { play } from "./player.js";
-import { address, ask, complain, say, stretch } from "./talk.js";
-import { folder, named, quotedPath, range, readable, strength } from "./words.js";
+import { address, ask, complain, element, say, stretch } from "./talk.js";
+import { brief, counted, folder, length, named, quotedPath, range, readable, strength } from "./words.js";
 
 const longestExport = 120; // seconds
 
@@ -11,42 +11,29 @@ function breakable(name) {
   return name.split(/(?<=[-_. ])/).flatMap((part) => [part, document.createElement("wbr")]);
 }
 
-export function card(hit, threshold, more) {
+export function card(hit, { threshold, onLike }) {
+  // hit has a video, a segment and a stretch; rank, score, confidence, copies and parts where it answers a question
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const name = named(hit);
+  const head = made.querySelector("h2");
   made.dataset.video = hit.video_id;
-  made.querySelector("h2").replaceChildren(...breakable(name));
-  made.querySelector("h2").id = `hit-${hit.rank}`;
-  made.querySelector("h2").title = readable(hit.path);
+  head.replaceChildren(...breakable(name));
+  head.id = `hit-${hit.segment_id}`;
+  head.title = readable(hit.path);
   made.querySelector(".folder").textContent = folder(hit) && `in ${folder(hit)}`;
   made.querySelector(".folder").title = readable(hit.path);
-  if (hit.copies) {
-    const others = made.querySelector(".folder");
-    others.textContent += ` + ${hit.copies.length} ${hit.copies.length === 1 ? "copy" : "copies"}`;
-    others.title = [hit.path, ...hit.copies].map(readable).join("\n");
-  }
-  made.querySelector(".range").textContent = range(hit);
-  made.querySelector(".score").textContent = `score ${hit.score.toFixed(3)}`;
-  const likely = made.querySelector(".strength");
-  likely.hidden = hit.confidence === null;
-  if (hit.confidence !== null) {
-    likely.textContent = strength(hit.confidence, threshold);
-    likely.dataset.strength = likely.textContent;
-    likely.title = `confidence ${hit.confidence.toFixed(2)}: how likely a person would say that it shows this`;
-  }
-  const picture = made.querySelector("img");
-  picture.src = address(`/segments/${hit.segment_id}/thumbnail`);
-  picture.alt = `Play ${name}, ${range(hit)}`;
-  picture.addEventListener("error", () => {
-    picture.alt = `No picture. ${picture.alt}`;
-    picture.removeAttribute("src");
-  }, { once: true });
+  made.querySelector(".range").textContent = brief(hit);
+  made.querySelector(".length").textContent = length(hit.end_s - hit.start_s);
+  showStrength(made, hit, threshold);
+  showParts(made, hit);
+  showCopies(made, hit);
+  showPicture(made, hit, `Play ${name}, ${range(hit)}`);
   made.querySelector(".play").addEventListener("click", () => play(made, hit));
-  made.querySelector(".more").addEventListener("click", more);
+  made.querySelector(".like").addEventListener("click", onLike);
   made.querySelector(".copy-path").addEventListener("click", (event) =>
     copy(event.target, readable(hit.path) === hit.path && !hit.path_bytes ? hit.path : quotedPath(hit)));
-  for (const action of made.querySelectorAll(".actions > *")) {
-    action.setAttribute("aria-describedby", `hit-${hit.rank}`);
+  for (const action of made.querySelectorAll(".actions :is(button, a, summary)")) {
+    action.setAttribute("aria-describedby", head.id);
   }
   const file = made.querySelector(".export");
   if (hit.end_s - hit.start_s > longestExport) file.textContent = `Export the first ${longestExport} s`;
@@ -57,6 +44,68 @@ export function card(hit, threshold, more) {
     keep(part, name);
   });
   return made;
+}
+
+export function skeletons(count) {
+  // what stands where cards will be
+  return Array.from({ length: count }, () => {
+    const made = element("li", "", "card skeleton");
+    made.setAttribute("aria-hidden", "true");
+    made.append(element("div", "", "picture"), element("div", "", "line"), element("div", "", "line short"));
+    return made;
+  });
+}
+
+function showStrength(made, hit, threshold) {
+  const row = made.querySelector(".strength");
+  const isJudged = typeof hit.confidence === "number";
+  row.hidden = hit.score === undefined;
+  if (row.hidden) return;
+  const word = row.querySelector(".word");
+  if (!isJudged) {
+    row.querySelector(".bar").hidden = true;
+    word.textContent = `score ${hit.score.toFixed(3)}`;
+    return;
+  }
+  word.textContent = row.dataset.strength = strength(hit.confidence, threshold);
+  row.title = `score ${hit.score.toFixed(3)}, confidence ${hit.confidence.toFixed(2)}: `
+    + "how likely a person would say that it shows this";
+  row.querySelector(".bar span").style.width = `${Math.round(100 * Math.max(0.04, hit.confidence))}%`;
+}
+
+function showParts(made, hit) {
+  const list = made.querySelector(".parts");
+  list.hidden = !hit.parts;
+  list.replaceChildren(...(hit.parts ?? []).map((part) => {
+    const row = element("li");
+    const button = element("button", `${part.query ?? "the example"} `, "part");
+    button.type = "button";
+    button.append(element("span", brief(part), "when"));
+    button.title = `Play it, score ${part.score.toFixed(3)}`;
+    button.addEventListener("click", () => play(made, part));
+    row.append(button);
+    return row;
+  }));
+}
+
+function showCopies(made, hit) {
+  const copies = made.querySelector(".copies");
+  copies.hidden = !hit.copies;
+  if (!hit.copies) return;
+  copies.querySelector("summary").textContent = `+ ${hit.copies.length} ${hit.copies.length === 1 ? "copy" : "copies"}`;
+  copies.querySelector("ul").replaceChildren(...hit.copies.map((path) => element("li", readable(path))));
+}
+
+function showPicture(made, hit, words) {
+  const picture = made.querySelector("img");
+  picture.src = address(`/segments/${hit.segment_id}/thumbnail`);
+  picture.alt = words;
+  picture.addEventListener("load", () => { made.querySelector(".picture").classList.add("there"); }, { once: true });
+  picture.addEventListener("error", () => {
+    picture.alt = `No picture. ${picture.alt}`;
+    picture.removeAttribute("src");
+    made.querySelector(".picture").classList.add("there");
+  }, { once: true });
 }
 
 async function keep(part, name) {

@@ -1,24 +1,24 @@
-// What the address bar holds is what is asked: the search, its hits, and their classes.
+// What the address bar holds is what is shown: a view, the search in it, its hits, and their classes.
 
-import { card, copy } from "./cards.js";
+import { card, copy, skeletons } from "./cards.js";
 import { classify, legend } from "./classes.js";
+import { readLines, showChips, showLines } from "./filters.js";
 import { stop } from "./player.js";
+import { asked, commanded, fewHits, fields, isAsked, isGrouped, mostHits, question, view } from "./question.js";
 import { complain, say, settle, told } from "./talk.js";
-import { clock, counted, named, quoted, quotedPath, range } from "./words.js";
+import { clock, counted } from "./words.js";
 
 const form = document.getElementById("search");
 const cards = document.getElementById("cards");
 const results = document.getElementById("results");
 const telling = document.getElementById("classify");
 const labels = document.getElementById("labels");
-const command = document.getElementById("command");
+const tools = document.getElementById("tools");
 const further = document.getElementById("further");
-const fields = ["text", "not", "path", "min_score", "per_video", "k"];
-const fewHits = 24;
-const mostHits = 1000;
 let asking = null; // what is being asked for; a newer question ends it
 let shown = []; // the hits
 let nothing = false; // whether none of them is like what was asked
+let understood = []; // what was read otherwise than it stands
 let shownFor = null; // the question that they answer
 let example = null; // the segment that they are like
 let address = null; // what was read last
@@ -29,27 +29,13 @@ function index() {
   return about ??= told("/stats").catch(() => null);
 }
 
-function asked() {
-  return new URLSearchParams(location.search);
-}
-
-function question() {
-  const query = new URLSearchParams();
-  for (const name of ["text", "path", "min_score", "per_video", "like"]) {
-    if (asked().get(name)) query.set(name, asked().get(name));
-  }
-  query.set("k", asked().get("k") || String(fewHits));
-  for (const part of (asked().get("not") || "").split(";")) {
-    if (part.trim()) query.append("not", part.trim());
-  }
-  return query;
-}
-
-function go(changes) {
+export function go(changes) {
   const next = asked();
   for (const [name, value] of Object.entries(changes)) {
-    if (value) next.set(name, value); else next.delete(name);
+    next.delete(name);
+    for (const one of [value].flat()) if (one) next.append(name, one);
     if (fields.includes(name)) form.elements[name].value = value;
+    if (name === "labels") labels.value = value;
   }
   const search = next.toString();
   if (search !== asked().toString()) history.pushState(null, "", search ? `?${search}` : location.pathname);
@@ -59,20 +45,21 @@ function go(changes) {
 function come() {
   // from elsewhere, back or forward: what is typed and not yet asked goes
   if (location.search === address) return; // only to another place of this page
-  for (const name of fields) form.elements[name].value = asked().get(name) || "";
-  if (fields.slice(1).some((name) => asked().get(name))) document.getElementById("filters").open = true;
+  for (const name of fields) form.elements[name].value = asked().getAll(name).join("; ");
   labels.value = asked().get("labels") || "";
+  showLines();
   read();
 }
 
 async function read() {
   address = location.search;
   document.title = asked().get("text") ? `${asked().get("text")} - CEZSAR` : "CEZSAR";
-  sayExample();
+  showView();
+  showAsked();
   asking?.abort();
   const mine = asking = new AbortController();
   try {
-    if (shownFor !== question().toString()) await search(mine.signal);
+    if (shownFor !== shape()) await search(mine.signal);
     if (shown.length) await tell(mine.signal);
   } catch (error) {
     if (!mine.signal.aborted) complain(error.message);
@@ -81,18 +68,33 @@ async function read() {
   index();
 }
 
-function sayExample() {
-  const like = document.getElementById("like");
-  const id = asked().get("like");
-  like.hidden = !id;
-  const isKnown = example && String(example.segment_id) === id;
-  like.querySelector("span").textContent = isKnown ? `${named(example)}, ${range(example)}` : `segment ${id}`;
+function showView() {
+  for (const link of document.querySelectorAll("#views a")) {
+    const next = asked();
+    next.delete("labels");
+    next.delete("view");
+    if (link.dataset.view !== "search") next.set("view", link.dataset.view);
+    link.href = next.size ? `/?${next}` : "/";
+    if (link.dataset.view === view()) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  }
+  telling.hidden = view() !== "classify";
+  document.getElementById("group").setAttribute("aria-pressed", String(isGrouped()));
+}
+
+function shape() {
+  // the question, and how its hits are laid out
+  return `${question()}${isGrouped() ? " grouped" : ""}`;
+}
+
+function showAsked() {
+  showChips({ example, understood, go });
 }
 
 async function search(signal) {
   const query = question();
-  if (!query.get("text") && !query.get("like")) {
-    show({ hits: [] }, query, null);
+  const wanted = shape();
+  if (!isAsked()) {
+    show({ hits: [] }, query, null, wanted);
     const hint = "Say in a few words what should be seen.";
     say(hint);
     const held = await index();
@@ -101,14 +103,15 @@ async function search(signal) {
       : "The index holds no video yet: `cezsar index PATH` adds some.");
     return;
   }
+  if (!cards.children.length) cards.replaceChildren(...skeletons(8));
   cards.setAttribute("aria-busy", "true");
   say("Searching.");
   try {
     const like = query.get("like") && await told(`/segments/${query.get("like")}`, { signal });
     const found = await told(`/search?${query}`, { signal });
-    show(found, query, like);
+    show(found, query, like, wanted);
   } catch (error) {
-    if (!signal.aborted) show({ hits: [] }, null, null);
+    if (!signal.aborted) show({ hits: [] }, null, null, null);
     throw error;
   }
   settle(summary(0));
@@ -118,29 +121,30 @@ function summary(numClassified) {
   if (!shown.length) return "No moment matches: loosen the filters, or say it in other words.";
   const both = example && asked().get("text") ? ", by the text and by what they are to be like" : "";
   const also = numClassified ? ` ${counted(numClassified, "video")} classified.` : "";
-  const told = `${counted(shown.length, "moment")}, best first${both}.${also}`;
-  return nothing ? `Nothing like it; the nearest are: ${told}` : told;
+  return `${counted(shown.length, "moment")}, best first${both}.${also}`;
 }
 
-function show({ hits, threshold, nothing_like_it }, query, like) {
-  const isMore = query && shownFor && stem(shownFor) === stem(query);
+function show({ hits, threshold, nothing_like_it, understood: read }, query, like, wanted) {
+  const isMore = query && shownFor && stem(shownFor) === stem(wanted);
   const kept = document.activeElement;
   stop();
   shown = hits;
-  nothing = nothing_like_it;
+  nothing = Boolean(nothing_like_it);
+  understood = read ?? [];
   example = like;
-  sayExample();
-  shownFor = query && query.toString();
-  cards.replaceChildren(...hits.map((hit) => card(hit, threshold, () => go({ like: hit.segment_id, text: "" }))));
-  telling.hidden = command.hidden = hits.length === 0;
+  showAsked();
+  shownFor = wanted;
+  cards.replaceChildren(...hits.map((hit) => card(hit, { threshold, onLike: () => go({ like: hit.segment_id, text: "", then: [] }) })));
+  tools.hidden = hits.length === 0;
+  document.getElementById("nothing").hidden = !nothing;
   document.getElementById("legend").hidden = true;
   further.hidden = hits.length < Number(query?.get("k") ?? 1) || hits.length >= mostHits;
   if (!isMore) scrollTo(0, 0);
   if (!kept?.isConnected) results.focus({ preventScroll: true }); // it went with the cards
 }
 
-function stem(query) {
-  const kept = new URLSearchParams(query);
+function stem(wanted) {
+  const kept = new URLSearchParams(wanted);
   kept.delete("k");
   return kept.toString();
 }
@@ -159,38 +163,38 @@ async function tell(signal) {
   settle(summary(await classify(names, [...cards.children], signal)));
 }
 
-async function commanded() {
-  // what the command line would be asked for the same hits
-  const query = question();
-  const words = ["cezsar", "query", "--top-k", query.get("k")];
-  const options = { "--not": query.getAll("not"), "--path": [query.get("path")], "--min-score": [query.get("min_score")],
-    "--per-video": [query.get("per_video")], "--index": [(await index())?.index] };
-  for (const [option, values] of Object.entries(options)) {
-    for (const value of values) if (value) words.push(option, quoted(value));
-  }
-  if (example) words.push("--like", `${quotedPath(example)}@${example.start_s}-${example.end_s}`);
-  const text = query.get("text");
-  if (text) words.push(...(text.startsWith("-") ? ["--"] : []), quoted(text));
-  return words.join(" ");
-}
-
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   shownFor = null; // the index may have changed
-  go(Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])));
+  document.getElementById("filters").open = false;
+  go({ ...Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])), ...readLines() });
 });
 form.addEventListener("invalid", () => { document.getElementById("filters").open = true; }, true); // it may be there
-document.querySelector("#like button").addEventListener("click", () => {
-  go({ like: "" });
-  form.elements.text.focus();
+document.getElementById("views").addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go({ view: link.dataset.view === "search" ? "" : link.dataset.view, labels: "" });
 });
-command.addEventListener("click", async (event) => copy(event.target, await commanded()));
+document.getElementById("group").addEventListener("click", () => go({ group: isGrouped() ? "" : "1" }));
+document.getElementById("link").addEventListener("click", (event) => copy(event.target, location.href));
+document.getElementById("command").addEventListener("click", async (event) =>
+  copy(event.target, commanded(question(), example, (await index())?.index)));
 telling.addEventListener("submit", (event) => {
   event.preventDefault();
   go({ labels: labels.value.trim() });
 });
 further.addEventListener("click", () => {
   go({ k: String(Math.min(mostHits, Number(question().get("k")) + fewHits)) });
+});
+document.addEventListener("click", (event) => { // menus close by a click elsewhere
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.activeElement?.closest?.(".menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
 });
 addEventListener("popstate", come);
 come();

@@ -11,6 +11,23 @@ export function range(part) {
   return `${clock(part.start_s)} to ${clock(part.end_s)}`;
 }
 
+function short(seconds) {
+  const whole = Math.floor(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, String(whole % 60).padStart(2, "0")];
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+export function brief(part) {
+  // a range to be seen at a glance: whole seconds, where these differ
+  const [start, end] = [short(part.start_s), short(Math.ceil(part.end_s))];
+  return start === end ? range(part) : `${start} – ${end}`;
+}
+
+export function length(seconds) {
+  if (seconds < 59.5) return `${seconds < 9.95 ? Number(seconds.toFixed(1)) : Math.round(seconds)} s`;
+  return short(Math.round(seconds));
+}
+
 export function counted(count, name) {
   return `${count} ${name}${count === 1 ? "" : "s"}`;
 }
