@@ -230,6 +230,34 @@ class SegmentOfVideoAnswer(VideoAnswer, SegmentAnswer):
     """A segment, and its video."""
 
 
+class FaceAnswer(VideoAnswer):
+    """A video with a segment that stands for it, null if it has none; changed_s is when its file was last changed, in
+    seconds since 1970."""
+
+    segment_id: int | None
+    changed_s: float
+
+
+class FolderAnswer(PathFields):
+    """A folder: how many videos are in it and below, and a segment that stands for it, null if there is none."""
+
+    videos: int
+    segment_id: int | None
+
+
+class BrowseAnswer(TypedDict):
+    """The folders of a folder, or those that were indexed, and a page of the videos in it and below."""
+
+    folders: list[FolderAnswer]
+    videos: list[FaceAnswer]
+
+
+class OverviewAnswer(BrowseAnswer):
+    """What came last, folders, and segments that differ most from one another, to search with."""
+
+    examples: list[SegmentOfVideoAnswer]
+
+
 class ExampleAnswer(TypedDict):
     """What stands for a picture in a search."""
 

@@ -30,6 +30,9 @@ ListFormat: TypeAlias = Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "
 LISTS: tuple[str, ...] = get_args(ListFormat)
 EXPORTS = ("clips", *LISTS)
 
+# how videos are looked through without a query: what came last, what was changed last, or by path
+VideoOrder: TypeAlias = Literal["added", "changed", "name"]
+
 
 def not_one_of(name: str, value: object, choices: Sequence[str]) -> str:
     """The error text, without a full stop, for a value that is none of the choices."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field, StringConstraints
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cezsar import __version__, answers, store
@@ -16,17 +14,19 @@ from cezsar.choices import ListFormat
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.edit import MOST_CLIPS, Clip
 from cezsar.errors import QueryError
-from cezsar.paths import path_fields, readable
+from cezsar.paths import readable
 from cezsar.query import Filters, Searcher, asked, classify_videos, dates, encoded, negation
 from cezsar.query.basket import Pick, picked
 from cezsar.query.order import LONGEST_S, MOST_PARTS
+from cezsar.server import browsing
 from cezsar.server.examples import example as example_of
 from cezsar.server.examples import vector_of
 from cezsar.server.exports import TYPES, Download, download
+from cezsar.server.fields import no_video, segment_fields, shown, video_fields
 from cezsar.server.files import sent
-from cezsar.server.media import Content, Still, Wanted, part
+from cezsar.server.lookups import made, searched, segment_of, video_of
+from cezsar.server.media import Still, part, stretch
 from cezsar.server.problems import MEDIA_TYPE
-from cezsar.server.queues import Queue
 from cezsar.server.services import services
 
 MOST_HITS = 1_000
@@ -58,7 +58,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 
-T = TypeVar("T")
 Id = Annotated[int, Path(ge=1, le=1 << 62)]
 After = Annotated[int, Query(ge=0, le=1 << 62, description="Only those with a higher id.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="The most items of a page.")]
@@ -193,7 +192,7 @@ async def search(
         name = searcher.info.encoder.name
         return JSONResponse(query_document(text, name, hits, understood=[one.document() for one in otherwise]))
 
-    return await _searched(request, work)
+    return await searched(request, work)
 
 
 @router.post(
@@ -209,12 +208,12 @@ async def examples(request: Request) -> Response:
     picture = await request.body()
     own = services(request)
 
-    def made() -> Response:
+    def encode() -> Response:
         with own.engine.using() as searcher:
             answer: answers.ExampleAnswer = {"example": example_of(searcher, picture)}
         return JSONResponse(answer)
 
-    return await own.probes.run(made)
+    return await own.probes.run(encode)
 
 
 @router.post("/classify", summary="The nearest labels of videos", response_model=answers.ClassifyIndexedAnswer)
@@ -236,7 +235,7 @@ async def classified(request: Request, question: Question) -> Response:
             searcher, question.video_ids, labels, top_k=question.k, timeline=question.timeline, raw=question.raw
         ):
             if video is None:
-                raise _no_video(number)
+                raise no_video(number)
             told[number] = video
             num_predictions += len(video.predictions) * (1 + len(video.segments))
             if num_predictions > _MOST_PREDICTIONS:
@@ -254,7 +253,7 @@ async def classified(request: Request, question: Question) -> Response:
         }
         return JSONResponse(answer)
 
-    return await _searched(request, work)
+    return await searched(request, work)
 
 
 @router.post(
@@ -278,16 +277,16 @@ async def export(request: Request, basket: Basket) -> Response:
         with searcher.read() as rows:
             return picked(rows, [Pick(**hit.model_dump()) for hit in basket.hits])
 
-    picks = await _searched(request, work)
+    picks = await searched(request, work)
 
     def make() -> Download:
         return download(basket.format, picks, own.media, title=basket.title, is_wanted=lambda: not over.is_set())
 
     try:
-        made = await own.exports.once(object(), make, request)
+        file = await own.exports.once(object(), make, request)
     finally:
         over.set()
-    return Response(made.content, media_type=made.media_type, headers=made.headers)
+    return Response(file.content, media_type=file.media_type, headers=file.headers)
 
 
 @router.get("/videos", summary="The videos of the index", response_model=answers.VideosAnswer)
@@ -297,10 +296,10 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
     def work(searcher: Searcher) -> Response:
         with searcher.read() as rows:
             found = rows.videos_shown(after=after, limit=limit)
-        answer: answers.VideosAnswer = {"videos": [_video(video) for video in found]}
+        answer: answers.VideosAnswer = {"videos": [video_fields(video) for video in found]}
         return JSONResponse(answer)
 
-    return await _searched(request, work)
+    return await searched(request, work)
 
 
 @router.get(
@@ -310,10 +309,10 @@ async def videos(request: Request, after: After = 0, limit: Limit = 100) -> Resp
 )
 async def video(request: Request, video_id: Id) -> Response:
     """`media_type` is null if browsers cannot play the whole file; /stream with `start_s` and `end_s` makes parts."""
-    found = await _video_of(request, video_id)
+    found = await video_of(request, video_id)
     own = services(request)
     media_type = await own.probes.run(lambda: own.media.media_type(found))
-    answer: answers.PlayableVideoAnswer = {**_video(found), "media_type": media_type}
+    answer: answers.PlayableVideoAnswer = {**video_fields(found), "media_type": media_type}
     return JSONResponse(answer)
 
 
@@ -323,12 +322,12 @@ async def segments(request: Request, video_id: Id, after: After = 0, limit: Limi
 
     def work(searcher: Searcher) -> Response:
         with searcher.read() as rows:
-            _shown(rows, video_id)
+            shown(rows, video_id)
             found = rows.parts(video_id, after=after, limit=limit)
-        answer: answers.SegmentsAnswer = {"segments": [_segment(one) for one in found]}
+        answer: answers.SegmentsAnswer = {"segments": [segment_fields(one) for one in found]}
         return JSONResponse(answer)
 
-    return await _searched(request, work)
+    return await searched(request, work)
 
 
 @router.get(
@@ -353,7 +352,7 @@ async def stream(
     A part lasts up to 120 s. It is MP4. Its picture is copied if that is exact enough; otherwise it is encoded anew,
     with a short side of at most 720 pixels, unless it is downloaded.
     """
-    found = await _video_of(request, video_id)
+    found = await video_of(request, video_id)
     own = services(request)
     path = found.file.full_path
     if start_s is None and end_s is None:
@@ -363,14 +362,14 @@ async def stream(
     wanted = part(found, start_s, end_s, at_full_size=download)
     stretch = wanted.segment
     name = f"{path.stem}-{stretch.start_s:g}-{stretch.end_s:g}.mp4"
-    return sent(request, await _made(request, found, wanted), download=readable(name) if download else None)
+    return sent(request, await made(request, found, wanted), download=readable(name) if download else None)
 
 
 @router.get("/segments/{segment_id}", summary="A segment, and its video", response_model=answers.SegmentOfVideoAnswer)
 async def segment(request: Request, segment_id: Id) -> Response:
     """Its range, in seconds, and the video's path."""
-    found, shown = await _segment_of(request, segment_id)
-    answer: answers.SegmentOfVideoAnswer = {**_video(shown), **_segment(found)}
+    found, of = await segment_of(request, segment_id)
+    answer: answers.SegmentOfVideoAnswer = {**video_fields(of), **segment_fields(found)}
     return JSONResponse(answer)
 
 
@@ -382,11 +381,34 @@ async def segment(request: Request, segment_id: Id) -> Response:
 )
 async def thumbnail(request: Request, segment_id: Id) -> Response:
     """A JPEG picture, at most 480 pixels wide, of the frame that is most like the whole segment."""
-    found, shown = await _segment_of(request, segment_id)
+    found, of = await segment_of(request, segment_id)
     time_s = found.best_s
     if time_s is None:  # it was indexed before frames were chosen
-        time_s = (found.start_s + min(found.end_s, shown.duration_s)) / 2
-    return sent(request, await _made(request, shown, Still(time_s)))
+        time_s = (found.start_s + min(found.end_s, of.duration_s)) / 2
+    return sent(request, await made(request, of, Still(time_s)))
+
+
+@router.get(
+    "/segments/{segment_id}/sprite",
+    summary="Frames of a segment side by side",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)
+async def sprite(
+    request: Request,
+    segment_id: Id,
+    start_s: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where to begin instead, in seconds.")
+    ] = None,
+    end_s: Annotated[
+        float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="Where to end instead, in seconds.")
+    ] = None,
+) -> Response:
+    """A JPEG picture of 12 frames at equal steps, each at most 240 pixels wide, of the segment or, with `start_s` and
+    `end_s`, of another stretch of its video, such as a hit."""
+    found, of = await segment_of(request, segment_id)
+    wanted = stretch(of, found.start_s if start_s is None else start_s, found.end_s if end_s is None else end_s)
+    return sent(request, await made(request, of, wanted))
 
 
 @router.get("/stats", summary="What the index holds and which encoder made it", response_model=answers.StatsAnswer)
@@ -396,7 +418,7 @@ async def stats(request: Request) -> Response:
     def work(searcher: Searcher) -> Response:
         return JSONResponse(stats_document(searcher.stats()))
 
-    return await _searched(request, work)
+    return await searched(request, work)
 
 
 @router.get("/health", summary="Whether the index can be searched", response_model=answers.HealthAnswer)
@@ -410,76 +432,7 @@ async def health(request: Request) -> Response:
         answer: answers.HealthAnswer = {"status": "ok", "version": __version__, "model": name}
         return JSONResponse(answer)
 
-    return await _searched(request, work, services(request).health)
+    return await searched(request, work, services(request).health)
 
 
-async def _searched(request: Request, work: Callable[[Searcher], T], queue: Queue | None = None) -> T:
-    """Work on the searcher that is current when its turn comes."""
-    own = services(request)
-
-    def with_searcher() -> T:
-        with own.engine.using() as searcher:
-            return work(searcher)
-
-    return await (queue or own.searches).run(with_searcher)
-
-
-async def _made(request: Request, video: store.Video, wanted: Wanted) -> Content:
-    """What is wanted of a video; made if it has not been kept."""
-    own = services(request)
-
-    def is_there() -> bool:
-        with own.engine.using() as searcher, searcher.read() as rows:
-            now = rows.video(video.id)
-        return now is not None and now.content_sha256 == video.content_sha256
-
-    kept = await own.files.run(lambda: own.media.kept(video, wanted))
-    if kept is None:
-        await own.decodings.once((video, wanted), lambda: own.media.make(video, wanted, is_there), request)
-        kept = await own.files.run(lambda: own.media.kept(video, wanted))
-    if kept is None:
-        raise HTTPException(503, "The file was deleted before it could be sent: ask again.", {"retry-after": "1"})
-    return kept
-
-
-async def _video_of(request: Request, video_id: int) -> store.Video:
-    def find(searcher: Searcher) -> store.Video:
-        with searcher.read() as rows:
-            return _shown(rows, video_id)
-
-    return await _searched(request, find)
-
-
-async def _segment_of(request: Request, segment_id: int) -> tuple[store.Part, store.Video]:
-    def find(searcher: Searcher) -> tuple[store.Part, store.Video]:
-        with searcher.read() as rows:
-            found = rows.part(segment_id)
-            if found is None:
-                raise _no_segment(segment_id)
-            return found, _shown(rows, found.video_id)
-
-    return await _searched(request, find)
-
-
-def _shown(rows: store.Rows, video_id: int) -> store.Video:
-    """The visible video of this id, or 404."""
-    found = rows.video(video_id)
-    if found is None:
-        raise _no_video(video_id)
-    return found
-
-
-def _no_video(video_id: int) -> HTTPException:
-    return HTTPException(404, f"There is no video {video_id}.")
-
-
-def _no_segment(segment_id: int) -> HTTPException:
-    return HTTPException(404, f"There is no segment {segment_id}.")
-
-
-def _segment(found: store.Part) -> answers.SegmentAnswer:
-    return {"segment_id": found.id, "start_s": found.start_s, "end_s": found.end_s}
-
-
-def _video(video: store.Video) -> answers.VideoAnswer:
-    return {"video_id": video.id, **path_fields(video.file.full_path), "duration_s": video.duration_s}
+router.include_router(browsing.router)

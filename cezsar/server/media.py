@@ -22,10 +22,12 @@ from cezsar.store import Video, pictures
 from cezsar.types import Limits, Segment
 from cezsar.video import Decoder, Pool, Timing
 
+NUM_FRAMES = 12  # of a sprite
 THREADS = 2  # that make pictures and parts at once, each with a process of its own; one more looks at types
 LONGEST_PART_S = 120.0
 _MOST_BYTES = 512 << 20
 _WIDTH = 480  # of a still picture
+_SPRITE_WIDTH = 240  # of each of them
 _SHORT_SIDE = 720  # of what is encoded to be looked at in a browser
 _PROBING = Limits(stall_s=60, time_s=60, memory_gb=4)
 _MAKING = Limits(stall_s=180, time_s=180, memory_gb=4)
@@ -77,7 +79,26 @@ class Part:
         decoder.part(source, self.segment, target, short_side=short_side, identity=identity)
 
 
-Wanted: TypeAlias = Still | Part
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """NUM_FRAMES frames of a stretch at equal steps, side by side, as a JPEG file."""
+
+    segment: Segment
+    media_type = "image/jpeg"
+
+    @property
+    def name(self) -> str:
+        """What tells it from other things made of the same video."""
+        return f"{self.segment.start_s:.3f}-{self.segment.end_s:.3f}-sprite.jpg"
+
+    def make(self, decoder: Decoder, source: Path, target: Path, identity: tuple[int, int]) -> None:
+        """Have it made. Raises VideoError."""
+        start_s, step_s = self.segment.start_s, (self.segment.end_s - self.segment.start_s) / NUM_FRAMES
+        times_s = [start_s + (number + 0.5) * step_s for number in range(NUM_FRAMES)]
+        decoder.sprite(source, times_s, target, width=_SPRITE_WIDTH, identity=identity)
+
+
+Wanted: TypeAlias = Still | Part | Sprite
 
 try:
     from fcntl import LOCK_EX, flock
@@ -95,6 +116,16 @@ def part(video: Video, start_s: float | None, end_s: float | None, *, at_full_si
             f"A part lasts up to {LONGEST_PART_S:g} s and begins before the video's end at {video.duration_s:g} s."
         )
     return Part(Segment(begins_s, ends_s), at_full_size)
+
+
+def stretch(video: Video, start_s: float, end_s: float) -> Sprite:
+    """The sprite of a stretch of a video. Raises QueryError if it is none."""
+    ends_s = min(end_s, video.duration_s)
+    if ends_s <= start_s:
+        raise QueryError(
+            f"A stretch ends after its beginning, which is before the video's end at {video.duration_s:g} s."
+        )
+    return Sprite(Segment(start_s, ends_s))
 
 
 class Media:

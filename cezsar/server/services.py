@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from cezsar.server.engine import THREADS, Engine
 from cezsar.server.media import THREADS as DECODERS
 from cezsar.server.media import Media
+from cezsar.server.overviews import Overviews
 from cezsar.server.queues import Queue
 
 
@@ -29,6 +30,7 @@ class Services:
     exports: Queue
     probes: Queue
     health: Queue
+    overviews: Overviews
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def offered(app: FastAPI, engine: Engine, media: Media, *, most_waiting: int) ->
     """
     threads = {"searches": THREADS, "files": THREADS, "decodings": DECODERS, "exports": 1, "probes": 1, "health": 1}
     queues = {name: Queue(number, most_waiting, name) for name, number in threads.items()}
-    app.state.services = Services(engine, media, **queues)
+    app.state.services = Services(engine, media, **queues, overviews=Overviews())
     yield
     media.interrupt()
     for queue in queues.values():

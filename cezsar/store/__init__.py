@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from cezsar.errors import LocationError
 from cezsar.location import Database, located
 from cezsar.store import outline
+from cezsar.store.listing import VideoFolder
 from cezsar.store.local import pictures
 from cezsar.store.local.backup import check
 from cezsar.store.local.folder import Folder
@@ -40,7 +41,7 @@ from cezsar.types import EncoderIdentity, Location, Sampling
 
 __all__ = [
     "FILE", "LOCK", "REVISION", "Catalog", "Counts", "Course", "Embedding", "Failure", "File", "Found",
-    "Home", "Info", "Outline", "Part", "Place", "Rows", "Run", "Video", "Where", "check", "create",
+    "Home", "Info", "Outline", "Part", "Place", "Rows", "Run", "Video", "VideoFolder", "Where", "check", "create",
     "current", "exists", "home", "locked", "open", "open_to_write", "outline", "pictures", "upgrade",
 ]  # fmt: skip
 

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cezsar.choices import VideoOrder
 from cezsar.errors import IndexDamaged
-from cezsar.store import names, soundness
+from cezsar.store import listing, names, soundness
+from cezsar.store.listing import VideoFolder
 from cezsar.store.outline import Outline, unpacked
 from cezsar.store.statements import Connection, chunks, marks, pairs
 from cezsar.store.words import ANYWHERE, Counts, Course, Failure, File, Found, Part, Place, Run, Video, Where, whole
@@ -193,6 +195,44 @@ class Rows:
             (after, limit),
         )
         return [_video(row) for row in rows]
+
+    def listed(
+        self, order: VideoOrder, *, folder: bytes | None = None, after: Video | None = None, limit: int
+    ) -> list[Video]:
+        """The first visible videos of a folder and below, or of all, that come after one in an order.
+
+        Without a folder, "added" reads as many rows as it gives; anything else may read a row of each video.
+        """
+        return listing.videos(self._connection, _VIDEOS, _video, order=order, folder=folder, after=after, limit=limit)
+
+    def folders(self, folder: bytes | None = None) -> list[VideoFolder]:
+        """The folders right below a folder, or those that were indexed, that have visible videos, by path.
+
+        Reads a row of each video below it.
+        """
+        return listing.roots(self._connection) if folder is None else listing.children(self._connection, folder)
+
+    def face(self, video: Video) -> Part | None:
+        """A segment to stand for a video: the first one after a third of it, or else of all, that shows something."""
+        parts = f"{_PARTS} WHERE video_id = ?"
+        for condition, values in (
+            (" AND start_s >= ? AND coalesce(plain, 0) = 0", (video.duration_s / 3,)),
+            (" AND coalesce(plain, 0) = 0", ()),
+            ("", ()),
+        ):
+            row = self._connection.execute(
+                f"{parts}{condition} ORDER BY start_s LIMIT 1", (video.id, *values)
+            ).fetchone()
+            if row is not None:
+                return _part(row)
+        return None
+
+    def segment_span(self) -> tuple[int, int] | None:
+        """The lowest and the highest id of all segments, hidden ones too; None if there are none."""
+        lowest, highest = self._connection.execute(
+            "SELECT (SELECT min(id) FROM segments), (SELECT max(id) FROM segments)"
+        ).fetchone()
+        return None if lowest is None else (int(lowest), int(highest))
 
     def failures(self) -> list[Failure]:
         """The files that could not be decoded, by path."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from cezsar.video.cut import Codecs, failing
 from cezsar.video.frames import Video, upright
@@ -18,6 +21,7 @@ _PLAYED = {  # container: media type, picture, sound
 }
 BROWSERS = Codecs(picture=("h264", "av1", "vp9"), sound=("aac", "mp3"), pixels=_PIXELS)  # what plays in an MP4 file
 NO_PICTURE = "no picture can be made of it"
+_WORTH_SEEKING_S = 5.0  # to the next picture; less is decoded through
 _QUALITY = "4"  # of JPEG, 2 the best, 31 the worst
 
 
@@ -49,12 +53,47 @@ def still(source: Path, time_s: float, file: Path, *, width: int) -> None:
                 if end_s > time_s:
                     break
             shown = upright(shown, video.stream)
-        scale = min(1.0, width / shown.width)
-        size = (max(2, round(shown.width * scale)), max(2, round(shown.height * scale)))
-        encoder = av.CodecContext.create("mjpeg", "w")
-        encoder.width, encoder.height = size
-        encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
-        encoder.options = {"qmin": _QUALITY, "qmax": _QUALITY}
-        small = shown.reformat(*size, format="yuvj420p")
-        small.pts, small.time_base = 0, encoder.time_base
-        file.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)]))
+        file.write_bytes(_jpeg(shown, *_at_most(shown, width)))
+
+
+def sprite(source: Path, times_s: Sequence[float], file: Path, *, width: int) -> None:
+    """Write the frames that are shown at some times, ascending, side by side as a JPEG file: each at most width pixels
+    wide, and all of the first one's size.
+
+    The file is whole only when this is over. Raises VideoError.
+    """
+    with failing(NO_PICTURE):
+        pictures: list[NDArray[np.uint8]] = []
+        while len(pictures) < len(times_s):
+            with Video(source) as video:
+                for frame, _, end_s in video.spans(from_s=times_s[len(pictures)]):
+                    is_last = video.duration_s is not None
+                    num_due = sum(time_s < end_s or is_last for time_s in times_s[len(pictures) :])
+                    if not num_due:
+                        continue
+                    shown = upright(frame, video.stream, short_side=width)
+                    size = pictures[0].shape[1::-1] if pictures else _at_most(shown, width)
+                    small = np.asarray(shown.reformat(size[0], size[1], format="rgb24").to_ndarray(), np.uint8)
+                    pictures += [small] * num_due
+                    if is_last or len(pictures) == len(times_s):
+                        break
+                    if times_s[len(pictures)] - end_s > _WORTH_SEEKING_S:
+                        break
+        row = av.VideoFrame.from_ndarray(np.hstack(pictures), format="rgb24")
+        file.write_bytes(_jpeg(row, row.width, row.height))
+
+
+def _at_most(frame: av.VideoFrame, width: int) -> tuple[int, int]:
+    """The size of a frame that is made smaller, if it is wider than that."""
+    scale = min(1.0, width / frame.width)
+    return max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
+
+
+def _jpeg(frame: av.VideoFrame, width: int, height: int) -> bytes:
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height = width, height
+    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
+    encoder.options = {"qmin": _QUALITY, "qmax": _QUALITY}
+    small = frame.reformat(width, height, format="yuvj420p")
+    small.pts, small.time_base = 0, encoder.time_base
+    return b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)])

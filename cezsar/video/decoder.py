@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cezsar.errors import VideoError, VideoLost
 from cezsar.types import Limits, Segment
 from cezsar.video.between import CELLS
-from cezsar.video.browser import BROWSERS, NO_PICTURE, media_type, still
+from cezsar.video.browser import BROWSERS, NO_PICTURE, media_type, sprite, still
 from cezsar.video.cut import CANNOT, PLAYERS, cut_into, made
 from cezsar.video.frames import FrameBatch, Video
 from cezsar.video.opening import only, open_regular
@@ -105,6 +105,23 @@ class Decoder:
         with made(target, NO_PICTURE) as draft:
             asked = {"do": "still", "time_s": time_s, "target": _named(draft), "width": width, "identity": identity}
             self._result(path, asked)
+
+    def sprite(
+        self,
+        path: Path,
+        times_s: Sequence[float],
+        target: Path,
+        *,
+        width: int,
+        identity: tuple[int, int] | None = None,
+    ) -> None:
+        """As the function sprite, but target appears whole or not at all; identity as for only().
+
+        Raises VideoError, as sample does.
+        """
+        with made(target, NO_PICTURE) as draft:
+            asked = {"times_s": list(times_s), "target": _named(draft), "width": width, "identity": identity}
+            self._result(path, {"do": "sprite", **asked})
 
     def cut(self, path: Path, segment: Segment, target: Path) -> bool:
         """As the function cut. Raises VideoError, as sample does; every frame and packet counts as one there."""
@@ -294,6 +311,8 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
             )
         if what == "still":
             return still(path, asked["time_s"], _path(asked["target"]), width=asked["width"])
+        if what == "sprite":
+            return sprite(path, asked["times_s"], _path(asked["target"]), width=asked["width"])
     with Video(path) as video:
         for batch in video.sample(**asked):
             _send(answers, {"shape": batch.frames_uint8.shape}, batch)

@@ -27,7 +27,7 @@ _OWNER = b"# Pictures and parts of videos that CEZSAR can make anew."
 _KEPT = re.compile(r"[0-9a-f]{32}\.(jpg|mp4)")
 _ROOMS = re.compile(r"\.drafts-[0-9a-z_]{8}")
 _ROOM = re.compile(r"tmp[0-9a-z_]{8}")
-_MADE = re.compile(r"\d+\.\d{3}(-\d+\.\d{3}-(full|small))?\.(jpg|mp4)|\.\d+\.cezsar-draft")
+_MADE = re.compile(r"\d+\.\d{3}(-\d+\.\d{3}-(full|small|sprite))?\.(jpg|mp4)|\.\d+\.cezsar-draft")
 _OLD_S = 24 * 3600.0  # what was begun so long ago will not be ended
 
 
