@@ -258,6 +258,51 @@ class OverviewAnswer(BrowseAnswer):
     examples: list[SegmentOfVideoAnswer]
 
 
+class PickedAnswer(VideoAnswer):
+    """A hit of a basket: its video, and its stretch, which ends where the video does at the latest."""
+
+    start_s: float
+    end_s: float
+
+
+class LostAnswer(TypedDict):
+    """A hit of a basket that is not there, and why."""
+
+    error: str
+
+
+class BasketAnswer(TypedDict):
+    """The hits of a basket, in the order in which they were asked for."""
+
+    hits: list[PickedAnswer | LostAnswer]
+
+
+class ScoredSegmentAnswer(SegmentAnswer):
+    """A segment, or neighbours as one, with a score in [-1, 1] for each part of the question."""
+
+    scores: list[float]
+
+
+class ScoresAnswer(VideoAnswer):
+    """A video along a question: parts are its texts, null for an example; cuts_s when another shot begins."""
+
+    parts: list[str | None]
+    segments: list[ScoredSegmentAnswer]
+    cuts_s: list[float]
+    num_segments: int
+
+
+class TimingAnswer(TypedDict):
+    """How a video counts its frames: frame_rate is a fraction; frames and timecode are null if they are not known."""
+
+    frame_rate: str
+    is_steady: bool
+    first_s: float
+    tick_s: float
+    frames: int | None
+    timecode: str | None
+
+
 class ExampleAnswer(TypedDict):
     """What stands for a picture in a search."""
 

@@ -28,7 +28,8 @@ CLASSIFY_FORMATS = ("table", "json", "csv")
 QUERY_FORMATS = (*CLASSIFY_FORMATS, "paths")
 ListFormat: TypeAlias = Literal["edl", "fcpxml", "otio", "m3u", "csv", "json", "sheet"]  # of all hits
 LISTS: tuple[str, ...] = get_args(ListFormat)
-EXPORTS = ("clips", *LISTS)
+ExportFormat: TypeAlias = Literal["clips", ListFormat]
+EXPORTS: tuple[str, ...] = get_args(ExportFormat)
 
 # how videos are looked through without a query: what came last, what was changed last, or by path
 VideoOrder: TypeAlias = Literal["added", "changed", "name"]

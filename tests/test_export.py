@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,15 @@ from serving import serving
 from test_edit import PAL, read_edl, read_fcpxml, read_m3u
 
 from cezsar import indexer
-from cezsar.choices import LISTS
+from cezsar.choices import EXPORTS
+from cezsar.edit import Clip
+from cezsar.errors import QueryError
+from cezsar.query import Searcher
+from cezsar.server import exports
 from cezsar.server.api import Basket
+from cezsar.server.media import Media
 from cezsar.settings import load
+from cezsar.video.timing import timing
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +162,80 @@ def test_a_video_that_has_gone_is_named_in_a_header(folder: Path, tmp_path: Path
         assert refused.json()["detail"].startswith("None of the videos can be read")
 
 
+def test_clips_come_as_an_archive_of_files(client: httpx.Client, ids: dict[str, int], tmp_path: Path) -> None:
+    red, green = ids["red.mp4"], ids["green ä\n.mp4"]
+    answer = ask(
+        client, "clips", {"video_id": red, "start_s": 1.4, "end_s": 2.0}, {"video_id": green, "start_s": 2, "end_s": 3}
+    )
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == 'attachment; filename="hits-clips.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["001_red_1.4-2.0.mp4", "002_green ä_x0a_2.0-3.0.mp4"]
+        archive.extractall(tmp_path)
+    lengths = [timing(tmp_path / name).num_frames for name in sorted(os.listdir(tmp_path))]
+    assert lengths == [15, 25]
+
+
+@pytest.mark.parametrize(
+    ("count", "end_s", "detail"),
+    [
+        (201, 1.0, "201 clips are too many: at most 200 are cut at once."),
+        (2, 8.0, "Hit 1 lasts 8 s: a clip that is cut lasts up to 5 s."),
+        (2, 1.0, "The clips take more than 0.0 GB: the first 0 fit."),
+    ],
+)
+def test_what_cannot_be_cut_at_once_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, count: int, end_s: float, detail: str
+) -> None:
+    monkeypatch.setattr(exports, "LONGEST_PART_S", 5.0)
+    monkeypatch.setattr(exports, "MOST_BYTES_CUT", 100)
+    with Searcher(folder / "index") as searcher, searcher.read() as rows, Media(folder / "index") as media:
+        video = rows.videos()[0]
+        picks = [(video, Clip(video.file.full_path, 0.0, end_s))] * count
+        with pytest.raises(QueryError, match=re.escape(detail)):
+            exports.download("clips", picks, media, title="", is_wanted=lambda: True)
+
+
+def test_a_clip_whose_video_has_gone_is_left_out(tmp_path: Path) -> None:
+    for name in ("stays", "goes"):
+        write_video(tmp_path / f"{name}.mp4", [("red", 2.0)], fps=25)
+    indexer.index([tmp_path], load(environ={}, index=tmp_path / "index", model="toy"))
+    with serving(tmp_path / "index", "--no-token") as address, httpx.Client(base_url=address) as client:
+        (tmp_path / "goes.mp4").unlink()
+        hits = [{"path": os.path.realpath(tmp_path / f"{n}.mp4"), "start_s": 0, "end_s": 1} for n in ("goes", "stays")]
+        answer = ask(client, "clips", *hits)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            assert archive.namelist() == ["002_stays_0.0-1.0.mp4"]
+        assert json.loads(answer.headers["cezsar-notices"]) == ["goes.mp4: The video's file has gone; it is left out"]
+        refused = ask(client, "clips", hits[0])
+        assert (refused.status_code, refused.json()["detail"]) == (
+            400, "None of the hits can be cut: goes.mp4: The video's file has gone; it is left out."
+        )  # fmt: skip
+
+
+def test_a_basket_is_looked_up_hit_by_hit(client: httpx.Client, ids: dict[str, int]) -> None:
+    first, second = segments(client, ids["red.mp4"])
+    hits = [{"segment_id": second, "end_s": 99}, {"segment_id": 999_999}, {"segment_id": first, "start_s": 1.5}, {}]
+    found = client.post("/api/v1/basket", json={"hits": hits}).json()["hits"]
+    assert [(one.get("video_id"), one.get("start_s"), one.get("end_s")) for one in found] == [
+        (ids["red.mp4"], 4.0, 8.0), (None, None, None), (ids["red.mp4"], 1.5, 4.0), (None, None, None),
+    ]  # fmt: skip
+    assert Path(found[0]["path"]).name == "red.mp4"
+    assert [one.get("error") for one in found] == [
+        None, "There is no segment 999999 (hit 2).", None, "Hit 4 needs one of segment_id, video_id and path.",
+    ]  # fmt: skip
+    refused = client.post("/api/v1/basket", json={"hits": [{"segment_id": first}] * 10_001})
+    assert (refused.status_code, refused.json()["detail"]) == (400, "10,001 hits are too many: at most 10,000.")
+
+
+def test_a_basket_of_10000_with_notes_fits_in_a_request(client: httpx.Client, ids: dict[str, int]) -> None:
+    (first, _) = segments(client, ids["red.mp4"])
+    hit = {"segment_id": first, "start_s": 0.123456, "end_s": 2.345678, "note": "ä" * 60}
+    answer = ask(client, "csv", *[hit] * 10_000)
+    assert answer.status_code == 200
+    assert answer.text.count("ä" * 60) == 10_000
+
+
 def test_the_token_guards_it_too(folder: Path) -> None:
     with (
         serving(folder / "index", "--token", "a-long-token") as address,
@@ -166,4 +247,4 @@ def test_the_token_guards_it_too(folder: Path) -> None:
 
 
 def test_the_description_has_the_formats_of_the_command() -> None:
-    assert tuple(Basket.model_json_schema()["properties"]["format"]["enum"]) == LISTS
+    assert tuple(Basket.model_json_schema()["properties"]["format"]["enum"]) == EXPORTS

@@ -559,6 +559,11 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
         ("get", "/api/v1/videos"): client.get("/api/v1/videos"),
         ("get", "/api/v1/videos/{video_id}"): client.get(f"/api/v1/videos/{video}"),
         ("get", "/api/v1/videos/{video_id}/segments"): client.get(f"/api/v1/videos/{video}/segments"),
+        ("get", "/api/v1/videos/{video_id}/scores"): client.get(
+            f"/api/v1/videos/{video}/scores", params={"text": "red"}
+        ),
+        ("get", "/api/v1/videos/{video_id}/timing"): client.get(f"/api/v1/videos/{video}/timing"),
+        ("post", "/api/v1/basket"): client.post("/api/v1/basket", json={"hits": [{"segment_id": segment}]}),
         ("get", "/api/v1/segments/{segment_id}"): client.get(f"/api/v1/segments/{segment}"),
         ("get", "/api/v1/stats"): client.get("/api/v1/stats"),
         ("get", "/api/v1/health"): client.get("/api/v1/health"),
@@ -576,6 +581,7 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
         "QueryAnswer", "HitAnswer", "ClassifyIndexedAnswer", "IndexedVideoPredictionsAnswer", "PredictionAnswer",
         "SegmentPredictionsAnswer", "VideosAnswer", "VideoAnswer", "PlayableVideoAnswer", "SegmentsAnswer",
         "SegmentAnswer", "SegmentOfVideoAnswer", "StatsAnswer", "PathFields", "HealthAnswer", "ExampleAnswer",
+        "ScoresAnswer", "ScoredSegmentAnswer", "TimingAnswer", "BasketAnswer",
     }  # fmt: skip
     assert all(required <= found <= possible for _, found, possible, required in seen)
 

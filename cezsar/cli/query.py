@@ -47,7 +47,6 @@ _COLUMNS = (
     "query", "rank", "score", "path", "start_s", "end_s", "segment_id", "path_bytes", "confidence", "nothing_like_it",
     "copies", "parts",
 )  # fmt: skip
-_NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
 
 @click.command(name="query")
@@ -381,6 +380,7 @@ def _pool(limits: Limits) -> Pool:
 
 def _export(hits: Sequence[Hit], folder: Path, pool: Pool, *, prefix: str) -> None:
     """Cut each hit to a file of its own; a hit whose video cannot be cut is named, and fatal only if all are."""
+    from cezsar import edit
     from cezsar.types import Segment
 
     try:
@@ -389,8 +389,7 @@ def _export(hits: Sequence[Hit], folder: Path, pool: Pool, *, prefix: str) -> No
         raise CezsarError(f"{folder} cannot be made: {error.strerror}.") from None
     num_cut = 0
     for hit in hits:
-        stem = _NOT_IN_NAMES.sub("_", readable(hit.path.stem)).encode()[:120].decode(errors="ignore")
-        target = folder / f"{prefix}{hit.rank:03d}_{stem}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
+        target = folder / (prefix + edit.Clip(hit.path, hit.start_s, hit.end_s).file_name(hit.rank))
         try:
             with pool.decoder() as decoder:
                 decoder.cut(hit.path, Segment(hit.start_s, hit.end_s), target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,6 +12,8 @@ from cezsar.edit.timecode import can_drop, frame_of, is_dropped, timecode
 from cezsar.errors import VideoError
 from cezsar.paths import readable
 from cezsar.video import Timing
+
+_NOT_IN_NAMES = re.compile(r"[^\w.()+ -]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Clip:
     def remark(self) -> str:
         """The note as one line of text."""
         return readable(" ".join(self.note.split()))
+
+    def file_name(self, number: int) -> str:
+        """What a file that holds the clip is called: its number, the video's name, and the times."""
+        stem = _NOT_IN_NAMES.sub("_", readable(self.path.stem)).encode()[:120].decode(errors="ignore")
+        return f"{number:03d}_{stem}_{self.start_s:.1f}-{self.end_s:.1f}.mp4"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,35 +5,32 @@ from __future__ import annotations
 import threading
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field, StringConstraints
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cezsar import __version__, answers, store
-from cezsar.choices import ListFormat
+from cezsar.choices import ExportFormat
 from cezsar.documents import labels_document, predictions_document, query_document, stats_document
 from cezsar.edit import MOST_CLIPS, Clip
-from cezsar.errors import QueryError
+from cezsar.errors import NotIndexed, QueryError
 from cezsar.paths import readable
-from cezsar.query import Filters, Searcher, asked, classify_videos, dates, encoded, negation
-from cezsar.query.basket import Pick, picked
-from cezsar.query.order import LONGEST_S, MOST_PARTS
-from cezsar.server import browsing
+from cezsar.query import Filters, Searcher, classify_videos, dates, encoded
+from cezsar.query.basket import Pick, looked_up, picked
+from cezsar.server import browsing, viewing
+from cezsar.server.asking import LONGEST, Asking, Text, Words, asking
 from cezsar.server.examples import example as example_of
-from cezsar.server.examples import vector_of
 from cezsar.server.exports import TYPES, Download, download
 from cezsar.server.fields import no_video, segment_fields, shown, video_fields
-from cezsar.server.files import sent
+from cezsar.server.files import sent, streamed
 from cezsar.server.lookups import made, searched, segment_of, video_of
 from cezsar.server.media import Still, part, stretch
 from cezsar.server.problems import MEDIA_TYPE
 from cezsar.server.services import services
 
 MOST_HITS = 1_000
-_LONGEST = 1_000  # characters of a text
 _MOST_SENTENCES = 2_000  # of all labels together
 _MOST_PREDICTIONS = 250_000  # in one answer
-_MOST_JUDGED = 100  # segments that are right, or wrong, for one question
 _MOST_IN_TIMELINES = 5  # predictions of each segment
 
 
@@ -61,9 +58,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 Id = Annotated[int, Path(ge=1, le=1 << 62)]
 After = Annotated[int, Query(ge=0, le=1 << 62, description="Only those with a higher id.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="The most items of a page.")]
-SegmentId = Annotated[int, Field(ge=1, le=1 << 62)]
-Text = Annotated[str, StringConstraints(max_length=_LONGEST)]
-Words = Annotated[str, StringConstraints(max_length=_LONGEST, pattern=r"\S")]
+Asked = Annotated[Asking, Depends(asking)]
 
 router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
 
@@ -104,38 +99,29 @@ class Collected(BaseModel):
     note: Text = ""
 
 
-class Basket(BaseModel):
-    """Hits in their order, and the format to have them in."""
+class Collection(BaseModel):
+    """Hits in their order."""
 
     hits: Annotated[list[Collected], Field(min_length=1, description=f"At most {MOST_CLIPS:,}.")]
-    format: ListFormat
+
+    def picks(self) -> list[Pick]:
+        """What is to be looked up. Raises QueryError if there are too many."""
+        if len(self.hits) > MOST_CLIPS:  # said here: a description's limit makes testers generate as many
+            raise QueryError(f"{len(self.hits):,} hits are too many: at most {MOST_CLIPS:,}.")
+        return [Pick(**hit.model_dump()) for hit in self.hits]
+
+
+class Basket(Collection):
+    """Hits in their order, and the format to have them in."""
+
+    format: ExportFormat
     title: Text = "cezsar"
 
 
 @router.get("/search", summary="The moments that show a text, best first", response_model=answers.QueryAnswer)
 async def search(
     request: Request,
-    text: Annotated[str | None, Query(max_length=_LONGEST, description="What should be seen.")] = None,
-    without: Annotated[list[Text], Query(alias="not", max_length=8, description="Turn away from what this says.")] = [],  # noqa: B006
-    literal: Annotated[bool, Query(description='Take "not", "no" and "without" as words.')] = False,
-    then: Annotated[
-        list[Words], Query(max_length=MOST_PARTS - 1, description="What comes after that in the same video, in turn.")
-    ] = [],  # noqa: B006
-    within: Annotated[
-        float, Query(gt=0, le=LONGEST_S, allow_inf_nan=False, description="Seconds that may lie between two parts.")
-    ] = 60.0,
-    like: Annotated[
-        int | None,
-        Query(ge=1, le=1 << 62, description="Find what looks like this segment, instead of a text or with it."),
-    ] = None,
-    example: Annotated[
-        str | None, Query(max_length=8_000, description="Find what looks like a picture, as /examples named it.")
-    ] = None,
-    more: Annotated[
-        list[SegmentId],
-        Query(max_length=_MOST_JUDGED, description="Segments that are right: the words keep their weight."),
-    ] = [],  # noqa: B006
-    less: Annotated[list[SegmentId], Query(max_length=_MOST_JUDGED, description="Segments that are wrong.")] = [],  # noqa: B006
+    asked: Asked,
     k: Annotated[int, Query(ge=1, le=MOST_HITS, description="Number of hits.")] = 10,
     min_score: Annotated[
         float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="No hit below this score.")
@@ -143,7 +129,7 @@ async def search(
     per_video: Annotated[int, Query(ge=0, le=1_000_000, description="Hits per video; 0 for all.")] = 1,
     path: Annotated[
         str | None,
-        Query(max_length=_LONGEST, description="A glob that the path, or the name of the file or a folder, matches."),
+        Query(max_length=LONGEST, description="A glob that the path, or the name of the file or a folder, matches."),
     ] = None,
     not_path: Annotated[list[Text], Query(max_length=8, description="Globs that no path matches.")] = [],  # noqa: B006
     since: Annotated[
@@ -168,7 +154,6 @@ async def search(
     `then`, `confidence` and `threshold` are null and `nothing_like_it` is false. With `then` each hit has its `parts`.
     A plain "not", "no" or "without" in a text is read as `not`, and `understood` says so, unless `literal` is set.
     """
-    (first, *after), otherwise = negation.read([text, *then], literal=literal)
     filters = Filters(
         top_k=k,
         min_score=min_score,
@@ -183,14 +168,12 @@ async def search(
     )
 
     def work(searcher: Searcher) -> Response:
-        examples = [] if like is None else searcher.vectors_of([like])
-        if example is not None:
-            examples.append(vector_of(example, searcher.info.encoder.dimension))
-        right, wrong = (searcher.vectors_of(ids) for ids in (more, less))
-        question = asked(first, without=without, like=examples, then=after, within_s=within, more=right, less=wrong)
+        question = asked.question(searcher)
         hits = searcher.answer(question, filters=filters, exact=exact)
         name = searcher.info.encoder.name
-        return JSONResponse(query_document(text, name, hits, understood=[one.document() for one in otherwise]))
+        return JSONResponse(
+            query_document(asked.text, name, hits, understood=[one.document() for one in asked.understood])
+        )
 
     return await searched(request, work)
 
@@ -256,6 +239,26 @@ async def classified(request: Request, question: Question) -> Response:
     return await searched(request, work)
 
 
+@router.post("/basket", summary="What a basket's hits are", response_model=answers.BasketAnswer)
+async def basket(request: Request, collection: Collection) -> Response:
+    """Each hit's video and stretch, in their order; of a hit that is not there any more `error` says so in one line."""
+    picks = collection.picks()
+
+    def work(searcher: Searcher) -> list[tuple[store.Video, Clip] | NotIndexed | QueryError]:
+        with searcher.read() as rows:
+            return looked_up(rows, picks)
+
+    found: list[answers.PickedAnswer | answers.LostAnswer] = []
+    for one in await searched(request, work):
+        if isinstance(one, tuple):
+            video, clip = one
+            found.append({**video_fields(video), "start_s": clip.start_s, "end_s": clip.end_s})
+        else:
+            found.append({"error": readable(str(one))})
+    answer: answers.BasketAnswer = {"hits": found}
+    return JSONResponse(answer)
+
+
 @router.post(
     "/export",
     summary="A basket as a file for the edit",
@@ -266,16 +269,16 @@ async def export(request: Request, basket: Basket) -> Response:
     """As `cezsar query --export DIR --as FORMAT` writes it: the hits in their order, as a file to keep.
 
     Formats of several files come as a ZIP archive. The header `cezsar-notices` has a JSON array of lines about what the
-    format could not say, if there are some. A contact sheet has at most 200 hits.
+    format could not say, if there are some. A contact sheet has at most 200 hits, and so many clips of up to 120 s are
+    cut at once, up to 1 GB.
     """
-    if len(basket.hits) > MOST_CLIPS:  # said here: a description's limit makes testers generate as many
-        raise QueryError(f"{len(basket.hits):,} hits are too many: at most {MOST_CLIPS:,}.")
+    chosen = basket.picks()
     own = services(request)
     over = threading.Event()
 
     def work(searcher: Searcher) -> list[tuple[store.Video, Clip]]:
         with searcher.read() as rows:
-            return picked(rows, [Pick(**hit.model_dump()) for hit in basket.hits])
+            return picked(rows, chosen)
 
     picks = await searched(request, work)
 
@@ -286,7 +289,9 @@ async def export(request: Request, basket: Basket) -> Response:
         file = await own.exports.once(object(), make, request)
     finally:
         over.set()
-    return Response(file.content, media_type=file.media_type, headers=file.headers)
+    if isinstance(file.content, bytes):
+        return Response(file.content, media_type=file.media_type, headers=file.headers)
+    return streamed(file.content, file.media_type, file.headers)
 
 
 @router.get("/videos", summary="The videos of the index", response_model=answers.VideosAnswer)
@@ -436,3 +441,4 @@ async def health(request: Request) -> Response:
 
 
 router.include_router(browsing.router)
+router.include_router(viewing.router)

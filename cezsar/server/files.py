@@ -52,6 +52,11 @@ def sent(request: Request, content: Content, *, download: str | None = None) -> 
     return _Sent(file, stretch, 206, headers, media_type)
 
 
+def streamed(file: BinaryIO, media_type: str, headers: dict[str, str]) -> Response:
+    """The answer that sends an open file whole, and closes it."""
+    return _Sent(file, range(os.fstat(file.fileno()).st_size), 200, headers, media_type)
+
+
 def _stretch(asked: str, size: int) -> range | None:
     """The bytes that a Range header asks for, none if there are none; None if it is to be ignored.
 

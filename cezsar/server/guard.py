@@ -21,7 +21,9 @@ from cezsar.server import entrance
 from cezsar.server.problems import problem
 
 MOST_BYTES = 1 << 20  # of a request's body
-MOST_BYTES_AT = {"/api/v1/examples": 10 << 20}  # where it may be larger: a picture
+MOST_BYTES_AT = {  # where it may be larger: a picture, and baskets with notes
+    "/api/v1/examples": 10 << 20, "/api/v1/basket": 4 << 20, "/api/v1/export": 4 << 20,
+}  # fmt: skip
 BODY_S = 30.0  # in which a request's body is there
 _LONGEST_QUERY = 16_384  # bytes of an address after its question mark
 _OPEN = ("/api/v1/health", "/style.css", "/icon.svg")  # which say nothing of the index's content

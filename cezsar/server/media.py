@@ -239,6 +239,23 @@ class Media:
                 raise self._no_room(self._directory / pictures.FOLDER) from None
             raise BadIndex(f"Nothing can be kept in {self._directory / pictures.FOLDER} ({error.strerror}).") from None
 
+    def cut(self, video: Video, stretch: Segment, target: Path) -> None:
+        """Cut a stretch of a video to a file at its full size, which is not kept here.
+
+        Raises VideoError, and BadIndex if the server is stopping.
+        """
+        with opened(video) as file:
+            source, status = Path(file.name), os.fstat(file.fileno())
+        with self._making.decoder() as decoder:
+            if self._is_over:
+                raise BadIndex("The server is stopping.")
+            try:
+                decoder.cut(source, stretch, target, identity=_identity(status))
+            except VideoError:
+                if self._is_over:
+                    raise BadIndex("The server is stopping.") from None
+                raise
+
     def picture(self, video: Video, wanted: Still) -> bytes:
         """A picture of a video, made if it has not been kept. Raises VideoError, BadIndex."""
         kept = self.kept(video, wanted)

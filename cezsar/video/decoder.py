@@ -123,9 +123,10 @@ class Decoder:
             asked = {"times_s": list(times_s), "target": _named(draft), "width": width, "identity": identity}
             self._result(path, {"do": "sprite", **asked})
 
-    def cut(self, path: Path, segment: Segment, target: Path) -> bool:
-        """As the function cut. Raises VideoError, as sample does; every frame and packet counts as one there."""
-        return self._cut(path, segment, target, {"short_side": None, "is_for_browsers": False})
+    def cut(self, path: Path, segment: Segment, target: Path, *, identity: tuple[int, int] | None = None) -> bool:
+        """As the function cut; identity as for only(). Raises VideoError, as sample does; every frame and packet counts
+        as one there."""
+        return self._cut(path, segment, target, {"short_side": None, "is_for_browsers": False, "identity": identity})
 
     def _cut(self, path: Path, segment: Segment, target: Path, asked: dict[str, Any]) -> bool:
         """The draft is this process's own, so that nothing is left of it where the decoder ends."""
