@@ -52,7 +52,7 @@ def embed(
         with closing(asked) as batches:
             for batch in batches:
                 features.add(batch)
-        return features.finish(decoder.duration_s, stream=decoder.stream_number)
+        return features.finish(decoder.duration_s, stream=decoder.stream_number, recorded_s=decoder.recorded_s)
 
 
 def embed_all(
@@ -94,6 +94,7 @@ class Ending:
     content_sha256: bytes
     shortfall: str | None
     stream: int
+    recorded_s: float | None
 
 
 def frames(file: File, decoder: Decoder, request: FrameRequest) -> Generator[FrameBatch, None, Ending]:
@@ -104,7 +105,7 @@ def frames(file: File, decoder: Decoder, request: FrameRequest) -> Generator[Fra
     fps, short_side, batch_size = request.fps, request.short_side, request.batch_size
     with addresses.here(file) as here:
         yield from decoder.sample(here.full_path, fps=fps, short_side=short_side, batch_size=batch_size)
-        return Ending(decoder.duration_s, _content(here), decoder.shortfall, decoder.stream_number)
+        return Ending(decoder.duration_s, _content(here), decoder.shortfall, decoder.stream_number, decoder.recorded_s)
 
 
 class Features:
@@ -146,8 +147,8 @@ class Features:
         if len(self._ended) - self._num_coded >= _SEGMENTS_AT_ONCE:
             self._encode_shots()
 
-    def finish(self, duration_s: float, *, stream: int | None = None) -> Embedding:
-        """The video is over: its segments, their runs and vectors; stream is the number of the one that was decoded."""
+    def finish(self, duration_s: float, *, stream: int | None = None, recorded_s: float | None = None) -> Embedding:
+        """The video is over: its segments, their runs and vectors; stream and recorded_s are as Embedding has them."""
         plan = segments.plan(duration_s, window_s=self._sampling.window_s, stride_s=self._sampling.stride_s)
         while self._next < len(plan):
             self._cut(self._steps(plan[self._next]))
@@ -156,11 +157,13 @@ class Features:
         best_s = tuple(self._best_s[: len(plan)])
         plain = segments.plain(self._nums_shown[: len(plan)], self._nums_frames[: len(plan)])
         outlined = self._outline(duration_s)
-        return Embedding(duration_s, tuple(plan), segments.runs(vectors), vectors, best_s, stream, outlined, plain)
+        runs = segments.runs(vectors)
+        return Embedding(duration_s, tuple(plan), runs, vectors, best_s, stream, outlined, plain, recorded_s)
 
     def embedded(self, ending: Ending) -> Embedded:
         """The file's result, once all of its frames were added."""
-        return Embedded(ending.content_sha256, self.finish(ending.duration_s, stream=ending.stream), ending.shortfall)
+        embedding = self.finish(ending.duration_s, stream=ending.stream, recorded_s=ending.recorded_s)
+        return Embedded(ending.content_sha256, embedding, ending.shortfall)
 
     def _outline(self, duration_s: float) -> Outline:
         """The shots, and of too many the most distinct."""

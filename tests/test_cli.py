@@ -882,15 +882,15 @@ def test_lost_cache_is_noticed_and_worked_around(colours: Path, made: Path, tmp_
 
 
 def test_db_current_and_upgrade(made: Path) -> None:
-    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0010", "newest": "0010"}
-    assert run("db", "upgrade", "--index", made).stdout == "0010: up to date already\n"
+    assert document(run("db", "current", "--index", made, "--json")) == {"current": "0011", "newest": "0011"}
+    assert run("db", "upgrade", "--index", made).stdout == "0011: up to date already\n"
 
 
 def test_older_catalog_names_the_upgrade_command_and_works_after_it(tmp_path: Path) -> None:
     golden = Path(__file__).parent / "data" / "catalogs" / "0001.sqlite"
     shutil.copy(golden, tmp_path / store.FILE)
     assert "cezsar db upgrade" in one_error(run("query", "red", "--index", tmp_path))
-    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0010\n"
+    assert run("db", "upgrade", "--index", tmp_path).stdout == "upgraded 0001 -> 0011\n"
     assert run("query", "red", "--index", tmp_path).exit_code == 0
 
 

@@ -133,10 +133,10 @@ async def search(
     ] = None,
     not_path: Annotated[list[Text], Query(max_length=8, description="Globs that no path matches.")] = [],  # noqa: B006
     since: Annotated[
-        str | None, Query(max_length=40, description="A date, on or after which the file was last changed.")
+        str | None, Query(max_length=40, description="A date, on or after which the video was recorded.")
     ] = None,
     until: Annotated[
-        str | None, Query(max_length=40, description="A date, on or before which the file was last changed.")
+        str | None, Query(max_length=40, description="A date, on or before which the video was recorded.")
     ] = None,
     min_length: Annotated[
         float | None, Query(ge=0, le=1e9, allow_inf_nan=False, description="No video that is shorter, in seconds.")

@@ -1,3 +1,3 @@
 """The newest revision in migrations/versions, which every store has."""
 
-REVISION = "0010"
+REVISION = "0011"

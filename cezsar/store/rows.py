@@ -23,8 +23,9 @@ from cezsar.types import Ids, Segment, Vectors
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File has them
+_WHEN = "coalesce(recorded_s, mtime_ns / 1e9)"  # of a file that does not say it, when it was changed
 _VIDEOS = f"""
-SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream
+SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream, recorded_s
 FROM videos JOIN roots ON roots.id = root_id
 """
 
@@ -156,8 +157,8 @@ class Rows:
         for condition, value in (
             ("duration_s >= ?", where.min_length_s),
             ("duration_s <= ?", where.max_length_s),
-            ("mtime_ns >= ?", where.since_s and round(where.since_s * 1e9)),
-            ("mtime_ns < ?", where.until_s and round(where.until_s * 1e9)),
+            (f"{_WHEN} >= ?", where.since_s),
+            (f"{_WHEN} < ?", where.until_s),
         ):
             if value is not None:
                 conditions.append(f" AND {condition}")
@@ -452,8 +453,8 @@ class Rows:
 
 
 def _video(row: Sequence[Any]) -> Video:
-    number, *file, content_sha256, duration_s, hidden, stream = row
-    return Video(number, File(*file), content_sha256, duration_s, bool(hidden), stream)
+    number, *file, content_sha256, duration_s, hidden, stream, recorded_s = row
+    return Video(number, File(*file), content_sha256, duration_s, bool(hidden), stream, recorded_s)
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:

@@ -23,6 +23,7 @@ _OF_SQLITE = {
     "segments have impossible times": f"segments WHERE typeof(start_s) != 'real' OR typeof(end_s) != 'real' OR {_TIMES}"
     " OR typeof(best_s) NOT IN ('real', 'null')",
     "videos have impossible paths": "videos WHERE typeof(path) != 'blob'",
+    "videos have impossible times": "videos WHERE typeof(recorded_s) NOT IN ('real', 'null')",
     "deletions have no generation": "deleted_segments WHERE typeof(generation) != 'integer'",
 }
 _OUTLINES = """

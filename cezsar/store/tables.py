@@ -75,7 +75,8 @@ class RootRow(Base):
 class VideoRow(Base):
     """A video's file, as it was when it was read, and stream, the number of the video stream that was taken.
 
-    It counts the file's video streams alone, from 0 (FFmpeg's v:N). inode, ctime_ns and stream are null in older rows.
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N). recorded_s is when the file says that it was
+    recorded, in seconds since 1970. inode, ctime_ns and stream are null in older rows, and so is recorded_s.
     """
 
     __tablename__ = "videos"
@@ -95,6 +96,7 @@ class VideoRow(Base):
     inode: Mapped[int | None] = mapped_column(BigInteger)
     ctime_ns: Mapped[int | None] = mapped_column(BigInteger)
     stream: Mapped[int | None]
+    recorded_s: Mapped[float | None]
 
 
 class NameRow(Base):

@@ -79,7 +79,7 @@ class Failure:
 class Video(NamedTuple):
     """A video in the catalog; stream is the number of the one that was taken, None if not noted.
 
-    It counts the file's video streams alone, from 0 (FFmpeg's v:N).
+    It counts the file's video streams alone, from 0 (FFmpeg's v:N). recorded_s is as Embedding has it.
     """
 
     id: int
@@ -88,6 +88,7 @@ class Video(NamedTuple):
     duration_s: float
     hidden: bool
     stream: int | None = None
+    recorded_s: float | None = None
 
 
 class Part(NamedTuple):
@@ -142,6 +143,7 @@ class Embedding:
     best_s says when each segment's best frame is shown, the one to stand for it; None if none was chosen. stream is the
     number of the decoded stream, among the file's video streams from 0; None if it was not noted. outline is None if
     shots were not looked for. plain says which segments show next to nothing; None if that was not looked at.
+    recorded_s is when the file says that it was recorded, in seconds since 1970; None if it does not.
     """
 
     duration_s: float
@@ -152,6 +154,7 @@ class Embedding:
     stream: int | None = None
     outline: Outline | None = None
     plain: tuple[bool, ...] | None = None
+    recorded_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ class Info:
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition on segments: their video is one that path names or matches, none that one of not_paths does, is at
-    least and at most so long, and its file was changed at since_s or later and before until_s; they are plain, or not.
+    least and at most so long, and it was recorded at since_s or later and before until_s; they are plain, or not.
 
     Times are in seconds since 1970. A plain segment shows next to nothing. None sets no condition.
     """

@@ -50,6 +50,7 @@ class Writer:
             duration_s=embedding.duration_s,
             hidden=0,
             stream=embedding.stream,
+            recorded_s=embedding.recorded_s,
         )
         self._session.add(row)
         self._session.flush()
@@ -60,7 +61,12 @@ class Writer:
     def replace_video(self, video_id: int, file: File, content_sha256: bytes, embedding: Embedding) -> None:
         """Give a video whose content has changed its new segments and vectors, under new ids."""
         self._delete_segments([video_id])
-        values = {"content_sha256": content_sha256, "duration_s": embedding.duration_s, "stream": embedding.stream}
+        values = {
+            "content_sha256": content_sha256,
+            "duration_s": embedding.duration_s,
+            "stream": embedding.stream,
+            "recorded_s": embedding.recorded_s,
+        }
         self._session.execute(update(VideoRow).where(VideoRow.id == video_id).values(values))
         self.place_video(video_id, file)
         self._add_segments(video_id, embedding)

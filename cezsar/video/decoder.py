@@ -51,6 +51,7 @@ class Decoder:
         self.duration_s = 0.0
         self.shortfall: str | None = None
         self.stream_number = 0
+        self.recorded_s: float | None = None
 
     def __enter__(self) -> Decoder:
         self._is_interrupted = False
@@ -60,7 +61,7 @@ class Decoder:
         self._stop()
 
     def sample(self, path: Path, *, fps: float, short_side: int, batch_size: int) -> Generator[FrameBatch, None, None]:
-        """As Video.sample; then duration_s, shortfall and stream_number are the video's.
+        """As Video.sample; then duration_s, shortfall, stream_number and recorded_s are the video's.
 
         Raises VideoError, also if the decoder crashed, gave nothing for limits.stall_s, or took limits.time_s in all;
         time between two requests for frames does not count.
@@ -68,7 +69,7 @@ class Decoder:
         asked = {"do": "sample", "fps": fps, "short_side": short_side, "batch_size": batch_size}
         told = yield from self._work(path, asked)
         self.duration_s, self.shortfall = told["duration_s"], told["shortfall"]
-        self.stream_number = told["stream_number"]
+        self.stream_number, self.recorded_s = told["stream_number"], told["recorded_s"]
 
     def media_type(self, path: Path, *, identity: tuple[int, int] | None = None) -> str | None:
         """As the function media_type; identity as for only(). Raises VideoError, as sample does."""
@@ -318,7 +319,7 @@ def _done(answers: IO[bytes], path: Path, asked: dict[str, Any]) -> Any:
         for batch in video.sample(**asked):
             _send(answers, {"shape": batch.frames_uint8.shape}, batch)
         told = {"duration_s": video.duration_s, "shortfall": video.shortfall}
-        return {**told, "stream_number": video.stream_number}
+        return {**told, "stream_number": video.stream_number, "recorded_s": video.recorded_s}
 
 
 def _beating(answers: IO[bytes]) -> Callable[[], None]:

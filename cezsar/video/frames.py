@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from cezsar.errors import VideoError, VideoLost
 from cezsar.video.between import Between
 from cezsar.video.opening import opened, reason
+from cezsar.video.recorded import recorded_s
 from cezsar.video.skipping import LONGEST_GAP_S, Skipper
 from cezsar.video.stamps import Stamps, may_jump, may_seek
 from cezsar.video.streams import picture_duration_s, picture_number, sound_of, take_only
@@ -72,7 +73,8 @@ class FrameBatch:
 class Video:
     """An open video file. Use as a context manager; its frames can be read once, in order.
 
-    stream_number is that of the stream that is taken, as picture_number has it. Raises VideoError if the file cannot
+    stream_number is that of the stream that is taken, as picture_number has it; recorded_s as the function of its name
+    has it. Raises VideoError if the file cannot
     be read as a video.
     """
 
@@ -189,6 +191,7 @@ class Video:
             raise
         self.stream: VideoStream = self.container.streams.video[self.stream_number]
         self.stream.thread_type = "AUTO"
+        self.recorded_s = recorded_s(self.container)
         self.sound = sound_of(self.container, self.stream)
 
     def _packets(self, from_s: float) -> Iterator[Packet[Any]]:

@@ -89,6 +89,8 @@ def write_catalog(path: Path, revision: str) -> Path:
             database.executemany("INSERT INTO names VALUES (?, ?)", [(number, name) for number, name, _ in VIDEOS])
         if revision >= "0009":
             database.execute("INSERT INTO calibrations VALUES (1, 4, ?)", (b'{"version": 0}',))  # of another version
+        if revision >= "0011":
+            database.execute("UPDATE videos SET recorded_s = 1600000000.5 WHERE id = 1")
     return path
 
 

@@ -16,7 +16,7 @@ _TABLES = {
     "streams VARCHAR, fps FLOAT, window_s FLOAT, stride_s FLOAT, generation INTEGER",
     "roots": "id INTEGER, path BLOB",
     "videos": "id INTEGER, root_id INTEGER, path BLOB, size BIGINT, mtime_ns BIGINT, content_sha256 BLOB, "
-    "duration_s FLOAT, hidden BOOLEAN, inode BIGINT, ctime_ns BIGINT, stream INTEGER",
+    "duration_s FLOAT, hidden BOOLEAN, inode BIGINT, ctime_ns BIGINT, stream INTEGER, recorded_s FLOAT",
     "names": "video_id INTEGER, name BLOB",
     "sqlite_sequence": "name, seq",
     "segments": "id INTEGER, video_id INTEGER, start_s FLOAT, end_s FLOAT, run INTEGER, vector BLOB, best_s FLOAT, "
