@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from cezsar.encoders.images import Backbone, load_backbone
+from cezsar.encoders.joint import load_model
 from cezsar.encoders.lite_objects import LiteObjects
 from cezsar.encoders.sentences import SentenceEncoder
 from cezsar.encoders.weights import EMBEDDED_IMAGES, EMBEDDED_PAIR
@@ -38,6 +39,7 @@ from cezsar.types import Ids, Vectors
 CPU = torch.device("cpu")
 _SHIPPED = "**as shipped**"
 _OBJECTS = "`lite-objects`"
+_CONSTANTS = (60, 30, 10, 3, 1, 0)  # of reciprocal rank fusion; the first is its authors'
 Scores = NDArray[np.floating]
 Change = Callable[[Examples], Examples]
 Correction = Callable[[Scores, Scores], Scores]  # of (M, N) scores, given (B, N) those of the training sentences
@@ -279,6 +281,12 @@ class Lab:
         return ranks(scores, self.validation.owners)
 
 
+def fused(one: Scores, other: Scores, *, k: float) -> Scores:
+    """(M, N): the sum of 1 / (k + rank) in both rankings of each sentence (Cormack et al., 2009); ties as in one."""
+    first, second = (np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1) + 1.0 for scores in (one, other))
+    return np.asarray(1 / (k + first) + 1 / (k + second) - 1e-9 * first)
+
+
 def averaged(models: list[CezsarModel]) -> CezsarModel:
     """The first, with the mean of all their weights; memories are the same in all."""
     with torch.no_grad():
@@ -328,22 +336,31 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=Path(".features"))
+    parser.add_argument("--model", help="one that was trained so, in place of training the shipped recipe")
     parser.add_argument("--only", default="", help="ideas whose name contains one of these words, by commas")
     asked = parser.parse_args()
     lab = Lab(asked.data, asked.cache)
     chosen = [idea for idea in ideas() if any(word in idea.name for word in asked.only.split(","))]
     print(f"trained on {len(lab.training)} segments, {len(lab.validation)} kept out, {asked.seeds} seeds\n")
     print("| idea | recall@1 % | @5 | @10 | median rank | mean rank |\n|---|---|---|---|---|---|")
-    before, shipped = None, list[Ids]()
+    objects, before, shipped = None, None, list[Ids]()
     if any(word in _OBJECTS for word in asked.only.split(",")):  # it has frame features of its own
-        before = lab.ranks(lab.objects())
+        objects = lab.objects()
+        before = lab.ranks(objects)
         print(row(_OBJECTS, [retrieval(before)]), flush=True)
     for idea in chosen:
-        models = [lab.train(idea, seed) for seed in range(1 if idea.in_closed_form else asked.seeds)]
+        if asked.model and idea.name == _SHIPPED:
+            models = [load_model(asked.model)]
+        else:
+            models = [lab.train(idea, seed) for seed in range(1 if idea.in_closed_form else asked.seeds)]
         scores = [lab.scores(model, idea) for model in models]
         print(row(idea.name, [retrieval(lab.ranks(one)) for one in scores]), flush=True)
         if idea.name == _SHIPPED:
             shipped = [lab.ranks(one) for one in scores]
+            if objects is not None:
+                for k in _CONSTANTS:
+                    both = [retrieval(lab.ranks(fused(one, objects, k=k))) for one in scores]
+                    print(row(f"fused with {_OBJECTS}, k = {k}", both), flush=True)
             print(row("scores of all seeds averaged", [retrieval(lab.ranks(np.mean(scores, axis=0)))]))
             print(row("weights of all seeds averaged", [retrieval(lab.ranks(lab.scores(averaged(models), idea)))]))
     if shipped and before is not None:
