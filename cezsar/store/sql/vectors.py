@@ -52,20 +52,12 @@ _STILL = "SELECT count(*) FROM segments WHERE id = ANY(%s::bigint[])"
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(lists.Lists):
     """The row about the collection in use, as lists.Lists has it.
 
     is_settled says whether every copy of it has had the time to see what was added last.
     """
 
-    name: str
-    lists: int
-    probes: int
-    recall: float
-    learnt_from: int
-    count: int
-    last_segment_id: int
-    generation: int
     is_settled: bool = False
 
 
