@@ -47,7 +47,7 @@ def rows() -> list[Row]:
         folder = Path(name)
         cold.fill(folder)
         texts = itertools.cycle(_TEXTS)
-        with _served(folder / "index") as (host, port, token, _), Searcher(folder / "index") as searcher:
+        with served(folder / "index") as (host, port, token, _), Searcher(folder / "index") as searcher:
             line = http.client.HTTPConnection(host, port)
             ours, theirs = turns(lambda: _ask(line, next(texts), token), lambda: searcher.search(next(texts)), _ROUNDS)
             line.close()
@@ -68,7 +68,7 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
         cezsar("index", paths[::2], "--quiet")
-        with _served(index) as (host, port, token, process):
+        with served(index) as (host, port, token, process):
             statuses: Counter[str] = Counter()
             took_s: list[float] = []
             until = time.monotonic() + seconds
@@ -114,7 +114,8 @@ def load(videos: Path, *, clients: int, seconds: float) -> None:
 
 
 @contextmanager
-def _served(index: Path) -> Iterator[tuple[str, int, str, subprocess.Popen[str]]]:
+def served(index: Path) -> Iterator[tuple[str, int, str, subprocess.Popen[str]]]:
+    """A server of a process of its own: host, port, token and process."""
     command = [sys.executable, "-m", "cezsar", "serve", "--index", str(index), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

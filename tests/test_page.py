@@ -1,4 +1,4 @@
-"""The page, in a real browser over real videos; pictures of it go to .artefacts/ to be looked at."""
+"""The page, in a real browser over real videos."""
 
 from __future__ import annotations
 
@@ -6,34 +6,22 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from make_videos import write_video
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from pages import HOSTILE, NEEDS_CHROMIUM, PICTURES, act, chromium, classify, films, picture, search, until, watched
+from playwright.sync_api import Browser, Page, Route, expect
 from serving import serving
 
 from cezsar import indexer
-from cezsar.encoders.toy import COLOURS, Toy
-from cezsar.query import Calibration, calibration
-from cezsar.query.calibration import Judge
 from cezsar.server import doorway
 from cezsar.settings import load
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_PICTURES = Path(__file__).parents[1] / ".artefacts"
-HOSTILE = "<img src=x onerror=document.title=1> 'it\"s' \n\x1b[31m.mp4"
-
 _FOCUSED = "(one => one.className || one.id || one.tagName)(document.activeElement)"
-
-_SEEN = """[...document.images].every(one =>
-    one.getBoundingClientRect().top > innerHeight || !one.hasAttribute('src') || one.naturalWidth > 0)"""
 
 _COLOUR = """kind => {
     const canvas = document.createElement("canvas").getContext("2d");
@@ -42,24 +30,12 @@ _COLOUR = """kind => {
     return red > 200 && blue < 50 ? "red" : blue > 200 && red < 50 ? "blue" : `${red} ${blue}`;
 }"""
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(_CHROMIUM is None, reason="there is no chromium to look with")]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[str]:
-    """Some real clips, one of which no browser plays as it is; a file of a hostile name, and one that goes."""
-    folder = tmp_path_factory.mktemp("page")
-    videos = folder / "videos"
-    videos.mkdir()
-    clips = sorted(path for path in (real_data / "ucf101").rglob("*") if path.suffix in (".avi", ".mp4"))
-    for path in clips[::8]:
-        shutil.copy(path, videos)
-    write_video(videos / HOSTILE, [("yellow", 4.0)], format="mp4")
-    write_video(videos / "old.avi", [("blue", 20.0), ("black", 10.0)], codec="mpeg4", size=(320, 240))
-    write_video(videos / "gone.mp4", [("red", 2.0)])
-    indexer.index([videos], load(environ={}, index=folder / "index"))
-    (videos / "gone.mp4").unlink()
-    with serving(folder / "index", "--no-token") as found:
+    with serving(films(tmp_path_factory.mktemp("page"), real_data), "--no-token") as found:
         yield found
 
 
@@ -73,54 +49,16 @@ def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index"
 
 
-@pytest.fixture
-def calibrated(tmp_path: Path) -> Iterator[str]:
-    """A server of three colours whose hits are judged: log odds of 10 times the score less 2 of the background."""
-    (tmp_path / "videos").mkdir()
-    for name in ("red", "green", "blue"):
-        write_video(tmp_path / "videos" / f"{name}.mp4", [(name, 2.0)])
-    indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
-    judge = Judge(-2.0, 10.0, -2.0, 0.0, threshold=0.2, false_alarm=0.0, miss=0.0)
-    white = np.eye(8, dtype=np.float32)[[list(COLOURS).index("white")]]
-    calibration.write(Calibration(Toy.identity, white, judge, judge, {}), tmp_path / "index" / calibration.FILE)
-    with serving(tmp_path / "index", "--no-token") as found:
-        yield found
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page, whose console stays free of errors."""
-    made = browser.new_page(viewport={"width": 1280, "height": 900})
-    wrong: list[str] = []
-    made.on("pageerror", lambda error: wrong.append(str(error)))
-    made.on("console", lambda told: wrong.append(told.text) if "Content Security Policy" in told.text else None)
-    made.goto(address)
-    yield made
-    made.close()
-    assert wrong == []
-
-
-def until(page: Page, expression: str) -> None:
-    """Wait until it is so; the page's own policy forbids scripts that are made of text."""
-    patience = time.monotonic() + 15
-    while not page.evaluate(expression):
-        assert time.monotonic() < patience, expression
-        page.wait_for_timeout(50)
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep what it looks like, once its thumbnails are there."""
-    _PICTURES.mkdir(exist_ok=True)
-    until(page, _SEEN)
-    page.screenshot(path=_PICTURES / f"{name}.png")
+    with watched(browser, address) as made:
+        yield made
 
 
 def run_cezsar(*words: str) -> str:
@@ -128,28 +66,9 @@ def run_cezsar(*words: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
-def classify(page: Page, labels: str) -> None:
-    page.get_by_role("link", name="Classify").click()
-    page.fill("#labels", labels)
-    page.keyboard.press("Enter")
-
-
-def act(card: Locator, name: str) -> None:
-    """Choose something of a card's menu."""
-    if not card.locator(".menu").evaluate("one => one.open"):
-        card.locator(".menu summary").click()
-    card.get_by_text(name, exact=True).click()
-
-
-def search(page: Page, text: str) -> None:
-    page.fill("#text", text)
-    page.keyboard.press("Enter")
-    expect(page.locator("#state")).to_contain_text("best first")
-
-
-def test_an_empty_page_says_what_to_do(page: Page) -> None:
+def test_the_first_sight_says_what_to_do(page: Page) -> None:
     expect(page.locator("#state")).to_have_text(
-        re.compile(r"Say in a few words what should be seen\. 18 videos, \d:\d\d\.\d in all\.")
+        re.compile(r"Say in a few words what should be seen\. 18 videos, \d:\d\d in all\.")
     )
     expect(page.locator("#text")).to_be_focused()
     assert page.locator("#cards li").count() == 0
@@ -165,29 +84,6 @@ def test_a_search_shows_cards_with_pictures(page: Page) -> None:
     until(page, "document.querySelector('#cards img').naturalWidth > 0")
     assert "text=a+person+plays+the+violin" in page.url
     picture(page, "search")
-
-
-def test_hits_say_how_strong_they_are_and_where_nothing_is_like_it(browser: Browser, calibrated: str) -> None:
-    page = browser.new_page()
-    page.goto(calibrated)
-    search(page, "red green")
-    strengths, words = page.locator("#cards .strength"), page.locator("#cards .word")
-    # cosines 0.707, 0.707 and 0: log odds 5.07, 5.07 and -2
-    assert words.all_inner_texts() == ["strong", "strong", "weak"]
-    expect(strengths.first).to_have_attribute("title", re.compile("^score 0.707, confidence 0.99: "))
-    widths = [one.evaluate("one => one.style.width") for one in page.locator("#cards .bar span").all()]
-    assert widths == ["99%", "99%", "12%"]
-    expect(page.locator("#state")).to_have_text("3 moments, best first.")
-    expect(page.locator("#nothing")).to_be_hidden()
-    search(page, "white")
-    expect(page.locator("#nothing")).to_have_text("Nothing like it. The nearest are weak:")
-    assert words.all_inner_texts() == ["weak"] * 3
-    picture(page, "nothing-like-it")
-    page.locator("#cards .like").first.click()
-    expect(page.locator("#nothing")).to_be_hidden()
-    expect(words.first).to_have_text("score 1.000")
-    assert strengths.locator(".bar").first.is_hidden()
-    page.close()
 
 
 def test_a_click_plays_from_the_start_of_the_range_and_loops(page: Page) -> None:
@@ -464,8 +360,8 @@ def test_who_has_no_token_is_asked_for_it_and_led_on(browser: Browser, own_index
         page = browser.new_page()
         page.goto(entrance.split("?")[0] + "?text=red&k=3")
         expect(page.get_by_text("asks for its token")).to_be_visible()
-        _PICTURES.mkdir(exist_ok=True)
-        page.screenshot(path=_PICTURES / "entrance.png")
+        PICTURES.mkdir(exist_ok=True)
+        page.screenshot(path=PICTURES / "entrance.png")
         for given, told in (("battery staple", "That is not the token."), ("correct horse", "best first")):
             page.fill("#token", given)
             page.keyboard.press("Enter")
@@ -513,8 +409,8 @@ def test_the_bare_address_asks_for_the_token_which_stays_nowhere(browser: Browse
             page.goto(here)
             expect(page.locator("#token")).to_be_focused()
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            _PICTURES.mkdir(exist_ok=True)
-            page.screenshot(path=_PICTURES / f"entrance-{width}.png")
+            PICTURES.mkdir(exist_ok=True)
+            page.screenshot(path=PICTURES / f"entrance-{width}.png")
             page.keyboard.type(token)
             page.keyboard.press("Enter")
             expect(page.get_by_text("1 video, ")).to_be_visible()
@@ -643,25 +539,6 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
         page.keyboard.press("Tab")
         assert page.evaluate(_FOCUSED) == name
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-
-
-@pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("4k", 3840, 2160)])
-def test_it_fits_any_width(page: Page, name: str, width: int, height: int) -> None:
-    page.set_viewport_size({"width": width, "height": height})
-    search(page, "a person")
-    classify(page, "playing music, sports")
-    expect(page.locator("#state")).to_contain_text("videos classified")
-    picture(page, name)
-    page.click("#filters > summary")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    picture(page, f"{name}-filters")
-
-
-def test_dark_mode_is_dark(page: Page) -> None:
-    page.emulate_media(color_scheme="dark")
-    search(page, "a person")
-    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 23, 26)"
-    picture(page, "dark")
 
 
 def test_the_api_is_described(page: Page, address: str) -> None:

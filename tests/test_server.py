@@ -566,6 +566,8 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
         ("post", "/api/v1/basket"): client.post("/api/v1/basket", json={"hits": [{"segment_id": segment}]}),
         ("get", "/api/v1/segments/{segment_id}"): client.get(f"/api/v1/segments/{segment}"),
         ("get", "/api/v1/stats"): client.get("/api/v1/stats"),
+        ("get", "/api/v1/overview"): client.get("/api/v1/overview"),
+        ("get", "/api/v1/browse"): client.get("/api/v1/browse"),
         ("get", "/api/v1/health"): client.get("/api/v1/health"),
         ("post", "/api/v1/examples"): client.post("/api/v1/examples", content=picture.getvalue()),
     }
@@ -582,6 +584,7 @@ def test_every_field_of_every_answer_is_described(client: httpx.Client, ids: dic
         "SegmentPredictionsAnswer", "VideosAnswer", "VideoAnswer", "PlayableVideoAnswer", "SegmentsAnswer",
         "SegmentAnswer", "SegmentOfVideoAnswer", "StatsAnswer", "PathFields", "HealthAnswer", "ExampleAnswer",
         "ScoresAnswer", "ScoredSegmentAnswer", "TimingAnswer", "BasketAnswer",
+        "OverviewAnswer", "BrowseAnswer", "FaceAnswer", "FolderAnswer",
     }  # fmt: skip
     assert all(required <= found <= possible for _, found, possible, required in seen)
 

@@ -49,6 +49,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (400, "The question cannot be answered as it was asked."),
         (401, "The token is missing."),
         (404, "There is no such video, segment or file."),
+        (414, "The address is too long."),
         (422, "A value is missing or out of its range."),
         (429, "Too much is waiting: ask again after Retry-After seconds."),
         (503, "The index cannot serve now."),

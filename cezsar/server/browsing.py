@@ -41,7 +41,12 @@ async def browse(
         str | None, Query(max_length=4_096, description="A whole path; without one, where there is a choice.")
     ] = None,
     folder_bytes: Annotated[
-        str | None, Query(max_length=8_192, description="Instead, the path_bytes of one whose path is not UTF-8.")
+        str | None,
+        Query(
+            max_length=5_600,
+            pattern="^[A-Za-z0-9+/=]*$",
+            description="Instead, the path_bytes of one whose path is not UTF-8.",
+        ),
     ] = None,
     order: Annotated[
         VideoOrder, Query(description="The latest in the index first, the last changed file first, or by path.")

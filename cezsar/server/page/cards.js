@@ -1,10 +1,12 @@
 // A hit, or a whole video, as a card, and what can be done with it.
 
 import { play } from "./player.js";
+import { scrub } from "./scrub.js";
 import { address, ask, complain, element, say, stretch } from "./talk.js";
 import { brief, counted, folder, length, named, quotedPath, range, readable, strength } from "./words.js";
 
 const longestExport = 120; // seconds
+let numCards = 0;
 
 function breakable(name) {
   // a long name breaks after its own marks, where it has some
@@ -12,17 +14,18 @@ function breakable(name) {
 }
 
 export function card(hit, { threshold, onLike }) {
-  // hit has a video, a segment and a stretch; rank, score, confidence, copies and parts where it answers a question
+  // hit has a video, a segment that stands for it (null: none) and a stretch; score and what goes with it if it
+  // answers a question
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const name = named(hit);
   const head = made.querySelector("h2");
   made.dataset.video = hit.video_id;
   head.replaceChildren(...breakable(name));
-  head.id = `hit-${hit.segment_id}`;
+  head.id = `hit-${++numCards}`;
   head.title = readable(hit.path);
   made.querySelector(".folder").textContent = folder(hit) && `in ${folder(hit)}`;
   made.querySelector(".folder").title = readable(hit.path);
-  made.querySelector(".range").textContent = brief(hit);
+  made.querySelector(".range").textContent = hit.score === undefined ? "" : brief(hit);
   made.querySelector(".length").textContent = length(hit.end_s - hit.start_s);
   showStrength(made, hit, threshold);
   showParts(made, hit);
@@ -30,6 +33,7 @@ export function card(hit, { threshold, onLike }) {
   showPicture(made, hit, `Play ${name}, ${range(hit)}`);
   made.querySelector(".play").addEventListener("click", () => play(made, hit));
   made.querySelector(".like").addEventListener("click", onLike);
+  made.querySelector(".like").hidden = hit.segment_id === null;
   made.querySelector(".copy-path").addEventListener("click", (event) =>
     copy(event.target, readable(hit.path) === hit.path && !hit.path_bytes ? hit.path : quotedPath(hit)));
   for (const action of made.querySelectorAll(".actions :is(button, a, summary)")) {
@@ -97,15 +101,22 @@ function showCopies(made, hit) {
 }
 
 function showPicture(made, hit, words) {
+  const button = made.querySelector(".play");
+  const place = made.querySelector(".picture");
   const picture = made.querySelector("img");
+  const none = () => {
+    picture.replaceWith(element("span", "No picture", "none"));
+    place.classList.add("there");
+  };
+  button.querySelector(".unseen").textContent = words;
+  if (hit.segment_id === null) {
+    none();
+    return;
+  }
+  picture.addEventListener("load", () => place.classList.add("there"), { once: true });
+  picture.addEventListener("error", none, { once: true });
   picture.src = address(`/segments/${hit.segment_id}/thumbnail`);
-  picture.alt = words;
-  picture.addEventListener("load", () => { made.querySelector(".picture").classList.add("there"); }, { once: true });
-  picture.addEventListener("error", () => {
-    picture.alt = `No picture. ${picture.alt}`;
-    picture.removeAttribute("src");
-    made.querySelector(".picture").classList.add("there");
-  }, { once: true });
+  scrub(button, hit);
 }
 
 async function keep(part, name) {

@@ -55,14 +55,18 @@ function paint(made, index) {
 }
 
 function bars(video, names) {
-  return video.predictions.map(({ label, score }) => {
+  return video.predictions.map(({ label, score, confidence }) => {
     const row = paint(element("div", "", "class"), names.indexOf(label));
+    const isJudged = confidence !== null;
+    const value = isJudged ? confidence : Math.max(0, score);
+    const words = isJudged ? `${Math.round(100 * confidence)}%` : score.toFixed(3);
+    row.title = `score ${score.toFixed(3)}${isJudged ? `, confidence ${confidence.toFixed(2)}` : ""}`;
     const bar = element("meter");
     bar.min = 0;
     bar.max = 1;
-    bar.value = Math.max(0, score);
-    bar.setAttribute("aria-label", `${label}: ${score.toFixed(3)}`);
-    row.append(element("span", label, "swatch"), bar, element("span", score.toFixed(3)));
+    bar.value = value;
+    bar.setAttribute("aria-label", `${label}: ${words}`);
+    row.append(element("span", label, "swatch"), bar, element("span", words, "value"));
     return row;
   });
 }

@@ -79,13 +79,14 @@ function line(text) {
   label.append(input);
   const button = element("button", "×", "quiet");
   button.type = "button";
-  button.setAttribute("aria-label", `Remove the line: ${text || "empty"}`);
+  const tells = () => button.setAttribute("aria-label", `Remove the line: ${input.value || "empty"}`);
+  tells();
+  input.addEventListener("input", tells);
   button.addEventListener("click", () => {
-    const wasAsked = asked().getAll("then").includes(text);
     made.remove();
     withinIfAny(lines.querySelector("input[name=within]")?.value ?? "");
-    if (wasAsked) document.getElementById("search").requestSubmit();
-    else document.getElementById("text").focus();
+    if (asked().getAll("then").join() === readLines().then.join()) document.getElementById("text").focus();
+    else document.getElementById("search").requestSubmit();
   });
   made.append(label, button);
   return made;
