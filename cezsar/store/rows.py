@@ -23,7 +23,8 @@ from cezsar.types import Ids, Segment, Vectors
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File has them
-_WHEN = "coalesce(recorded_s, mtime_ns / 1e9)"  # of a file that does not say it, when it was changed
+# of a file that does not say when it was recorded, when it was changed; the same double in both databases
+_WHEN = "coalesce(recorded_s, CAST(mtime_ns AS DOUBLE PRECISION) / 1e9)"
 _VIDEOS = f"""
 SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream, recorded_s
 FROM videos JOIN roots ON roots.id = root_id
