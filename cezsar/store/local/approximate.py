@@ -1,7 +1,7 @@
 """Parts of a large cache: 8-bit codes in inverted lists (FAISS IVF-SQ8), of which a query looks at a few.
 
-All parts have the same lists: their centres, and the ranges of the codes, are in a file of their own. The only door to
-faiss.
+All parts have the same lists: their centres, and the ranges of the codes, are in a file of their own. With gpu.py the
+only door to faiss.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cezsar.errors import CacheUnusable
 from cezsar.store.best import NUM_BEST, Best
 from cezsar.store.local.choice import Choice
+from cezsar.store.local.gpu import clustering_index, gpu, nearest
 from cezsar.store.local.stamp import Sealed, Stamp, Written, check, read_array, write_array, write_file
 from cezsar.types import Ids, Vectors, unit
 
@@ -106,14 +107,27 @@ class _Mapped:
 def train(folder: Path, chunks: Iterable[tuple[Ids, Vectors]], *, generation: int, dimension: int, count: int) -> Stamp:
     """Learn about four times the square root of count lists; the stamp of a cache without parts. Raises BadIndex."""
     lists = 1 << round(np.log2(4 * count**0.5))
+    sample = _sample(chunks, lists * _SAMPLE_PER_LIST, count)
+    index = gpu().run(
+        lambda resources: learnt(sample, lists, clustering_index(dimension, resources)), lambda: learnt(sample, lists)
+    )
+    name = f"vectors-{generation}-{secrets.token_hex(4)}.faiss"
+    return Stamp("", dimension, (), lists, 1, 0.0, _written(folder, name, index), count)
+
+
+def learnt(sample: Vectors, lists: int, clustering: Any = None) -> Any:
+    """An index without vectors, whose centres were learnt by the clustering index, None for its own."""
+    dimension = sample.shape[1]
     index = _PYTHON.IndexIVFScalarQuantizer(
         _PYTHON.IndexFlatIP(dimension), dimension, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
     )
     index.cp.seed, index.cp.spherical, index.cp.niter = _SEED, True, _ROUNDS
     index.cp.min_points_per_centroid = 1  # no warning on the terminal: _SAMPLE_PER_LIST was measured
-    index.train(_sample(chunks, lists * _SAMPLE_PER_LIST, count))
-    name = f"vectors-{generation}-{secrets.token_hex(4)}.faiss"
-    return Stamp("", dimension, (), lists, 1, 0.0, _written(folder, name, index), count)
+    if clustering is not None:
+        index.clustering_index = clustering
+    index.train(sample)
+    index.clustering_index = None
+    return index
 
 
 def load_trained(folder: Path, stamp: Stamp) -> Any:
@@ -125,15 +139,15 @@ def load_trained(folder: Path, stamp: Stamp) -> Any:
     return index
 
 
-def queries(trained: Any) -> Vectors:
-    """Queries (Q, D) to choose probes by: points half way between the centres of two lists.
+def best(trained: Any) -> Best:
+    """The exact nearest, still to be added, of queries to choose probes by: points half way between two lists' centres.
 
     A sentence lies beside the vectors of videos, not among them: a search for vectors among their own neighbours would
     be too easy.
     """
     centres = trained.quantizer.reconstruct_n(0, trained.nlist)
     one, other = np.random.default_rng(_SEED).integers(len(centres), size=(2, _QUERIES))
-    return unit(centres[one] + centres[other])
+    return Best(unit(centres[one] + centres[other]), nearest)
 
 
 def seal(

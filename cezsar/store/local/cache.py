@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cezsar.errors import CacheUnusable
-from cezsar.store.best import Best
 from cezsar.store.local import exact, stamp
 from cezsar.store.local.choice import Choice
 from cezsar.store.local.exact import Exact
@@ -28,6 +27,7 @@ from cezsar.store.words import Info
 from cezsar.types import Ids, Vectors
 
 if TYPE_CHECKING:
+    from cezsar.store.best import Best
     from cezsar.store.local.approximate import Lists
     from cezsar.store.rows import Rows
 
@@ -126,7 +126,7 @@ def build(folder: Path, rows: Rows, info: Info, *, resume: bool = False) -> Stam
         begun = replace(begun, index_id=info.index_id)
         stamp.write(folder / NEXT, begun)
     trained = approximate.load_trained(folder, begun)
-    best = Best(approximate.queries(trained))
+    best = approximate.best(trained)
     chunks = _heard(rows.vectors(), best, after=begun.last_segment_id)
     while (first := next(chunks, None)) is not None:
         some = _slice(chain([first], chunks))
