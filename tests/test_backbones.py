@@ -115,6 +115,28 @@ def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> 
 # EfficientNet-Lite2, embedded
 
 
+def test_half_precision_hardly_changes_the_features(lite: ImageBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The types of a GPU, on a processor, and memory for two frames at once."""
+    monkeypatch.setattr("cezsar.encoders.images.candidates", lambda _: (torch.bfloat16, torch.float16))
+    half = ImageBackbone(CPU)
+    assert next(half._net._network._net.parameters()).dtype in (torch.bfloat16, torch.float16)
+    embed = half._net._network._maps
+
+    def short_of_memory(net: Any, pixels: torch.Tensor) -> torch.Tensor:
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(net, pixels)
+
+    half._net._network._maps = short_of_memory
+    frames = _frames(lite, 5)
+    for own, other in ((half.features(frames), lite.features(frames)), (half.logits(frames), lite.logits(frames))):
+        assert own.dtype == np.float32
+        cosines = (own * other).sum(axis=1) / np.linalg.norm(own, axis=1) / np.linalg.norm(other, axis=1)
+        assert cosines.min() > 0.998
+    assert [tensor.dtype for tensor in half.head()] == [torch.float32, torch.float32]
+    assert half._net._network._batches.size == 2
+
+
 def test_the_head_of_mean_features_is_the_mean_of_the_logits(lite: ImageBackbone) -> None:
     frames = _frames(lite, 5)
     features, logits = lite.features(frames), lite.logits(frames)

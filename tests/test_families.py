@@ -563,3 +563,34 @@ def test_a_models_limit_is_that_of_its_tokens(checkpoint: Checkpoint) -> None:
     assert made.beginning("dog " * 10) == "dog " * 10  # ten tokens, and two that stand around them
     assert made.beginning("dog " * 11).split() == ["dog"] * (NUM_TOKENS - 2)
     assert prefixed.parsed("open_clip:a/b") == prefixed.OpenClip(architecture="a", pretrained="b")
+
+
+# Half precision, as on a GPU
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip-gemma", "siglip2", "xclip", "videoprism", "open_clip"])
+def test_a_network_in_half_precision_finds_what_it_found(
+    kind: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The types of a GPU, on a processor: what is sent to a network has its type, and what comes back is float32."""
+    name = f"{FAMILIES.get(kind, '')}{checkpoint(kind)}"
+    whole = encoders.load(name, device="cpu")
+    for module in ("dual", "openclip"):
+        monkeypatch.setattr(f"cezsar.encoders.{module}.candidates", lambda _: (torch.bfloat16,))
+    monkeypatch.setattr(
+        "cezsar.encoders.precision._LEAST_COSINE", 0.95
+    )  # tiny random networks round more than large ones
+    half = encoders.load(name, device="cpu")
+    model = half._checkpoint.model if hasattr(half, "_checkpoint") else half._model
+    assert next(model.parameters()).dtype == torch.bfloat16
+    assert half.identity == whole.identity
+    texts, frames = ["a person rides a horse", "red"], _frames(6)
+    for own, other in (
+        (half.encode_texts(texts), whole.encode_texts(texts)),
+        *(
+            (half.encode_segments([half.encode_frames(some)]), whole.encode_segments([whole.encode_frames(some)]))
+            for some in (frames, frames[:2])
+        ),
+    ):
+        assert own.dtype == np.float32
+        assert ((own * other).sum(axis=1) > 0.9).all()

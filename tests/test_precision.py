@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cezsar.encoders.precision import Batches, candidates, lowered, sent
+from cezsar.encoders.precision import Batches, candidates, compiled, lowered, sent
 
 
 def _linear(weight: float = 1.0) -> torch.nn.Linear:
@@ -86,3 +88,43 @@ def test_one_item_that_does_not_fit_is_an_error() -> None:
 def test_an_array_is_sent_as_it_is() -> None:
     array = np.arange(12, dtype=np.uint8).reshape(3, 4)[:, ::2]
     assert sent(array, torch.device("cpu")).tolist() == array.tolist()
+
+
+def _doubled(layer: torch.nn.Linear, rows: torch.Tensor) -> torch.Tensor:
+    return layer(rows) * 2
+
+
+@pytest.mark.slow
+def test_a_network_is_compiled_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, rows = _linear(), torch.tensor([[1.0, 2.0, 3.0]])
+    monkeypatch.delenv("CEZSAR_COMPILE", raising=False)
+    assert compiled(_doubled, layer, rows) is _doubled
+    monkeypatch.setenv("CEZSAR_COMPILE", "1")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # no C++ compiler is needed
+    fast = compiled(_doubled, layer, rows)
+    assert fast is not _doubled
+    assert fast(layer, rows).tolist() == [[2.0, 4.0, 6.0]]
+
+
+def test_what_cannot_be_compiled_runs_as_it_is_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> Callable[..., torch.Tensor]:
+        def fast(*_: object) -> torch.Tensor:
+            raise RuntimeError("No working C++ compiler found\nand more")
+
+        return fast
+
+    monkeypatch.setenv("CEZSAR_COMPILE", "1")
+    monkeypatch.setattr(torch, "compile", broken)
+    assert compiled(_doubled, _linear(), torch.ones(1, 3)) is _doubled
+    assert caplog.messages == ["CEZSAR_COMPILE: the network runs as it is, not compiled: No working C++ compiler found"]
+
+
+def test_what_compiling_changes_runs_as_it_is_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CEZSAR_COMPILE", "1")
+    monkeypatch.setattr(torch, "compile", lambda _: lambda layer, rows: -_doubled(layer, rows))
+    assert compiled(_doubled, _linear(), torch.ones(1, 3)) is _doubled
+    assert caplog.messages == ["CEZSAR_COMPILE: the network runs as it is, not compiled: its vectors change"]

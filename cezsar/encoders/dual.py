@@ -17,14 +17,13 @@ from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted, was_fetched
 from cezsar.encoders.pixels import of_processor
-from cezsar.encoders.precision import Batches, candidates, lowered, sent
+from cezsar.encoders.precision import FRAME_BATCH, Batches, candidates, compiled, lowered, sent
 from cezsar.encoders.views import averaged, probe, spread
 from cezsar.errors import EncoderError
 from cezsar.model import bars
 from cezsar.types import EncoderIdentity, Vectors, unit
 
 _TEXT_BATCH = 64
-_FRAME_BATCH = 512  # or fewer, if a GPU has too little memory; what comes at once is mostly less
 _SEGMENT_BATCH = 16  # on a GPU
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -97,8 +96,11 @@ class DualEncoder:
     def __init__(self, checkpoint: _Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._pixels = of_processor(checkpoint.image_processor)
-        self._batches = Batches(_FRAME_BATCH)
+        self._batches = Batches(FRAME_BATCH)
+        self._embed: Callable[..., torch.Tensor] = _of_images
         checkpoint.lower(partial(self._features, probe(checkpoint.short_side)))
+        model = checkpoint.model
+        self._embed = compiled(_of_images, model, self._inputs(probe(checkpoint.short_side), model))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     @torch.inference_mode()
@@ -121,13 +123,15 @@ class DualEncoder:
         return self._checkpoint.beginning(text)
 
     def _features(self, frames_uint8: NDArray[Any], model: Any) -> torch.Tensor:
+        return self._embed(model, self._inputs(frames_uint8, model))
+
+    def _inputs(self, frames_uint8: NDArray[Any], model: Any) -> dict[str, torch.Tensor]:
         frames = sent(frames_uint8, self._checkpoint.device)
         if self._pixels:
-            return _rows(model.get_image_features(pixel_values=self._pixels(frames).to(model.dtype)))
+            return {"pixel_values": self._pixels(frames).to(model.dtype)}
         # patches of any shape, with their masks, are the processor's own affair
         inputs = self._checkpoint.image_processor(images=list(frames), return_tensors="pt")
-        inputs = inputs.to(self._checkpoint.device, model.dtype)
-        return _rows(model.get_image_features(**inputs))
+        return dict(inputs.to(self._checkpoint.device, model.dtype))
 
 
 class VideoDualEncoder:
@@ -140,7 +144,10 @@ class VideoDualEncoder:
         self._checkpoint = checkpoint
         self._num_frames = int(self._checkpoint.model.config.vision_config.num_frames)
         self._batches = Batches(_SEGMENT_BATCH if checkpoint.device.type == "cuda" else 1)
-        checkpoint.lower(partial(self._features, [probe(checkpoint.short_side)]))
+        self._embed: Callable[..., torch.Tensor] = _of_videos
+        example = [probe(checkpoint.short_side)]
+        checkpoint.lower(partial(self._features, example))
+        self._embed = compiled(_of_videos, checkpoint.model, self._inputs(example, checkpoint.model))
         self.identity, self.short_side = self._checkpoint.identity, self._checkpoint.short_side
 
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
@@ -163,9 +170,11 @@ class VideoDualEncoder:
         return self._checkpoint.beginning(text)
 
     def _features(self, segments: Sequence[NDArray[Any]], model: Any) -> torch.Tensor:
+        return self._embed(model, self._inputs(segments, model))
+
+    def _inputs(self, segments: Sequence[NDArray[Any]], model: Any) -> dict[str, torch.Tensor]:
         pixels = torch.cat([self._pixels(spread(frames, self._num_frames)) for frames in segments]).to(model.dtype)
-        name = "pixel_values" if self._checkpoint.image_processor else "pixel_values_videos"
-        return _rows(model.get_video_features(**{name: pixels}))
+        return {"pixel_values" if self._checkpoint.image_processor else "pixel_values_videos": pixels}
 
     def _pixels(self, frames_uint8: NDArray[Any]) -> torch.Tensor:
         """(T, 3, H, W) uint8 -> (1, T, 3, h, w) float32."""
@@ -235,6 +244,14 @@ def _lacking(model: Any, processor: Any) -> str:
         "its tokenizer": hasattr(processor, "tokenizer"),
     }
     return ", ".join(name for name, is_there in parts.items() if not is_there)
+
+
+def _of_images(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    return _rows(model.get_image_features(**inputs))
+
+
+def _of_videos(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    return _rows(model.get_video_features(**inputs))
 
 
 def _rows(features: Any) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ from cezsar.encoders import dual
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, UNREACHABLE, first_line, local_first
-from cezsar.encoders.views import middle, paired
+from cezsar.encoders.precision import FRAME_BATCH, Batches, candidates, compiled, lowered, sent
+from cezsar.encoders.views import middle, paired, probe
 from cezsar.encoders.weights import (
     EMBEDDED_IMAGES,
     EMBEDDED_PAIR,
@@ -78,31 +80,60 @@ class EfficientNet:
     """
 
     def __init__(self, architecture: str, weights: Weights, side: int, device: torch.device) -> None:
-        self.side, self._device = side, device
+        self.side = side
         saved = torch.load(weights.path(), map_location="cpu", weights_only=True)
         net = timm.create_model(architecture, pretrained=False)
         net.load_state_dict(dict(zip(net.state_dict(), saved.values(), strict=True)))
-        self.net = net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-        self._prepare = v2.Compose([v2.ToDtype(torch.float32), v2.Normalize([127.0] * 3, [128.0] * 3)])
+        self.net = net.eval().requires_grad_(False)
+        prepare = v2.Compose([v2.ToDtype(torch.float32), v2.Normalize([127.0] * 3, [128.0] * 3)])
+        self._network = Network(self.net, prepare, probe(side), device)
 
-    @torch.inference_mode()
     def features(self, squares_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, side, side) uint8 -> (N, 1280) float32: the pooled last layer."""
-        return _numpy(self.net.forward_head(self._maps(squares_uint8), pre_logits=True))
+        return self._network.run(squares_uint8, pre_logits=True)
 
-    @torch.inference_mode()
     def logits(self, squares_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, side, side) uint8 -> (N, 1000) float32."""
-        return _numpy(self.net.forward_head(self._maps(squares_uint8)))
+        return self._network.run(squares_uint8, pre_logits=False)
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The classifier: (1000, 1280) and (1000,)."""
         return self.net.classifier.weight.cpu(), self.net.classifier.bias.cpu()
 
-    def _maps(self, squares_uint8: NDArray[Any]) -> torch.Tensor:
-        pixels = self._prepare(torch.from_numpy(np.ascontiguousarray(squares_uint8)).to(self._device))
-        maps: torch.Tensor = self.net.forward_features(pixels.contiguous(memory_format=torch.channels_last))
-        return maps
+
+class Network:
+    """A network of timm on a device, in half precision on a GPU if an example's features hardly change by it.
+
+    prepare makes (N, 3, h, w) float32 of the uint8 frames, where they lie.
+    """
+
+    def __init__(
+        self, net: Any, prepare: Callable[[Any], torch.Tensor], example_uint8: NDArray[Any], device: torch.device
+    ) -> None:
+        self._prepare, self._device, self._batches = prepare, device, Batches(FRAME_BATCH)
+        self._maps: Callable[..., torch.Tensor] = _maps
+        net = net.to(device, memory_format=torch.channels_last)  # in place; half precision makes a copy
+        self._net = lowered(net, [lambda net: self._rows(example_uint8, net, pre_logits=True)], candidates(device))
+        self._maps = compiled(_maps, self._net, self._pixels(example_uint8, self._net))
+
+    @torch.inference_mode()
+    def run(self, frames_uint8: NDArray[Any], *, pre_logits: bool) -> NDArray[np.float32]:
+        """(N, 3, H, W) uint8 -> the pooled features (N, F), or the classifier's logits."""
+        rows = self._batches.run(frames_uint8, lambda part: _numpy(self._rows(part, self._net, pre_logits=pre_logits)))
+        return np.concatenate(rows)
+
+    def _rows(self, frames_uint8: NDArray[Any], net: Any, *, pre_logits: bool) -> torch.Tensor:
+        rows: torch.Tensor = net.forward_head(self._maps(net, self._pixels(frames_uint8, net)), pre_logits=pre_logits)
+        return rows
+
+    def _pixels(self, frames_uint8: NDArray[Any], net: Any) -> torch.Tensor:
+        pixels = self._prepare(sent(frames_uint8, self._device)).to(next(net.parameters()).dtype)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _maps(net: Any, pixels: torch.Tensor) -> torch.Tensor:
+    maps: torch.Tensor = net.forward_features(pixels)
+    return maps
 
 
 def lite2(device: torch.device) -> EfficientNet:
@@ -176,34 +207,33 @@ class TimmBackbone:
     num_blocks = 1
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self.name, self._device = name, device
+        self.name = name
         try:
             self._net = _create(name.removeprefix("timm:")) if name.startswith("timm:") else _create_saved(name)
         except (*REFUSALS, EOFError) as error:
             raise EncoderError(f"The image backbone {name!r} could not be loaded: {first_line(error)}") from None
-        self._net.eval().requires_grad_(False).to(device)
+        self._net.eval().requires_grad_(False)
         settings = resolve_model_data_config(self._net)
         size = settings["input_size"][-2:]
         self.short_side = round(min(size) / settings["crop_pct"])
         self.feature_dim = int(getattr(self._net, "head_hidden_size", None) or self._net.num_features)
-        self._prepare = v2.Compose(
+        prepare = v2.Compose(
             [
                 v2.CenterCrop(list(size)),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(list(settings["mean"]), list(settings["std"])),
             ]
         )
+        self._network = Network(self._net, prepare, probe(self.short_side), device)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the loaded weights."""
         return fingerprint(self._net.state_dict())
 
-    @torch.inference_mode()
     def features(self, frames_uint8: NDArray[Any]) -> NDArray[np.float32]:
         """(N, 3, H, W) uint8 -> (N, F): what its classifier would see."""
-        pixels = self._prepare(torch.from_numpy(frames_uint8).to(self._device))
-        return _numpy(self._net.forward_head(self._net.forward_features(pixels), pre_logits=True))
+        return self._network.run(frames_uint8, pre_logits=True)
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Its classifier, a linear layer or a 1x1 convolution; None if it has another kind, or none."""

@@ -26,7 +26,7 @@ from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, no_network
 from cezsar.encoders.pixels import Pixels
-from cezsar.encoders.precision import Batches, candidates, lowered, sent
+from cezsar.encoders.precision import FRAME_BATCH, Batches, candidates, compiled, lowered, sent
 from cezsar.encoders.prefixed import OpenClip
 from cezsar.encoders.views import averaged, probe
 from cezsar.errors import EncoderError
@@ -43,7 +43,6 @@ except ImportError as error:
     ) from None
 
 _TEXT_BATCH = 64
-_FRAME_BATCH = 512  # or fewer, if a GPU has too little memory
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 _CONFIG = "open_clip_config.json"
 _TEXTS = ["a person plays the guitar", "two dogs run on the beach"]
@@ -61,7 +60,7 @@ class OpenClipEncoder:
             }
         )
         self._pixels, self._published = _pixels(preprocessing), image_transform_v2(preprocessing, is_train=False)
-        self._device, self._batches, self._tokenizer = device, Batches(_FRAME_BATCH), tokenizer
+        self._device, self._batches, self._tokenizer = device, Batches(FRAME_BATCH), tokenizer
         self._num_tokens = int(tokenizer.context_length)
         self.short_side = min(_sides(preprocessing))
         settings = json.dumps({**asdict(preprocessing), "tokens": self._num_tokens}, sort_keys=True)
@@ -75,8 +74,10 @@ class OpenClipEncoder:
             dimension=dimension,
             streams="visual",
         )
+        self._embed: Callable[..., torch.Tensor] = _of_images
         see, read = partial(self._features, probe(self.short_side)), partial(self._text_features, _TEXTS)
         self._model = lowered(self._model, [see, read], candidates(device))
+        self._embed = compiled(_of_images, self._model, self._prepared(probe(self.short_side), self._model))
 
     @torch.inference_mode()
     def encode_frames(self, frames_uint8: NDArray[Any]) -> NDArray[Any]:
@@ -109,14 +110,15 @@ class OpenClipEncoder:
         return longest_beginning(text, fits)
 
     def _features(self, frames_uint8: NDArray[Any], model: Any) -> torch.Tensor:
-        dtype = next(model.parameters()).dtype
+        return self._embed(model, self._prepared(frames_uint8, model))
+
+    def _prepared(self, frames_uint8: NDArray[Any], model: Any) -> torch.Tensor:
         if self._pixels:
             pixels = self._pixels(sent(frames_uint8, self._device))
         else:  # a frame is padded to a square
             images = [Image.fromarray(frame.transpose(1, 2, 0)) for frame in frames_uint8]
             pixels = torch.stack([self._published(image) for image in images]).to(self._device)
-        rows: torch.Tensor = model.encode_image(pixels.to(dtype), normalize=True)
-        return rows
+        return pixels.to(next(model.parameters()).dtype)
 
     def _text_features(self, texts: Sequence[str], model: Any) -> torch.Tensor:
         rows: torch.Tensor = model.encode_text(self._tokenizer(list(texts)).to(self._device), normalize=True)
@@ -292,6 +294,11 @@ def _pixels(preprocessing: Any) -> Pixels | None:
 def _sides(preprocessing: Any) -> tuple[int, int]:
     size = preprocessing.size
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _of_images(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    rows: torch.Tensor = model.encode_image(pixels, normalize=True)
+    return rows
 
 
 def _numpy(rows: torch.Tensor) -> NDArray[np.float32]:

@@ -1,8 +1,10 @@
-"""Half precision on a GPU where it makes no difference, and batches as large as its memory takes."""
+"""Half precision on a GPU where it makes no difference, compiled networks, and batches as large as its memory takes."""
 
 from __future__ import annotations
 
 import copy
+import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -10,7 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+_LOG = logging.getLogger(__name__)
 _LEAST_COSINE = 0.999  # to float32's vectors
+FRAME_BATCH = 512
+"""Frames at once, or fewer if a GPU has too little memory; what comes at once is mostly less."""
 _Tower = Callable[[Any], torch.Tensor]  # of a model: its (N, D) vectors of a fixed batch
 
 
@@ -44,11 +49,33 @@ def lowered(model: Any, towers: Sequence[_Tower], dtypes: Sequence[torch.dtype])
 
 def _are_near(tower: _Tower, model: Any, expected: torch.Tensor) -> bool:
     try:
-        found = tower(model).float()
+        return _is_near(tower(model).float(), expected)
     except RuntimeError:  # an operation that this type lacks
         return False
+
+
+def _is_near(found: torch.Tensor, expected: torch.Tensor) -> bool:
     cosines = torch.nn.functional.cosine_similarity(found, expected, dim=-1)
     return bool((cosines >= _LEAST_COSINE).all())  # NaN is not
+
+
+@torch.inference_mode()
+def compiled(work: Callable[..., torch.Tensor], *example: Any) -> Callable[..., torch.Tensor]:
+    """The work as torch.compile makes it, if CEZSAR_COMPILE is 1 and it can; as it is, with a line, if it cannot.
+
+    work gives (N, ...); its result of the example must keep a cosine of 0.999.
+    """
+    if os.environ.get("CEZSAR_COMPILE") != "1":
+        return work
+    fast: Callable[..., torch.Tensor] = torch.compile(work)
+    try:
+        if _is_near(fast(*example).flatten(1).float(), work(*example).flatten(1).float()):
+            return fast
+        reason = "its vectors change"
+    except (RuntimeError, OSError) as error:  # no compiler, or an operation that it cannot compile
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    _LOG.warning("CEZSAR_COMPILE: the network runs as it is, not compiled: %s", reason)
+    return work
 
 
 def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
