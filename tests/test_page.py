@@ -530,10 +530,13 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     search(page, "a person")
     page.locator("#text").focus()
     reached = []
-    for _ in range(9):
+    for _ in range(14):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
-    assert reached == ["BUTTON", "quiet", "SUMMARY", "quiet", "quiet", "quiet", "play", "like", "SUMMARY"]
+    assert reached == [
+        "BUTTON", "quiet", "quiet", "SUMMARY", "quiet", "quiet", "quiet",
+        "play", "open", "collect", "like", "more", "less", "SUMMARY",
+    ]  # fmt: skip
     page.keyboard.press("Enter")
     for name in ("copy-path", "export"):
         page.keyboard.press("Tab")

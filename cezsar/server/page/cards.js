@@ -1,5 +1,6 @@
 // A hit, or a whole video, as a card, and what can be done with it.
 
+import { equip } from "./desk.js";
 import { play } from "./player.js";
 import { scrub } from "./scrub.js";
 import { address, ask, complain, element, say, stretch } from "./talk.js";
@@ -47,6 +48,7 @@ export function card(hit, { threshold, onLike }) {
     event.preventDefault(); // until it is known that there is something to keep
     keep(part, name);
   });
+  equip(made, hit, { threshold });
   return made;
 }
 

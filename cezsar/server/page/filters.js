@@ -1,5 +1,7 @@
 // What is set, as chips that a click removes; and the lines of what comes after that.
 
+import { exampleChip } from "./example.js";
+import { judgements } from "./judge.js";
 import { asked, listed } from "./question.js";
 import { element } from "./talk.js";
 import { clock, named, brief, counted } from "./words.js";
@@ -39,6 +41,7 @@ export function showChips({ example, understood, go }) {
     made.push(chip(`read as: ${one.text || "anything"}, not: ${one.not.join(", ")}`, () => go({ literal: "true" }),
       "Take the words as they are instead"));
   }
+  made.push(...exampleChip(chip, go), ...judgements(chip, go));
   chips.replaceChildren(...made);
   chips.hidden = !made.length;
 }

@@ -3,6 +3,7 @@
 import { browse, browsed, isWhole } from "./browse.js";
 import { card, copy, skeletons } from "./cards.js";
 import { classify, legend } from "./classes.js";
+import { takePictures } from "./example.js";
 import { readLines, showChips, showLines } from "./filters.js";
 import { land } from "./landing.js";
 import { stop } from "./player.js";
@@ -236,7 +237,8 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   shownFor = null; // the index may have changed
   document.getElementById("filters").open = false;
-  go({ view: view() === "browse" ? "" : asked().get("view"), ...Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])), ...readLines() });
+  const isOther = form.elements.text.value.trim() !== (asked().get("text") ?? "");
+  go({ ...(isOther && { more: [], less: [] }), view: view() === "browse" ? "" : asked().get("view"), ...Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])), ...readLines() });
 });
 form.addEventListener("invalid", () => { document.getElementById("filters").open = true; }, true); // it may be there
 document.getElementById("views").addEventListener("click", (event) => {
@@ -291,5 +293,6 @@ document.addEventListener("keydown", (event) => {
   menu.open = false;
   menu.querySelector("summary").focus();
 });
+takePictures(go);
 addEventListener("popstate", come);
 come();

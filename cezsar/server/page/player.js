@@ -23,7 +23,7 @@ export async function play(made, part) {
     const hadFocus = room.contains(document.activeElement);
     player.removeAttribute("src");
     player.load();
-    room.replaceChildren(still);
+    player.replaceWith(still);
     if (hadFocus) (from.isConnected ? from : still).focus();
   };
   try {
@@ -40,7 +40,7 @@ export async function play(made, part) {
       complain(`${made.querySelector("h2").textContent} cannot be played.`);
     });
     player.addEventListener("keydown", (event) => { if (event.key === "Escape") ends(); });
-    room.replaceChildren(player);
+    still.replaceWith(player);
     player.focus();
   } catch (error) {
     if (playing === ends) playing = null;

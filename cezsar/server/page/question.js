@@ -1,5 +1,6 @@
 // What the address bar asks: as a query of the API, and as a command.
 
+import { exampleName } from "./example.js";
 import { quoted, quotedPath } from "./words.js";
 
 export const fewHits = 24;
@@ -56,6 +57,7 @@ export function commanded(query, example, index) {
   if (query.has("literal")) words.push("--literal");
   if (index) words.push("--index", quoted(index));
   if (example) words.push("--like", `${quotedPath(example)}@${example.start_s}-${example.end_s}`);
+  if (query.has("example")) words.push("--like", quoted(exampleName(query.get("example"))));
   const text = query.get("text");
   if (text) words.push(...(text.startsWith("-") ? ["--"] : []), quoted(text));
   return words.join(" ");
