@@ -231,11 +231,11 @@ class SegmentOfVideoAnswer(VideoAnswer, SegmentAnswer):
 
 
 class FaceAnswer(VideoAnswer):
-    """A video with a segment that stands for it, null if it has none; changed_s is when its file was last changed, in
-    seconds since 1970."""
+    """A video with a segment that stands for it, null if it has none; when_s is when it was recorded or, if its file
+    does not say, last changed, in seconds since 1970."""
 
     segment_id: int | None
-    changed_s: float
+    when_s: float
 
 
 class FolderAnswer(PathFields):

@@ -31,8 +31,8 @@ LISTS: tuple[str, ...] = get_args(ListFormat)
 ExportFormat: TypeAlias = Literal["clips", ListFormat]
 EXPORTS: tuple[str, ...] = get_args(ExportFormat)
 
-# how videos are looked through without a query: what came last, what was changed last, or by path
-VideoOrder: TypeAlias = Literal["added", "changed", "name"]
+# how videos are looked through without a query: what came last, what was recorded last, or by path
+VideoOrder: TypeAlias = Literal["added", "recorded", "name"]
 
 
 def not_one_of(name: str, value: object, choices: Sequence[str]) -> str:

@@ -58,12 +58,15 @@ def add(
     *rows: Vectors,
     root: bytes = b"/videos",
     changed_s: int = 1_000,
+    recorded_s: float | None = None,
     plain: tuple[bool, ...] | None = None,
 ) -> int:
     """A video of 8 s segments every 4 s, one for each vector."""
     vectors = np.stack(rows or (EAST,))
     segments = tuple(Segment(4.0 * number, 4.0 * number + 8) for number in range(len(vectors)))
-    made = Embedding(segments[-1].end_s, segments, tuple(range(len(vectors))), vectors, None, 0, None, plain)
+    made = Embedding(
+        segments[-1].end_s, segments, tuple(range(len(vectors))), vectors, None, 0, None, plain, recorded_s
+    )
     path = name if isinstance(name, bytes) else name.encode()
     file = File(root, path, 10, changed_s * 10**9)
     return catalog.write(lambda writer: writer.add_video(file, (root + path).ljust(32, b"\0")[:32], made))
@@ -77,7 +80,7 @@ def hide(catalog: store.Catalog, number: int) -> None:
     ("order", "names"),
     [
         ("added", ["e", "d", "c", "a", "b"]),
-        ("changed", ["b", "d", "a", "e", "c"]),
+        ("recorded", ["b", "d", "a", "e", "c"]),
         ("name", ["a", "b", "c", "d", "e"]),
     ],
 )
@@ -93,11 +96,20 @@ def test_videos_come_in_every_order_in_pages(catalog: store.Catalog, order: Vide
     assert [video.file.path.decode() for video in found] == names
 
 
+def test_a_file_that_says_when_it_was_recorded_comes_by_that(catalog: store.Catalog) -> None:
+    old = add(catalog, "old.mp4", changed_s=30, recorded_s=10.5)
+    middle = add(catalog, "middle.mp4", changed_s=20)
+    new = add(catalog, "new.mp4", changed_s=10, recorded_s=20.25)
+    with catalog.read() as rows:
+        first = rows.listed("recorded", folder=b"/", limit=1)
+        assert [video.id for video in first + rows.listed("recorded", after=first[0], limit=9)] == [new, middle, old]
+
+
 def test_videos_that_were_changed_at_once_are_each_given_once(catalog: store.Catalog) -> None:
     ids = [add(catalog, f"{number}.mp4") for number in range(5)]
     with catalog.read() as rows:
-        first = rows.listed("changed", limit=2)
-        rest = rows.listed("changed", after=first[-1], limit=5)
+        first = rows.listed("recorded", limit=2)
+        rest = rows.listed("recorded", after=first[-1], limit=5)
     assert [video.id for video in first + rest] == ids[::-1]
 
 
@@ -287,7 +299,7 @@ def test_an_overview_shows_latest_videos_folders_and_examples(served: Path, get:
 def test_browsing_goes_through_folders_in_pages(served: Path, get: Callable[..., httpx.Response]) -> None:
     first = get("browse", order="name", limit=3).json()
     assert _names(first["videos"]) == ["yellow", "green", "red"]
-    assert first["videos"][1]["changed_s"] == pytest.approx((served / "videos/one/green.mp4").stat().st_mtime)
+    assert first["videos"][1]["when_s"] == pytest.approx((served / "videos/one/green.mp4").stat().st_mtime)
     rest = get("browse", order="name", after=first["videos"][-1]["video_id"]).json()
     assert (_names(rest["videos"]), rest["folders"]) == (["blue", "white"], [])
     two = get("browse", folder=str(served / "videos" / "two"), order="name").json()

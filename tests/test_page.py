@@ -17,7 +17,7 @@ from pages import HOSTILE, NEEDS_CHROMIUM, PICTURES, act, chromium, classify, fi
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import serving
 
-from cezsar import indexer
+from cezsar import indexer, server
 from cezsar.server import doorway
 from cezsar.settings import load
 
@@ -64,6 +64,20 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def run_cezsar(*words: str) -> str:
     command = [sys.executable, "-m", "cezsar", *words]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+def test_every_module_is_asked_for_at_once() -> None:
+    folder = Path(server.__file__).with_name("page")
+
+    def imported(name: str, found: set[str]) -> set[str]:
+        for other in re.findall(r'from "\./([\w.]+)"', (folder / name).read_text()):
+            if other not in found:
+                found.add(other)
+                imported(other, found)
+        return found
+
+    preloaded = re.findall(r'modulepreload" href="/([\w.]+)"', (folder / "index.html").read_text())
+    assert sorted(preloaded) == sorted(imported("page.js", set()))
 
 
 def test_the_first_sight_says_what_to_do(page: Page) -> None:
@@ -548,6 +562,9 @@ def test_the_api_is_described(page: Page, address: str) -> None:
     page.goto(f"{address}api")
     expect(page.locator("h2").first).to_be_visible()
     assert "GET /api/v1/search" in page.locator("h2").all_inner_texts()
+    expect(page.locator("#state")).to_be_hidden()
+    described = page.request.get(f"{address}api/v1/openapi.json").json()["paths"]
+    assert page.locator("h2").count() == sum(map(len, described.values()))
     search = page.locator("section", has=page.get_by_text("GET /api/v1/search", exact=True))
     assert "hits[].confidence\tanswer\tnumber\tmay be null\t" in search.locator("tr").all_inner_texts()
     picture(page, "api")

@@ -56,8 +56,8 @@ SET = {
     "not_path": ("deep; *.avi", ["not path: deep", "not path: *.avi"], ["--not-path", "deep", "--not-path", "*.avi"]),
     "since": ("2020", ["since 2020"], ["--since", "2020"]),
     "until": ("2099-01-31", ["until 2099-01-31"], ["--until", "2099-01-31"]),
-    "min_length": ("2.5", ["at least 0:02.5 long"], ["--min-length", "2.5"]),
-    "max_length": ("90", ["at most 1:30.0 long"], ["--max-length", "90"]),
+    "min_length": ("2.5", ["at least 2.5 s long"], ["--min-length", "2.5"]),
+    "max_length": ("90", ["at most 1:30 long"], ["--max-length", "90"]),
     "min_score": ("-0.5", ["score from -0.5"], ["--min-score", "-0.5"]),
     "per_video": ("2", ["2 hits per video"], ["--per-video", "2"]),
 }
@@ -71,6 +71,7 @@ def test_a_filter_is_a_chip_that_a_click_removes_and_an_option_of_the_command(pa
     page.fill(f"input[name={name}]", value)
     page.keyboard.press("Enter")
     expect(page.locator("#chips .chip")).to_have_count(len(shown))
+    expect(page.locator("#filters > summary")).to_be_focused()
     expect(page.locator("#state")).to_contain_text("best first")
     assert chips(page) == shown
     words = command(page)

@@ -155,7 +155,7 @@ def test_videos_come_by_time_in_months_a_page_at_a_time(browser: Browser, tmp_pa
     indexer.index([tmp_path / "videos"], load(environ={}, index=tmp_path / "index", model="toy"))
     with serving(tmp_path / "index", "--no-token") as address, watched(browser, address, locale="en-GB") as page:
         page.get_by_role("link", name="Browse").click()
-        page.get_by_label("Order").select_option("Latest changed")
+        page.get_by_label("Order").select_option("Latest recorded")
         expect(page.locator("#state")).to_have_text("24 videos so far.")
         page.get_by_role("button", name="More videos").click()
         expect(page.locator("#state")).to_have_text("30 videos.")

@@ -17,7 +17,7 @@ VIEWS = {  # the address of each, and what is told when it is there
     "results": ("?text=a+person+plays+guitar&per_video=3&not=a+dog", "best first"),
     "grouped": ("?text=a+person+plays+guitar&group=1", "best first"),
     "order": ("?text=a+blue+screen&then=a+black+screen", "best first"),
-    "browse": ("?view=browse&order=changed", "videos."),
+    "browse": ("?view=browse&order=recorded", "videos."),
     "classify": ("?text=a+person&view=classify&labels=playing+music,sports,a+plain+colour", "classified"),
     "nothing": ("?text=a+person&path=nowhere", "No moment matches"),
 }

@@ -49,7 +49,7 @@ async def browse(
         ),
     ] = None,
     order: Annotated[
-        VideoOrder, Query(description="The latest in the index first, the last changed file first, or by path.")
+        VideoOrder, Query(description="What came last first, what was recorded last first, or by path.")
     ] = "added",
     after: Annotated[int | None, Query(ge=1, le=1 << 62, description="The last video of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="The most videos of a page.")] = 24,

@@ -37,8 +37,8 @@ def video_fields(video: store.Video) -> answers.VideoAnswer:
 
 def face_fields(rows: store.Rows, video: store.Video) -> answers.FaceAnswer:
     face = rows.face(video)
-    changed_s = video.file.mtime_ns / 1e9
-    return {**video_fields(video), "changed_s": changed_s, "segment_id": None if face is None else face.id}
+    when_s = video.file.mtime_ns / 1e9 if video.recorded_s is None else video.recorded_s
+    return {**video_fields(video), "when_s": when_s, "segment_id": None if face is None else face.id}
 
 
 def folder_fields(rows: store.Rows, folder: store.VideoFolder) -> answers.FolderAnswer:

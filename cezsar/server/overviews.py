@@ -10,7 +10,7 @@ from cezsar.query import Searcher
 from cezsar.query.overview import distinct
 from cezsar.server.fields import face_fields, folder_fields, segment_fields, shown, video_fields
 
-_LATEST, _FOLDERS, _EXAMPLES = 12, 24, 12
+_LATEST, _FOLDERS, _EXAMPLES = 8, 24, 12
 _PATIENCE = 10  # times as long as an overview took it is given again, whatever changes
 
 

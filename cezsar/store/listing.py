@@ -12,11 +12,8 @@ from cezsar.store.statements import Connection
 from cezsar.store.words import Video
 
 _SEPARATOR = os.fsencode(os.sep)
-_KEYS = {  # of each order: what it goes by, and which way
-    "added": (("videos.id",), "<", "DESC"),
-    "changed": (("mtime_ns", "videos.id"), "<", "DESC"),
-    "name": (("videos.path",), ">", "ASC"),
-}
+# of a file that does not say when it was recorded, when it was changed; the same double in both databases
+WHEN = "coalesce(recorded_s, CAST(mtime_ns AS DOUBLE PRECISION) / 1e9)"
 CHILDREN = """
 SELECT substr(rest, 1, instr(rest, ?)) AS name, count(*), max(id) FROM (
     SELECT id, substr(path, ?) AS rest FROM videos WHERE root_id = ? AND hidden = 0{}
@@ -86,38 +83,49 @@ def videos(
 ) -> list[Video]:
     """The first visible videos in an order, of a folder and below, that come after one; read makes them of select's
     rows."""
-    keys, _, way = _KEYS[order]
-    ordered = ", ".join(f"{key} {way}" for key in keys)
-    found: list[Video] = []
-    for condition, values in _stretches(connection, order, folder, after):
-        statement = f"{select} WHERE hidden = 0{condition} ORDER BY {ordered} LIMIT ?"
-        found += map(read, connection.execute(statement, (*values, limit)))
-    return sorted(found, key=lambda video: _key(video, order), reverse=way == "DESC")[:limit]
-
-
-def _stretches(
-    connection: Connection, order: VideoOrder, folder: bytes | None, after: Video | None
-) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Conditions, and their values, that together hold for the videos that are asked for."""
-    keys, sign, _ = _KEYS[order]
-    later: tuple[str, tuple[object, ...]] = ("", ())
-    if after is not None:
-        later = f" AND ({', '.join(keys)}) {sign} ({', '.join('?' * len(keys))})", _key(after, order)[-len(keys) :]
-    if folder is None and order != "name":
-        yield later
-        return
-    for root_id, root, inside in _roots_of(connection, folder):
-        if order == "name" and after is not None and root < after.file.root:
-            continue
-        condition, values = _inside(inside or b"")
-        beyond, key = ("", ()) if order == "name" and after is not None and root > after.file.root else later
-        yield f" AND root_id = ?{condition}{beyond}", (root_id, *values, *key)
-
-
-def _key(video: Video, order: VideoOrder) -> tuple[Any, ...]:
     if order == "name":
-        return video.file.root, video.file.path
-    return (video.file.mtime_ns, video.id) if order == "changed" else (video.id,)
+        return _by_name(connection, select, read, folder, after, limit)
+    condition, values = "", list[object]()
+    if folder is not None:
+        places = [_at(root_id, inside or b"") for root_id, _, inside in _roots_of(connection, folder)]
+        if not places:
+            return []
+        condition = f" AND ({' OR '.join(place for place, _ in places)})"
+        values += [value for _, some in places for value in some]
+    keys = ["videos.id"] if order == "added" else [WHEN, "videos.id"]
+    if after is not None:  # the database compares what it has made of a row with what it has made of another
+        condition += f" AND ({', '.join(keys)}) < (SELECT {', '.join(keys)} FROM videos WHERE id = ?)"
+        values.append(after.id)
+    ways = ", ".join(f"{key} DESC" for key in keys)
+    rows = connection.execute(f"{select} WHERE hidden = 0{condition} ORDER BY {ways} LIMIT ?", (*values, limit))
+    return [read(row) for row in rows]
+
+
+def _by_name(
+    connection: Connection,
+    select: str,
+    read: Callable[[Any], Video],
+    folder: bytes | None,
+    after: Video | None,
+    limit: int,
+) -> list[Video]:
+    """By root, and below it by path."""
+    found: list[Video] = []
+    for root_id, root, inside in _roots_of(connection, folder):
+        if len(found) == limit or (after is not None and root < after.file.root):
+            continue
+        condition, values = _at(root_id, inside or b"")
+        if after is not None and root == after.file.root:
+            condition, values = f"{condition} AND videos.path > ?", (*values, after.file.path)
+        statement = f"{select} WHERE hidden = 0 AND {condition} ORDER BY videos.path LIMIT ?"
+        found += [read(row) for row in connection.execute(statement, (*values, limit - len(found)))]
+    return found
+
+
+def _at(root_id: int, beginning: bytes) -> tuple[str, tuple[object, ...]]:
+    """The condition that a video is below a root, and its path begins so, and its values."""
+    condition, values = _inside(beginning)
+    return f"(root_id = ?{condition})", (root_id, *values)
 
 
 def _together(path: bytes, parts: list[VideoFolder]) -> VideoFolder:

@@ -23,8 +23,6 @@ from cezsar.types import Ids, Segment, Vectors
 _PARTS = "SELECT segments.id, video_id, start_s, end_s, best_s FROM segments"
 _CHUNK = 10_000  # vectors that are read at once
 _FILE = "roots.path, videos.path, size, mtime_ns, inode, ctime_ns"  # as File has them
-# of a file that does not say when it was recorded, when it was changed; the same double in both databases
-_WHEN = "coalesce(recorded_s, CAST(mtime_ns AS DOUBLE PRECISION) / 1e9)"
 _VIDEOS = f"""
 SELECT videos.id, {_FILE}, content_sha256, duration_s, hidden, stream, recorded_s
 FROM videos JOIN roots ON roots.id = root_id
@@ -158,8 +156,8 @@ class Rows:
         for condition, value in (
             ("duration_s >= ?", where.min_length_s),
             ("duration_s <= ?", where.max_length_s),
-            (f"{_WHEN} >= ?", where.since_s),
-            (f"{_WHEN} < ?", where.until_s),
+            (f"{listing.WHEN} >= ?", where.since_s),
+            (f"{listing.WHEN} < ?", where.until_s),
         ):
             if value is not None:
                 conditions.append(f" AND {condition}")

@@ -52,7 +52,7 @@ function answered(schema, schemas, above = "") {
 
 function rows(operation, schemas) {
   const parameters = (operation.parameters ?? []).map((one) => ({ ...one, where: one.in }));
-  const body = operation.requestBody?.content["application/json"].schema;
+  const body = operation.requestBody?.content["application/json"]?.schema;
   const { properties = {}, required = [] } = named(body, schemas) ?? {};
   const fields = Object.entries(properties).map(([name, schema]) =>
     ({ name, where: "body", schema, required: required.includes(name) }));

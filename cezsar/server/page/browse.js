@@ -7,7 +7,7 @@ import { element, told } from "./talk.js";
 import { readable } from "./words.js";
 
 const pageSize = 24;
-const orders = { added: "Latest in the index", changed: "Latest changed", name: "By name" };
+const orders = { added: "Latest in the index", recorded: "Latest recorded", name: "By name" };
 const room = document.getElementById("browse");
 const cards = document.getElementById("cards");
 
@@ -32,7 +32,7 @@ export async function browse(query, { signal, lay, after, go }) {
     if (told_of.folders.length) room.append(tiles(told_of.folders.map(folderTile)));
   }
   for (const video of told_of.videos) {
-    if (query.get("order") === "changed") newMonth(video);
+    if (query.get("order") === "recorded") newMonth(video);
     cards.append(lay(video));
   }
   return told_of.videos;
@@ -43,7 +43,7 @@ export function isWhole(videos) {
 }
 
 function newMonth(video) {
-  const month = new Date(video.changed_s * 1000).toLocaleDateString(undefined, { year: "numeric", month: "long" });
+  const month = new Date(video.when_s * 1000).toLocaleDateString(undefined, { year: "numeric", month: "long" });
   const last = [...cards.querySelectorAll(".month")].at(-1);
   if (last?.textContent === month) return;
   const made = element("li", "", "month");

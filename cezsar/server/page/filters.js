@@ -4,7 +4,7 @@ import { exampleChip } from "./example.js";
 import { judgements } from "./judge.js";
 import { asked, listed } from "./question.js";
 import { element } from "./talk.js";
-import { clock, named, brief, counted } from "./words.js";
+import { brief, counted, length, named } from "./words.js";
 
 const mostLines = 7;
 const chips = document.getElementById("chips");
@@ -17,8 +17,8 @@ const words = {
   not_path: (value) => `not path: ${value}`,
   since: (value) => `since ${value}`,
   until: (value) => `until ${value}`,
-  min_length: (value) => `at least ${clock(Number(value))} long`,
-  max_length: (value) => `at most ${clock(Number(value))} long`,
+  min_length: (value) => `at least ${length(Number(value))} long`,
+  max_length: (value) => `at most ${length(Number(value))} long`,
   min_score: (value) => `score from ${value}`,
   per_video: (value) => (value === "0" ? "all hits of a video" : `${counted(Number(value), "hit")} per video`),
   literal: () => "words as they are",

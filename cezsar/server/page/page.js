@@ -236,9 +236,16 @@ async function tell(signal) {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   shownFor = null; // the index may have changed
-  document.getElementById("filters").open = false;
+  const filters = document.getElementById("filters");
+  if (filters.contains(document.activeElement)) filters.querySelector("summary").focus();
+  filters.open = false;
   const isOther = form.elements.text.value.trim() !== (asked().get("text") ?? "");
-  go({ ...(isOther && { more: [], less: [] }), view: view() === "browse" ? "" : asked().get("view"), ...Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])), ...readLines() });
+  go({
+    ...(isOther && { more: [], less: [] }),
+    view: view() === "browse" ? "" : asked().get("view"),
+    ...Object.fromEntries(fields.map((name) => [name, form.elements[name].value.trim()])),
+    ...readLines(),
+  });
 });
 form.addEventListener("invalid", () => { document.getElementById("filters").open = true; }, true); // it may be there
 document.getElementById("views").addEventListener("click", (event) => {
