@@ -86,7 +86,10 @@ def _kill() -> None:
 
 
 def train(folder: Path, moment: str = "never", loss: str = "both") -> None:
-    """Six epochs into the folder, killed in the middle of the fourth, or between two files of the third checkpoint."""
+    """Six epochs into the folder, killed in the middle of the fourth, or between two files of the third checkpoint.
+
+    "alike" are three epochs in which nothing is dropped: as many devices as there may be then end alike.
+    """
     count = 0
     if moment == "mid-epoch":
         contrast = cezsar.training.objective.info_nce
@@ -112,15 +115,26 @@ def train(folder: Path, moment: str = "never", loss: str = "both") -> None:
 
         os.replace = replacing
     training, validation = planted()
-    model = make(training, num_objects=10, dropout=0.2, text_dropout=0.1)
-    recipe = Recipe(loss=loss, negatives="band", band_high=1.2, epochs=6, batch_size=32, frame_dropout=0.2)
+    dropped = {} if moment == "alike" else {"dropout": 0.2, "text_dropout": 0.1}
+    model = make(training, num_objects=10, **dropped)
+    recipe = Recipe(
+        loss=loss,
+        negatives="batch" if moment == "alike" and loss == "infonce" else "band",
+        band_high=1.2,
+        object_positives=moment == "alike",
+        epochs=3 if moment == "alike" else 6,
+        batch_size=32,  # batches of 27, 27 and 26: two devices cannot halve them all
+        frame_dropout=0.0 if moment == "alike" else 0.2,
+    )
     accelerator = make_accelerator(recipe, "cpu")
-    fit(model, material(model, training, validation), recipe, Run(folder), accelerator=accelerator, save_every_s=0.0)
+    found = material(model, training, validation, objects=recipe.object_positives)
+    fit(model, found, recipe, Run(folder), accelerator=accelerator, save_every_s=0.0)
 
 
 def fork(loss: str, runs: list[tuple[str, str]]) -> list[int]:
     """How a process for each folder and moment ended: all are forks of this one, which has loaded what they need.
 
+    Several losses, "infonce,both", are trained with one after another, each in a folder of its own name.
     With WORLD_SIZE they are the ranks of one run, which all end where one does not end well.
     """
     children: dict[int, int] = {}
@@ -128,7 +142,8 @@ def fork(loss: str, runs: list[tuple[str, str]]) -> list[int]:
         if (child := os.fork()) == 0:
             if "WORLD_SIZE" in os.environ:
                 os.environ.update(RANK=f"{rank}", LOCAL_RANK=f"{rank}")
-            train(Path(folder), moment, loss)
+            for one in loss.split(","):
+                train(Path(folder, one) if "," in loss else Path(folder), moment, one)
             sys.exit()
         children[child] = rank
     codes = [0] * len(runs)

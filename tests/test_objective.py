@@ -14,6 +14,7 @@ from planted import make, planted
 from cezsar.errors import TrainingError
 from cezsar.model import CezsarModel, pad
 from cezsar.training import Request, Split
+from cezsar.training.devices import Devices
 from cezsar.training.examples import Examples
 from cezsar.training.objective import Batch, Material, Objective
 from cezsar.training.pipeline import prepare
@@ -39,7 +40,7 @@ def given(recipe: Recipe, *, some_have_none: bool = True, **changed: object) -> 
         objects[::5, :, 1] = -1
         objects[::7] = -1
     material = Material(training, validation, None, objects if recipe.object_positives else None)
-    return model, material, Objective(model, model, material, recipe)
+    return model, material, Objective(model, model, material, recipe, Devices())
 
 
 def parts(training: Examples, *, num_batches: int = 3) -> list[tuple[Ids, Ids]]:
@@ -228,7 +229,7 @@ def test_each_epoch_takes_the_two_objects_that_one_window_chose() -> None:
     training, validation = planted()
     objects = np.arange(len(training.owners) * 6).reshape(-1, 3, 2) % NUM_OBJECTS
     model = make(training, num_objects=NUM_OBJECTS)
-    objective = Objective(model, model, Material(training, validation, None, objects), BIT)
+    objective = Objective(model, model, Material(training, validation, None, objects), BIT, Devices())
     generator, seen = np.random.default_rng(0), set()
     for _ in range(40):
         for batch in objective.batches(parts(training), generator)[0]:

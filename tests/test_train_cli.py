@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -599,6 +601,28 @@ def test_starting_from_a_folder_without_a_model_is_one_line(colours: Path, cache
     (tmp_path / "none").mkdir()
     words = ("train", colours / "captions.jsonl", *TRAIN, "--cache", cache, "--out", tmp_path / "run")
     assert str(tmp_path / "none") in one_error(run(*words, "--start-from", tmp_path / "none"))
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
+def test_accelerate_launches_two_processes_that_read_each_video_once(colours: Path, tmp_path: Path) -> None:
+    captions = _write(tmp_path / "captions.jsonl", [*CAPTIONS, {"video": "nowhere.mp4", "sentence": "nothing"}])
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+            *("-m", "cezsar", "train", captions, "--videos", colours, *QUICK, "--device", "cpu", "--json"),
+            *("--cache", tmp_path / "cache", "--out", tmp_path / "run"),
+        ],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["training"] == 6
+    said = [line for line in ended.stderr.splitlines() if line.startswith("cezsar:")]
+    assert said == [f"cezsar: left out {captions.name}:9: its video 'nowhere.mp4' is not in {colours}"]
+    read = [line for line in (tmp_path / "cache" / "known.jsonl").read_text().splitlines() if line]
+    assert len(read) == len(COLOURS)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "run.json", "metrics.jsonl", "curves.png", "best", "last",
+    }  # fmt: skip
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 import cezsar.training.objective
 from cezsar.errors import TrainingError
+from cezsar.training.devices import Devices
 from cezsar.training.loop import fit, make_accelerator
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Run
@@ -84,7 +85,7 @@ def _forked(loss: str, *runs: tuple[Path, str], **environment: str) -> list[int]
     words = [str(word) for run in runs for word in run]
     ended = subprocess.run(
         [sys.executable, PLANTED, loss, *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return [int(code) for code in ended.stdout.splitlines()[-1].split()]
@@ -92,16 +93,36 @@ def _forked(loss: str, *runs: tuple[Path, str], **environment: str) -> list[int]
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without torch.distributed")
-def test_two_processes_train_one_model_with_the_triplet_loss(tmp_path: Path) -> None:
-    """As `accelerate launch` starts them, on processors alone."""
+def test_two_processes_train_the_model_that_one_trains(tmp_path: Path) -> None:
+    """As `accelerate launch` starts them, on processors alone: the figures are equal but for rounding."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    assert _forked("triplet", *[(tmp_path / "run", "never")] * 2, **launched) == [0, 0]
-    rows = Run(tmp_path / "run").reports()
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[-1]["loss"] < rows[0]["loss"]
-    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+    assert _forked("infonce,triplet,both", *[(tmp_path / "two", "alike")] * 2, **launched) == [0, 0]
+    assert _forked("infonce,triplet,both", (tmp_path / "one", "alike")) == [0]
+    for loss in ("infonce", "triplet", "both"):
+        one, two = (Run(tmp_path / name / loss) for name in ("one", "two"))
+        reports = two.reports()
+        assert [row["epoch"] for row in reports] == [1, 2, 3]
+        assert reports[-1]["loss"] < reports[0]["loss"]
+        for own, other in zip(one.reports(), reports, strict=True):
+            assert other["loss"] == pytest.approx(own["loss"], rel=1e-3)
+            assert other["num_widened"] == own["num_widened"]
+            assert other["validation"]["recall_10"] == pytest.approx(own["validation"]["recall_10"], abs=0.05)
+        weights, others = (load_file(run.last / "model.safetensors") for run in (one, two))
+        assert weights.keys() == others.keys()
+        for name, values in weights.items():
+            np.testing.assert_allclose(others[name], values, atol=2e-3, err_msg=f"{loss} {name}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 6])
+def test_devices_share_a_batch(count: int, num_rows: int) -> None:
+    parts = [Devices(count, number).own(num_rows).tolist() for number in range(count)]
+    assert {len(part) for part in parts} == {-(-num_rows // count)}
+    in_turn = [row for rows in zip(*parts, strict=True) for row in rows]
+    assert in_turn[:num_rows] == list(range(num_rows))
 
 
 def test_object_positives_and_noisier_rows_take_part(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,8 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
     from cezsar.settings import load
 
     settings = load(workers=chosen.pop("workers"))
-    device, quiet = chosen.pop("device") or "auto", chosen.pop("quiet") or as_json
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes that `accelerate launch` starts
+    device, quiet = chosen.pop("device") or "auto", chosen.pop("quiet") or as_json or not is_first
     if resume is not None:
         _refuse_others()
         folder, request = resume, training.resumed(resume)
@@ -168,7 +170,10 @@ def command(pairs: tuple[Path, ...], resume: Path | None, out: Path | None, as_j
         done = training.train(
             request, folder, watcher,
             device=device, resume=resume is not None, limits=settings.limits, workers=settings.workers,
+            batch_size=settings.batch_size,
         )  # fmt: skip
+    if not is_first:
+        return
     if as_json:
         print_json(_document(done))
     elif not quiet:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor
 
 from cezsar.errors import TrainingError
 from cezsar.metrics import Retrieval
 from cezsar.model import CezsarModel
+from cezsar.training.devices import Devices
 from cezsar.training.examples import ALSO
 from cezsar.training.objective import Material, Objective
 from cezsar.training.recipe import Recipe
 from cezsar.training.run import EpochReport, Facts, Run, State
 from cezsar.training.validation import validate
 from cezsar.types import Ids
+
+_LONGEST_WAIT = timedelta(days=7)  # of one process for another, whose videos may take longer to read
 
 Progress = Callable[[EpochReport], None]
 
@@ -52,7 +57,14 @@ def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     """On a GPU, or several under `accelerate launch`, if there is one and device, auto|cpu|cuda, allows it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("There is no CUDA device here: use --device cpu.")
-    return Accelerator(cpu=device == "cpu", mixed_precision="no" if recipe.precision == "double" else recipe.precision)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no" if recipe.precision == "double" else recipe.precision,
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
+            DistributedDataParallelKwargs(broadcast_buffers=False),  # the memory and the objects stay as they are
+        ],
+    )
 
 
 class _Fit:
@@ -77,7 +89,8 @@ class _Fit:
             betas=(0.9, 0.99),
         )
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
-        self._objective = Objective(model, self._wrapped, material, recipe)
+        devices = Devices(accelerator.num_processes, accelerator.process_index)
+        self._objective = Objective(model, self._wrapped, material, recipe, devices)
 
     def go(self, progress: Progress) -> EpochReport:
         self._resume()
@@ -106,7 +119,7 @@ class _Fit:
     def _run_epoch(self, epoch: int) -> tuple[float, float, int]:
         """(mean loss, last learning rate, positives whose band was empty)."""
         generator = np.random.default_rng([self._recipe.seed, epoch])
-        torch.manual_seed(int(generator.integers(2**31)))
+        torch.manual_seed(int(generator.integers(2**31)) + self._accelerator.process_index)  # for dropout alone
         self._wrapped.train()
         batches, num_widened = self._objective.batches(list(self._batches(generator)), generator)
         total, learning_rate = 0.0, 0.0
@@ -138,9 +151,7 @@ class _Fit:
         counts = np.bincount(training.owners, minlength=len(training))[rows]
         chosen = firsts + (generator.random(len(rows)) * counts).astype(np.int64)
         num_batches = max(math.ceil(len(rows) / self._recipe.batch_size), 1)
-        num_devices, device = self._accelerator.num_processes, self._accelerator.process_index
-        for part, said in zip(np.array_split(rows, num_batches), np.array_split(chosen, num_batches), strict=True):
-            yield part[device::num_devices], said[device::num_devices]
+        yield from zip(np.array_split(rows, num_batches), np.array_split(chosen, num_batches), strict=True)
 
     def _set_rate(self, done: float) -> float:
         """Warm-up, then a cosine to 0, or no change; done is the share of all steps, in [0, 1)."""
@@ -161,7 +172,11 @@ class _Fit:
         return torch.stack(terms).sum()
 
     def _judge(self, loss: float, learning_rate: float, num_widened: int, seconds: float) -> EpochReport:
-        found = validate(self._model, self._material.validation) if len(self._material.validation) else None
+        found = None
+        if len(self._material.validation):  # by one process, so that all agree when to stop
+            [found] = broadcast_object_list(
+                [validate(self._model, self._material.validation) if self._accelerator.is_main_process else None]
+            )
         best = self._best_report
         is_best = found is None or best is None or found.mean_recall > _validation(best).mean_recall
         report = EpochReport(
@@ -218,7 +233,8 @@ class _Fit:
         state = self._run.state()
         if state is not None:
             self._restore(state)
-        self._run.rewind(self._epoch)
+        if self._accelerator.is_main_process:
+            self._run.rewind(self._epoch)
 
     def _save(self, state: State) -> None:
         """last/ as it is now, best/ as it was at its epoch."""

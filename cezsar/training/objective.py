@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cezsar.model import CezsarModel, pad
 from cezsar.model.joint import unit_rows
 from cezsar.model.losses import batch_triplet, info_nce, triplet
+from cezsar.training.devices import Devices
 from cezsar.training.examples import Examples
 from cezsar.training.negatives import Band, Pool, draw
 from cezsar.training.recipe import Recipe
@@ -45,10 +46,15 @@ class Batch:
 
 
 class Objective:
-    """The recipe's loss of a model on the training segments; wrapped is the model as Accelerate runs it."""
+    """The recipe's loss of a model on the training segments; wrapped is the model as Accelerate runs it.
 
-    def __init__(self, model: CezsarModel, wrapped: nn.Module, material: Material, recipe: Recipe) -> None:
-        self._model, self._wrapped = model, wrapped
+    Each of the devices embeds its share of a batch; the loss is of the whole batch, and the same on all of them.
+    """
+
+    def __init__(
+        self, model: CezsarModel, wrapped: nn.Module, material: Material, recipe: Recipe, devices: Devices
+    ) -> None:
+        self._model, self._wrapped, self._devices = model, wrapped, devices
         self._material, self._recipe = material, recipe
         self._said = None if model.objects is None else model.objects.sentences.cpu().numpy()
         self._pool, self._numbers = self._pooled()
@@ -108,19 +114,20 @@ class Objective:
     def __call__(self, batch: Batch, generator: np.random.Generator) -> Tensor:
         """The loss of a batch."""
         training, device, recipe = self._material.training, self._model.device, self._recipe
-        rows, words = batch.rows, batch.words
+        own = self._devices.own(len(batch.rows))
+        rows = batch.rows[own]
         features, mask = pad([training.features[row] for row in rows], self._model.config.num_frames)
         if recipe.frame_dropout:
             shown = torch.from_numpy(generator.random(mask.shape) >= recipe.frame_dropout)
             shown[torch.arange(len(rows)), torch.from_numpy(generator.integers(mask.sum(dim=1).numpy()))] = True
             mask &= shown
         recalled = self._material.recalled
-        sentences = [training.sentences[batch.chosen]]
+        sentences = [training.sentences[batch.chosen[own]]]
         if batch.negatives is not None:
-            sentences.append(self._pool.sentences[batch.negatives.reshape(-1)])
-        if words is not None:
+            sentences.append(self._pool.sentences[batch.negatives[own].reshape(-1)])
+        if batch.words is not None:
             assert self._said is not None
-            sentences.append(self._said[words.reshape(-1)])
+            sentences.append(self._said[batch.words[own].reshape(-1)])
         dtype = self._model.dtype
         anchors, texts = self._wrapped(
             features.to(device, dtype),
@@ -130,20 +137,24 @@ class Objective:
             streams=recipe.train_streams,
             scaled=recipe.distances == "unit",
         )
-        anchors, texts = anchors.to(dtype), texts.to(dtype)
-        parts = list(texts.split([len(part) for part in sentences]))
+        rows, words = batch.rows, batch.words
+        own_parts = (anchors, *texts.split([len(part) for part in sentences]))
+        parts = self._devices.whole(
+            [part.to(dtype).reshape(len(own), -1, part.shape[-1]) for part in own_parts], len(rows)
+        )
+        anchors, positives = parts[0][:, 0], parts[1][:, 0]
         drawn: list[Tensor | None] = [None]
         if batch.negatives is not None:
-            drawn = [*parts[1].reshape(*batch.negatives.shape, parts[1].shape[1]).unbind(dim=1)]
+            drawn = [*parts[2].reshape(*batch.negatives.shape, parts[2].shape[2]).unbind(dim=1)]
         sources = torch.from_numpy(training.sources[rows]).to(device)
         allowed = sources[:, None] != sources[None, :]
-        loss = self._contrast(anchors, parts[0], allowed, drawn[0])
+        loss = self._contrast(anchors, positives, allowed, drawn[0])
         if words is not None:
             for number in range(words.shape[1]):
                 column = torch.from_numpy(words[:, number]).to(device)
                 there = column >= 0
                 if there.any():
-                    positives = parts[-1].reshape(len(rows), -1, parts[-1].shape[1])[there, number]
+                    positives = parts[-1][there, number]
                     others = allowed[there][:, there] & (column[there][:, None] != column[there][None, :])
                     negatives = drawn[0 if len(drawn) == 1 else 1 + number]
                     further = None if negatives is None else negatives[there]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from cezsar.encoders.devices import runs_on_gpu, torch_device
 from cezsar.encoders.frozen import frames
@@ -75,6 +76,22 @@ class Watcher(Protocol):
         """An epoch has ended."""
 
 
+class _Deaf:
+    """The listener of a process that is not the first."""
+
+    def rejected(self, row: Rejected) -> None: ...
+
+    def exchanged(self, num_rows: int) -> None: ...
+
+    def extracting(self, num_videos: int) -> None: ...
+
+    def extracted(self, video: Path, is_new: bool) -> None: ...
+
+    def training(self, num_training: int, num_validation: int) -> None: ...
+
+    def epoch(self, report: EpochReport) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The run's folder, its best epoch, and what it was trained on."""
@@ -95,10 +112,13 @@ def train(
     resume: bool = False,
     limits: Limits | None = None,
     workers: int = 1,
+    batch_size: int = 8,
 ) -> Trained:
     """Train a model into a run folder; with resume, go on with the run that is there.
 
-    workers videos are decoded at once; limits are those of one, None the defaults. Raises TrainingError if there are
+    workers videos are decoded at once, and batch_size frames are encoded at once; limits are those of one video, None
+    the defaults. Of several processes under `accelerate launch` the first one alone has its watcher told, and writes
+    the folder. Raises TrainingError if there are
     no pairs, one video alone, nothing to validate with, a loss that is not finite, a folder that cannot be written, or,
     on resuming, other captions than before.
     """
@@ -106,11 +126,15 @@ def train(
     if not resume and accelerator.is_main_process:
         run.claim()
     accelerator.wait_for_everyone()
+    watcher = watcher if accelerator.is_main_process else _Deaf()
     backbone = load_backbone(request.model.get("backbone", PRESETS[request.preset]["backbone"]), torch_device(device))
     encoder = SentenceEncoder(
         torch_device(device), request.model.get("sentence_encoder", PRESETS[request.preset]["sentence_encoder"])
     )
-    examples, num_rejected = gather(request, backbone, encoder, watcher, device=device, limits=limits, workers=workers)
+    examples, num_rejected = gather(
+        request, backbone, encoder, watcher,
+        device=device, limits=limits, workers=workers, batch_size=batch_size, accelerator=accelerator,
+    )  # fmt: skip
     training, validation = request.split.apply(examples)
     settings = {
         "request": asdict(request),
@@ -148,10 +172,13 @@ def gather(
     device: str = "auto",
     limits: Limits | None = None,
     workers: int = 1,
+    batch_size: int = 8,
+    accelerator: Accelerator | None = None,
 ) -> tuple[Examples, int]:
     """All segments of a request, and how many rows were rejected; the watcher hears of each.
 
-    An embedded backbone sees the frames as it does in indexing: on a CPU through ONNX Runtime.
+    An embedded backbone sees the frames as it does in indexing: on a CPU through ONNX Runtime. Of the accelerator's
+    processes each reads a part of the videos, and then the features of all.
     """
     captions = _read(request)
     for row in captions.rejected:
@@ -166,8 +193,15 @@ def gather(
         if backbone.name in (EMBEDDED_IMAGES, EMBEDDED_PAIR) and not runs_on_gpu(device)
         else backbone
     )
-    cache = FeatureCache(Path(request.cache), seer, fps=fps, limits=limits, workers=workers)
-    features, reasons = cache.extract(found, done=watcher.extracted)
+
+    def cache() -> FeatureCache:
+        return FeatureCache(Path(request.cache), seer, fps=fps, limits=limits, workers=workers)
+
+    if accelerator is not None and accelerator.num_processes > 1:
+        part = found[accelerator.process_index :: accelerator.num_processes]
+        cache().extract(part, batch_size=batch_size)
+        accelerator.wait_for_everyone()
+    features, reasons = cache().extract(found, batch_size=batch_size, done=watcher.extracted)
     kept, rows, rejected = cut(captions.pairs, features, reasons)
     for row in rejected:
         watcher.rejected(row)
