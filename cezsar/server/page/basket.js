@@ -38,7 +38,7 @@ function total() {
 function count() {
   const many = collected().length;
   opener.hidden = !many && !canUndo();
-  opener.replaceChildren("Basket ", make("span", { class: "count" }, many.toLocaleString("en")));
+  opener.replaceChildren("Basket ", make("span", { class: "held" }, many.toLocaleString("en")));
   opener.setAttribute("aria-label", `Basket, ${counted(many, "hit")}`);
   document.body.classList.toggle("has-basket", !opener.hidden);
 }
