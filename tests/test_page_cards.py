@@ -130,7 +130,9 @@ def test_the_pointer_goes_through_a_hit(page: Page, address: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "sprite" in request.url else None)
     page.goto(f"{address}?view=browse&order=name")  # a whole video as a card: 0 to 24 s
+    expect(page.locator("#state")).to_have_text("3 videos.")
     card = page.locator("#cards .card", has_text="both.mp4").first
+    expect(card.locator(".picture.there")).to_be_visible()
     box = card.locator(".picture").bounding_box()
     assert box is not None
     for share, colour, time in ((0.1, "red", "0:02.4"), (0.5, "blue", "0:12.0"), (0.9, "red", "0:21.6")):
