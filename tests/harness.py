@@ -26,6 +26,7 @@ from mteb.types import PromptType
 from cezsar.cli import cli
 from cezsar.errors import BenchmarkError
 from cezsar.eval.mteb import Encoder, Index, training_datasets
+from cezsar.types import Sampling
 
 MOCKS = [
     MockVideoZeroshotClassificationTask, MockVideoRetrievalT2V, MockVideoRetrievalV2T, MockVideoClassification,
@@ -187,12 +188,16 @@ def test_a_local_task_gives_what_benchmark_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_the_task_of_ucf101_gives_what_benchmark_gives_to_the_digit(real_data: Path, tmp_path: Path) -> None:
+def test_the_task_of_ucf101_gives_what_benchmark_gives_to_the_digit(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = real_data / "ucf101"
+    sampling = Sampling(fps=0.5)  # half as many frames as by default take half as long
+    monkeypatch.setenv("CEZSAR_FPS", "0.5")
     sentences = {
         folder.name: f"a person is doing {folder.name}" for folder in sorted(root.iterdir()) if folder.is_dir()
     }
     assert len(sentences) == 11
-    theirs = _score(Encoder("lite", device="cpu"), _Folder(root, sentences))
+    theirs = _score(Encoder("lite", device="cpu", sampling=sampling), _Folder(root, sentences))
     assert theirs == _by_benchmark(root, sentences, tmp_path, "--model", "lite")
     assert theirs > 0.5
