@@ -178,13 +178,16 @@ function drawAround() {
   const from = Math.max(0, Math.min((first < 0 ? all.length : first) - 3, all.length - mostAround));
   parts.around.replaceChildren(...all.slice(from, from + mostAround).map((one) => {
     const isOf = one.start_s < mine.end_s - 0.01 && one.end_s > mine.start_s + 0.01;
-    const told = `${range(one)}, score ${Math.max(...one.scores).toFixed(3)}`;
     const picture = make("img", { src: address(`/segments/${one.segment_id}/thumbnail`), alt: "", loading: "lazy", width: 160, height: 90 });
     picture.addEventListener("error", () => picture.removeAttribute("src"), { once: true });
-    return make("li", {}, make("button", { type: "button", "aria-label": `Play from ${told}`, "aria-current": isOf ? "true" : null,
-      click: () => { screen.seek(one.start_s); screen.play(); } }, picture, make("span", {}, clock(one.start_s)), make("span", { class: "score" }, Math.max(...one.scores).toFixed(2))));
+    return make("li", {}, make("button", { type: "button", "aria-current": isOf ? "true" : null,
+      click: () => { screen.seek(one.start_s); screen.play(); } }, picture,
+    make("span", {}, make("span", { class: "unseen" }, "Play from "), clock(one.start_s)),
+    make("span", { class: "score" }, make("span", { class: "unseen" }, ", score "), Math.max(...one.scores).toFixed(2))));
   }));
   parts.around.previousElementSibling.hidden = parts.around.hidden = !all.length;
+  const here = parts.around.querySelector("[aria-current]");
+  if (here) parts.around.scrollLeft = here.offsetLeft - parts.around.offsetLeft - parts.around.clientWidth / 4;
 }
 
 function tick() {
