@@ -336,12 +336,13 @@ def test_an_address_brings_a_basket_along(browser: Browser, page: Page, address:
         assert names(other) == ["long.mp4", "film.mp4", "old.avi"]
 
 
-def test_two_tabs_have_one_basket(page: Page, address: str) -> None:
+def test_two_tabs_have_one_basket(browser: Browser, address: str) -> None:
+    context = browser.new_context()
+    page, other = context.new_page(), context.new_page()
     ask(page, address, "text=green&path=long.mp4")
-    other = page.context.new_page()
     collect(other, address, "text=green&path=long.mp4", "long.mp4")
     expect(card(page, "long.mp4").locator(".collect")).to_have_text("Collected")
-    other.close()
+    context.close()
 
 
 def test_a_hostile_name_is_text(page: Page, address: str) -> None:
