@@ -136,7 +136,7 @@ def test_the_pointer_goes_through_a_hit(page: Page, address: str) -> None:
     box = card.locator(".picture").bounding_box()
     assert box is not None
     for share, colour, time in ((0.1, "red", "0:02.4"), (0.5, "blue", "0:12.0"), (0.9, "red", "0:21.6")):
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + 20)
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + 100)
         until(page, "document.querySelector('canvas') !== null")
         until(page, f"({_COLOUR})() === '{colour}'")
         expect(card.locator(".range")).to_have_text(time)
@@ -146,7 +146,7 @@ def test_the_pointer_goes_through_a_hit(page: Page, address: str) -> None:
     expect(page.locator("canvas")).to_have_count(0)
     expect(card.locator(".range")).to_have_text("")
     assert told == "0:00 – 0:08"
-    page.mouse.move(box["x"] + 10, box["y"] + 20)
+    page.mouse.move(box["x"] + 10, box["y"] + 100)
     expect(page.locator("canvas")).to_have_count(1)
     assert len(asked) == 1  # it is there already
 

@@ -13,6 +13,7 @@ export function scrub(button, hit) {
   let sprite = null; // the picture, once it is there
   let loading = null;
   let waiting = 0;
+  let isInside = false;
   let place = 0; // of the pointer, from 0 to 1
 
   const draw = () => {
@@ -37,7 +38,7 @@ export function scrub(button, hit) {
     loading = picture;
     picture.addEventListener("load", () => {
       sprite = picture;
-      if (button.matches(":hover")) draw();
+      if (isInside) draw();
     });
     picture.addEventListener("error", () => { loading = null; });
     picture.src = address(`/segments/${hit.segment_id}/sprite?start_s=${hit.start_s}&end_s=${hit.end_s}`);
@@ -49,11 +50,13 @@ export function scrub(button, hit) {
   };
   button.addEventListener("pointerenter", (event) => {
     if (event.pointerType !== "mouse" || still.matches) return;
+    isInside = true;
     button.addEventListener("pointermove", follow);
     follow(event);
     if (!loading) waiting = setTimeout(load, patience);
   });
   button.addEventListener("pointerleave", () => {
+    isInside = false;
     clearTimeout(waiting);
     button.removeEventListener("pointermove", follow);
     if (loading && !sprite) { // nobody waits for it any more
