@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import databases
 import hypothesis
@@ -27,6 +28,9 @@ from cezsar import indexer
 from cezsar.settings import Settings, load
 from cezsar.types import IndexReport
 from cezsar.video.frames import Video
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 # a machine may be busy: how long an example takes says nothing
 # and CI repeats the same examples, so that a red run is about the change
@@ -111,6 +115,24 @@ def milvus() -> Iterator[str]:
     """A Milvus; its host and port."""
     with tempfile.TemporaryDirectory(prefix="milvus") as folder, milvuses.server(Path(folder)) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A chromium of the test module's own."""
+    from pages import chromium  # Playwright, which a light installation lacks
+
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page of the server at a test module's address, whose console stays free of errors."""
+    from pages import watched
+
+    with watched(browser, address) as made:
+        yield made
 
 
 @pytest.fixture

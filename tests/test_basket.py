@@ -14,7 +14,7 @@ from typing import Any
 import opentimelineio as otio
 import pytest
 from desk import WIDTHS, ask, card, coloured, wrong
-from pages import NEEDS_CHROMIUM, chromium, picture, until, watched
+from pages import NEEDS_CHROMIUM, picture, until, watched
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
 from test_edit import NTSC, read_edl, read_fcpxml, read_m3u
@@ -33,18 +33,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(index: Path) -> Iterator[str]:
     with serving(index, "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 def collect(page: Page, address: str, question: str, name: str) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from desk import WIDTHS, ask, card, coloured, wrong
-from pages import NEEDS_CHROMIUM, chromium, picture, watched
+from pages import NEEDS_CHROMIUM, picture, watched
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
@@ -34,18 +34,6 @@ _TRANSFER = """([kind, name, type, data, target]) => {
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(coloured(tmp_path_factory.mktemp("judging")), "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 def said(page: Page) -> dict[str, list[str]]:

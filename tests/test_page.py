@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from make_videos import write_video
-from pages import HOSTILE, NEEDS_CHROMIUM, PICTURES, act, chromium, classify, films, picture, search, until, watched
+from pages import HOSTILE, NEEDS_CHROMIUM, PICTURES, act, classify, films, picture, search, until
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import serving
 
@@ -47,18 +47,6 @@ def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "videos" / "red.mp4", [("red", 2.0)])
     indexer.index([folder / "videos"], load(environ={}, index=folder / "index", model="toy"))
     return folder / "index"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 def run_cezsar(*words: str) -> str:

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from make_videos import write_video
-from pages import NEEDS_CHROMIUM, act, chromium, picture, search, until, watched
+from pages import NEEDS_CHROMIUM, act, picture, search, until, watched
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import serving
 
@@ -42,18 +42,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     with serving(folder / "index", "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 @pytest.fixture

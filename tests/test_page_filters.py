@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import NEEDS_CHROMIUM, chromium, colours, picture, search, watched
+from pages import NEEDS_CHROMIUM, colours, picture, search, watched
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
 
@@ -22,12 +22,6 @@ pytestmark = NEEDS_CHROMIUM
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(colours(tmp_path_factory.mktemp("filters")), "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

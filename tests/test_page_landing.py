@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from make_videos import write_video
-from pages import NEEDS_CHROMIUM, chromium, colours, picture, search, until, watched
+from pages import NEEDS_CHROMIUM, colours, picture, search, until, watched
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
 
@@ -30,18 +30,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(index: Path) -> Iterator[str]:
     with serving(index, "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 def test_it_opens_on_pictures(page: Page) -> None:

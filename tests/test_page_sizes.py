@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import NEEDS_CHROMIUM, SIZES, chromium, faults, films, picture, until, watched
+from pages import NEEDS_CHROMIUM, SIZES, faults, films, picture, until, watched
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
 
@@ -31,12 +31,6 @@ _SMALL = """() => [...document.querySelectorAll("button, summary, .export, .tile
 def address(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[str]:
     with serving(films(tmp_path_factory.mktemp("sizes"), real_data), "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from desk import WIDTHS, ask, card, coloured, wrong
-from pages import NEEDS_CHROMIUM, chromium, picture, until, watched
+from pages import NEEDS_CHROMIUM, picture, until, watched
 from playwright.sync_api import Browser, Page, expect
 from serving import serving
 
@@ -20,18 +20,6 @@ pytestmark = NEEDS_CHROMIUM
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(coloured(tmp_path_factory.mktemp("viewer")), "--no-token") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address) as made:
-        yield made
 
 
 def look(page: Page, name: str) -> None:
