@@ -89,6 +89,19 @@ def test_recent_searches_stay_in_this_browser_until_they_are_removed(browser: Br
     context.close()
 
 
+def test_going_back_before_the_answer_came_shows_what_was_there(page: Page) -> None:
+    expect(page.locator("#landing .card").first).to_be_visible()
+    page.route("**/api/v1/search?*", lambda _: None)  # no answer ever
+    page.locator("#text").fill("red")
+    page.locator("#text").press("Enter")
+    expect(page.locator("#state")).to_have_text("Searching.")
+    expect(page.locator("#landing")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#landing .card").first).to_be_visible()
+    expect(page.locator("#cards li")).to_have_count(0)
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_damaged_memory_of_searches_is_none(browser: Browser, address: str) -> None:
     context = browser.new_context()
     page = context.new_page()

@@ -85,7 +85,7 @@ def _content(settings: Settings) -> dict[bytes, Any]:
             runs = rows.runs([part.id for part in parts])
             outline = rows.outlines([video.id])[video.id]
             found[video.file.absolute] = (
-                *video[1:],
+                video[1:],
                 [(*part[2:], runs[part.id][1]) for part in parts],
                 rows.segments(video.id)[1].tobytes(),
                 [np.asarray(one).tobytes() for one in (outline.edges_s, outline.codes, outline.fingerprints)],
@@ -109,7 +109,7 @@ def test_ray_makes_what_threads_make_and_says_what_they_say(
 ) -> None:
     watch = _Watch()
     report = indexer.index([clips], on_ray, progress=watch)
-    assert (report.added, report.segments, len(report.skipped)) == (20, sum(len(v[5]) for v in _videos(expected)), 1)
+    assert (report.added, report.segments, len(report.skipped)) == (20, sum(len(v[1]) for v in _videos(expected)), 1)
     assert watch.lines == ["broken.mp4: not a readable video (invalid data found when processing input)"]
     assert watch.num_done == 20
     assert _content(on_ray) == expected

@@ -974,8 +974,9 @@ def _lost(cluster: rays.Rays, loss: str) -> Iterator[None]:
 _STAND_IN = """
 import json, sys
 frame = b'{"shape": [1, 3, 1, 1]}\\n' + bytes(3) + bytes(8) + (1).to_bytes(8, "little") + bytes(2 * 8 + 8 * 8 * 4)
+done = b'{"done": {"duration_s": 0.5, "shortfall": null, "stream_number": 0, "recorded_s": null}}\\n'
 for line in sys.stdin.buffer:
-    sys.stdout.buffer.write(frame + b'{"done": {"duration_s": 0.5, "shortfall": null, "stream_number": 0}}\\n')
+    sys.stdout.buffer.write(frame + done)
     sys.stdout.buffer.flush()
 """
 

@@ -146,6 +146,8 @@ function clear() {
 async function search(signal) {
   const query = question();
   const wanted = shape();
+  const before = shownFor;
+  shownFor = null; // from here on what was shown is not there any more, whether the answer comes or not
   for (const id of ["landing", "browse"]) document.getElementById(id).hidden = true;
   if (!shown.length || shown[0].score === undefined) cards.replaceChildren();
   if (!cards.children.length) cards.replaceChildren(...skeletons(8));
@@ -154,7 +156,7 @@ async function search(signal) {
   try {
     const like = query.get("like") && await told(`/segments/${query.get("like")}`, { signal });
     const found = await told(`/search?${query}`, { signal });
-    show(found, query, like, wanted);
+    show(found, query, like, wanted, before);
   } catch (error) {
     if (!signal.aborted) clear();
     throw error;
@@ -174,8 +176,8 @@ function summary(numClassified) {
   return `${counted(shown.length, "moment")}, best first${both}.${also}`;
 }
 
-function show({ hits, threshold, nothing_like_it, understood: read }, query, like, wanted) {
-  const isMore = query && shownFor && stem(shownFor) === stem(wanted);
+function show({ hits, threshold, nothing_like_it, understood: read }, query, like, wanted, before) {
+  const isMore = query && before && stem(before) === stem(wanted);
   const kept = document.activeElement;
   stop();
   shown = hits;
