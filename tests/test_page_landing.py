@@ -89,11 +89,12 @@ def test_recent_searches_stay_in_this_browser_until_they_are_removed(browser: Br
     context.close()
 
 
-def test_going_back_before_the_answer_came_shows_what_was_there(page: Page) -> None:
+def test_going_back_before_the_answer_came_shows_what_was_there(page: Page, address: str) -> None:
+    search(page, "red")
+    page.goto(address)
     expect(page.locator("#landing .card").first).to_be_visible()
     page.route("**/api/v1/search?*", lambda _: None)  # no answer ever
-    page.locator("#text").fill("red")
-    page.locator("#text").press("Enter")
+    page.locator(".recent .again").click()
     expect(page.locator("#state")).to_have_text("Searching.")
     expect(page.locator("#landing")).to_be_hidden()
     page.go_back()
