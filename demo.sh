@@ -36,4 +36,5 @@ run index "$VIDEOS"
 for query in "$@"; do run query "$query" --top-k 3; done
 run query "$FIRST" --then "$THEN" --top-k 1 --export .demo/hits --as edl
 run classify "$VIDEOS" --labels "$LABELS" --top-k 2
-printf '\nThe same in the browser: .venv/bin/cezsar serve --open --index .demo/%s\n' "${CEZSAR_INDEX##*/}"
+command=$(command -v cezsar)
+printf '\nThe same in the browser: %s serve --open --index .demo/%s\n' "${command#"$PWD/"}" "${CEZSAR_INDEX##*/}"
