@@ -14,6 +14,7 @@ from pathlib import Path
 import cold
 import indexing
 import memory
+import page
 import paths
 import postgres
 import ray_overhead
@@ -45,7 +46,7 @@ def main() -> None:
         ray_overhead.rows,
     ]  # fmt: skip
     if videos.is_dir():
-        parts.append(lambda: indexing.rows(videos, asked.every))
+        parts += [lambda: indexing.rows(videos, asked.every), lambda: page.rows(videos)]
     else:
         print(f"no real videos in {videos}: their rows are left out", file=sys.stderr)
     found: list[Row] = []
