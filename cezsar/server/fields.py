@@ -37,8 +37,7 @@ def video_fields(video: store.Video) -> answers.VideoAnswer:
 
 def face_fields(rows: store.Rows, video: store.Video) -> answers.FaceAnswer:
     face = rows.face(video)
-    when_s = video.file.mtime_ns / 1e9 if video.recorded_s is None else video.recorded_s
-    return {**video_fields(video), "when_s": when_s, "segment_id": None if face is None else face.id}
+    return {**video_fields(video), "when_s": video.when_s, "segment_id": None if face is None else face.id}
 
 
 def folder_fields(rows: store.Rows, folder: store.VideoFolder) -> answers.FolderAnswer:

@@ -12,7 +12,7 @@ from cezsar.store.statements import Connection
 from cezsar.store.words import Video
 
 _SEPARATOR = os.fsencode(os.sep)
-# of a file that does not say when it was recorded, when it was changed; the same double in both databases
+# Video.when_s; the same double in both databases
 WHEN = "coalesce(recorded_s, CAST(mtime_ns AS DOUBLE PRECISION) / 1e9)"
 CHILDREN = """
 SELECT substr(rest, 1, instr(rest, ?)) AS name, count(*), max(id) FROM (

@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from cezsar.paths import below, named
 from cezsar.store.outline import Outline
 from cezsar.types import EncoderIdentity, Ids, Sampling, Scores, Segment, Vectors
 
+_Chosen = TypeVar("_Chosen")
+_CONDITIONS = 8  # of which what they choose is kept
 _INODE_BITS = (1 << 63) - 1
 
 Run: TypeAlias = tuple[int, int]  # a video's id, and the number of a stretch of near-identical neighbours in it
@@ -89,6 +91,11 @@ class Video(NamedTuple):
     hidden: bool
     stream: int | None = None
     recorded_s: float | None = None
+
+    @property
+    def when_s(self) -> float:
+        """When it was recorded or, if its file does not say, last changed, in seconds since 1970."""
+        return self.file.mtime_ns / 1e9 if self.recorded_s is None else self.recorded_s
 
 
 class Part(NamedTuple):
@@ -194,6 +201,14 @@ class Where:
 
 
 ANYWHERE = Where()
+
+
+def kept(known: dict[Hashable, _Chosen], asked: Hashable, found: _Chosen) -> _Chosen:
+    """What was found for a condition, kept with that of a few others; all of those go when they are too many."""
+    if len(known) >= _CONDITIONS:
+        known.clear()
+    known[asked] = found
+    return found
 
 
 class Found(NamedTuple):

@@ -73,8 +73,7 @@ class FrameBatch:
 class Video:
     """An open video file. Use as a context manager; its frames can be read once, in order.
 
-    stream_number is that of the stream that is taken, as picture_number has it; recorded_s as the function of its name
-    has it. Raises VideoError if the file cannot
+    stream_number is that of the stream that is taken, as picture_number has it. Raises VideoError if the file cannot
     be read as a video.
     """
 
@@ -177,6 +176,11 @@ class Video:
         return f"only {self.duration_s:.1f} of the {claimed_s:.1f} s that it claims could be read"
 
     @property
+    def recorded_s(self) -> float | None:
+        """As the function recorded_s."""
+        return recorded_s(self.container)
+
+    @property
     def _claimed_s(self) -> float | None:
         if may_jump(self.container) or (self._stamps is not None and self._stamps.have_moved):
             return None  # the last stamps say nothing
@@ -191,7 +195,6 @@ class Video:
             raise
         self.stream: VideoStream = self.container.streams.video[self.stream_number]
         self.stream.thread_type = "AUTO"
-        self.recorded_s = recorded_s(self.container)
         self.sound = sound_of(self.container, self.stream)
 
     def _packets(self, from_s: float) -> Iterator[Packet[Any]]:

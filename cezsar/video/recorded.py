@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 
 from av.container import InputContainer
 
@@ -43,14 +43,8 @@ def _seconds(text: str) -> float | None:
         if found := _TIME.match(text.strip()):
             *parts, fraction, zone = found.groups()
             when = datetime(*map(int, parts))  # type: ignore[arg-type]
-            zone = {"Z": "+0000", None: None}.get(zone, zone)
-            whole = when.astimezone() if zone is None else _in_zone(when, zone)
+            whole = when.astimezone() if zone is None else when.replace(tzinfo=datetime.strptime(zone, "%z").tzinfo)
             return whole.timestamp() + float(fraction or 0)
         return datetime.strptime(" ".join(text.split()), _IN_WORDS).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _in_zone(when: datetime, zone: str) -> datetime:
-    offset = datetime.strptime(zone.replace(":", ""), "%z").tzinfo
-    return when.replace(tzinfo=offset or timezone.utc)

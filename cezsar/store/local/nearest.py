@@ -15,7 +15,7 @@ from cezsar.store import scores
 from cezsar.store.local import keeping, stamp
 from cezsar.store.local.cache import Cache
 from cezsar.store.local.choice import Choice
-from cezsar.store.words import Found, Info, Where
+from cezsar.store.words import Found, Info, Where, kept
 from cezsar.types import Ids, Vectors
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _SPARE = 8  # candidates more than are asked for: some may be hidden
 _SPARE_OF_CODES = 48  # and codes rank a little otherwise than vectors do
 _LOOKS = 3  # without a mask, each at four times as many candidates
 _SAME_SCORE = 2e-6  # scores nearer than this are of one vector, rounded
-_CONDITIONS = 8  # whose segments are kept
 _NONE = np.empty(0, np.int64)
 
 
@@ -124,10 +123,7 @@ class Nearest:
     def _of(self, where: Where) -> Ids:
         known, asked = self._state.chosen, where.meaning()
         if (ids := known.get(asked)) is None:
-            ids = self._rows.segment_ids(self._rows.videos_where(where))
-            if len(known) >= _CONDITIONS:
-                known.clear()
-            known[asked] = ids
+            ids = kept(known, asked, self._rows.segment_ids(self._rows.videos_where(where)))
         return ids
 
     def _with_cache(self, cache: Cache, query: Vectors, k: int, where: Where, choice: Choice) -> Found:

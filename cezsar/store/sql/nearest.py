@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -20,16 +20,14 @@ from cezsar.store import scores
 from cezsar.store.sql import lists, packing, vectors
 from cezsar.store.sql.milvus import MOST
 from cezsar.store.sql.vectors import Cache, Collection
-from cezsar.store.words import Found, Where
+from cezsar.store.words import Found, Where, kept
 from cezsar.types import Ids, Vectors
 
-_T = TypeVar("_T")
 _SPARE = 8  # candidates more than are asked for: only scores that are nearly equal may be ranked otherwise here
 _SPARE_OF_HALVES = 48  # and half as many bits rank a little otherwise than vectors do
 _COST = 4  # what a vector costs in its row, if one costs 1 in a list
 _FEW = 2_000  # segments that may be found: so many are compared one by one, whatever a cache holds
 _LEAST_SHARE = 1 / 50  # and what is less of all: of a cache's candidates too few would be among them
-_CONDITIONS = 8  # whose videos and sizes are kept
 _ALIKE = 1e-5  # distances that pgvector finds nearer to one another than this may be of equal scores
 
 # In this form no join can spoil the order in which lists give their segments.
@@ -136,7 +134,7 @@ class Nearest:
     def _size(self, where: Where) -> int:
         asked = where.meaning(), where.plain
         if (size := self._chosen.sizes.get(asked)) is None:
-            size = _kept(self._chosen.sizes, asked, self._counted(where))
+            size = kept(self._chosen.sizes, asked, self._counted(where))
         return size
 
     def _counted(self, where: Where) -> int:
@@ -154,7 +152,7 @@ class Nearest:
         if where.names_videos:
             asked = where.meaning()
             if (videos := self._chosen.videos.get(asked)) is None:
-                videos = _kept(self._chosen.videos, asked, self._allowed(where))
+                videos = kept(self._chosen.videos, asked, self._allowed(where))
             conditions.append(_OF_VIDEOS)
             values["videos"] = videos
         if where.plain is not None:
@@ -226,11 +224,3 @@ class Nearest:
         rows.sort(key=lambda row: int(row[0]))
         ids = np.array([row[0] for row in rows], np.int64)
         return scores.found(query, ids, packing.read([row[1] for row in rows], self._dimension), k)
-
-
-def _kept(known: dict[Hashable, _T], asked: Hashable, found: _T) -> _T:
-    """What was found for a condition, kept with that of a few others."""
-    if len(known) >= _CONDITIONS:
-        known.clear()
-    known[asked] = found
-    return found
