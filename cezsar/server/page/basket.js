@@ -1,10 +1,9 @@
 // The basket: what was collected, in its order, to be trimmed, noted, passed on, and exported in one go.
 
-import { copy } from "./cards.js";
 import { brought, canUndo, change, collected, entry, isCollected, link, longestNote, mostHits, onChange, trouble, undo } from "./collected.js";
 import { button, make } from "./dom.js";
 import { asked } from "./question.js";
-import { address, ask, complain, say, told } from "./talk.js";
+import { address, ask, complain, copy, say, told } from "./talk.js";
 import { trimmer } from "./trim.js";
 import { view } from "./viewer.js";
 import { clock, counted, folder, named, range, readable } from "./words.js";

@@ -3,7 +3,7 @@
 import { equip } from "./desk.js";
 import { play } from "./player.js";
 import { scrub } from "./scrub.js";
-import { address, ask, complain, element, say, stretch } from "./talk.js";
+import { address, ask, complain, copy, element, say, stretch } from "./talk.js";
 import { brief, counted, folder, length, named, quotedPath, range, readable, strength } from "./words.js";
 
 const longestExport = 120; // seconds
@@ -14,9 +14,9 @@ function breakable(name) {
   return name.split(/(?<=[-_. ])/).flatMap((part) => [part, document.createElement("wbr")]);
 }
 
-export function card(hit, { threshold, onLike }) {
+export function card(hit, { threshold, onLike, go }) {
   // hit has a video, a segment that stands for it (null: none) and a stretch; score and what goes with it if it
-  // answers a question
+  // answers a question; go goes to another address
   const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const name = named(hit);
   const head = made.querySelector("h2");
@@ -48,7 +48,7 @@ export function card(hit, { threshold, onLike }) {
     event.preventDefault(); // until it is known that there is something to keep
     keep(part, name);
   });
-  equip(made, hit, { threshold });
+  equip(made, hit, { threshold, go });
   return made;
 }
 
@@ -130,16 +130,4 @@ async function keep(part, name) {
   } catch (error) {
     complain(`${name}: ${error.message}`);
   }
-}
-
-export async function copy(button, text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    prompt("Copy this:", text);
-    return;
-  }
-  button.dataset.words ??= button.textContent;
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = button.dataset.words; }, 1500);
 }

@@ -4,14 +4,13 @@ import { collect } from "./basket.js";
 import { isCollected, onChange } from "./collected.js";
 import { button } from "./dom.js";
 import { judge } from "./judge.js";
-import { go } from "./page.js";
 import { stop } from "./player.js";
 import { view } from "./viewer.js";
 import { named } from "./words.js";
 
 const equipped = new WeakMap(); // cards, and what they show
 
-export function equip(made, hit, { threshold } = {}) {
+export function equip(made, hit, { threshold, go }) {
   const opener = button("⤢", () => look(made), { class: "open", title: "Look at it closely", "aria-label": `Look closely at ${named(hit)}` });
   made.querySelector(".picture").append(opener);
   equipped.set(made, { hit, threshold, back: opener });

@@ -1,15 +1,15 @@
 // What the address bar holds is what is shown: a view, the search in it, its hits, and their classes.
 
 import { browse, browsed, isWhole } from "./browse.js";
-import { card, copy, skeletons } from "./cards.js";
+import { card, skeletons } from "./cards.js";
 import { classify, legend } from "./classes.js";
-import { takePictures } from "./example.js";
+import { exampleName, takePictures } from "./example.js";
 import { readLines, showChips, showLines } from "./filters.js";
 import { land } from "./landing.js";
 import { stop } from "./player.js";
 import { asked, commanded, fewHits, fields, isAsked, isGrouped, mostHits, question, view } from "./question.js";
 import { remember } from "./recent.js";
-import { complain, element, say, settle, told } from "./talk.js";
+import { complain, copy, element, say, settle, told } from "./talk.js";
 import { counted, length, named, readable } from "./words.js";
 
 const form = document.getElementById("search");
@@ -33,7 +33,7 @@ function index() {
   return about ??= told("/stats").catch(() => null);
 }
 
-export function go(changes) {
+function go(changes) {
   const next = asked();
   for (const [name, value] of Object.entries(changes)) {
     next.delete(name);
@@ -131,7 +131,7 @@ async function look(signal, after) {
 function whole(video) {
   // the card of a whole video
   const hit = { ...video, start_s: 0, end_s: video.duration_s };
-  return card(hit, { onLike: () => go({ like: hit.segment_id, text: "", then: [], view: "" }) });
+  return card(hit, { go, onLike: () => go({ like: hit.segment_id, text: "", then: [], view: "" }) });
 }
 
 function clear() {
@@ -186,7 +186,7 @@ function show({ hits, threshold, nothing_like_it, understood: read }, query, lik
   example = like;
   showAsked();
   shownFor = wanted;
-  const lay = (hit) => card(hit, { threshold, onLike: () => go({ like: hit.segment_id, text: "", then: [] }) });
+  const lay = (hit) => card(hit, { threshold, go, onLike: () => go({ like: hit.segment_id, text: "", then: [] }) });
   cards.replaceChildren(...(isGrouped() ? groups(hits, lay) : hits.map(lay)));
   tools.hidden = hits.length === 0;
   document.getElementById("nothing").hidden = !nothing;
@@ -259,7 +259,7 @@ document.getElementById("views").addEventListener("click", (event) => {
 document.getElementById("group").addEventListener("click", () => go({ group: isGrouped() ? "" : "1" }));
 document.getElementById("link").addEventListener("click", (event) => copy(event.target, location.href));
 document.getElementById("command").addEventListener("click", async (event) =>
-  copy(event.target, commanded(question(), example, (await index())?.index)));
+  copy(event.target, commanded(question(), { example, picture: exampleName(asked().get("example")), index: (await index())?.index })));
 telling.addEventListener("submit", (event) => {
   event.preventDefault();
   go({ labels: labels.value.trim() });

@@ -1,6 +1,5 @@
 // What the address bar asks: as a query of the API, and as a command.
 
-import { exampleName } from "./example.js";
 import { quoted, quotedPath } from "./words.js";
 
 export const fewHits = 24;
@@ -46,8 +45,8 @@ export function question() {
   return query;
 }
 
-export function commanded(query, example, index) {
-  // what the command line is asked for the same hits; example is the segment that they are like
+export function commanded(query, { example, picture, index }) {
+  // what the command line is asked for the same hits; example is the segment that they are like, picture the file's name
   const words = ["cezsar", "query", "--top-k", query.get("k")];
   const options = ["not", "path", "not_path", "since", "until", "min_length", "max_length", "min_score", "per_video",
     "then", "within", "more", "less"];
@@ -57,7 +56,7 @@ export function commanded(query, example, index) {
   if (query.has("literal")) words.push("--literal");
   if (index) words.push("--index", quoted(index));
   if (example) words.push("--like", `${quotedPath(example)}@${example.start_s}-${example.end_s}`);
-  if (query.has("example")) words.push("--like", quoted(exampleName(query.get("example"))));
+  if (query.has("example")) words.push("--like", quoted(picture));
   const text = query.get("text");
   if (text) words.push(...(text.startsWith("-") ? ["--"] : []), quoted(text));
   return words.join(" ");

@@ -57,3 +57,15 @@ export async function told(path, options) {
 export function stretch(video, start, end) {
   return `/videos/${video}/stream?start_s=${start}&end_s=${end}`;
 }
+
+export async function copy(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    prompt("Copy this:", text);
+    return;
+  }
+  button.dataset.words ??= button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = button.dataset.words; }, 1500);
+}
