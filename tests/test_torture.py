@@ -59,6 +59,13 @@ def test_two_writers_and_a_reader_get_along(ground: torture.Ground) -> None:
     assert torture.at_once(ground, 1).lost == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_a_watched_folder_in_a_crowd_ends_as_if_nobody_had_been_there(tmp_path: Path) -> None:
+    outcome = torture.watched(tmp_path, 1)
+    assert outcome.lost == []
+    assert "2 kills" in outcome.notes
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process takes")
 def test_memory_and_open_files_stay_as_they_are(tmp_path: Path) -> None:
     assert torture.load_of(tmp_path, 1_000, is_timed=False).lost == []

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from cezsar import (  # noqa: E402
     store,
 )
 from cezsar.encoders.toy import COLOURS, Toy  # noqa: E402
-from cezsar.errors import BadIndex  # noqa: E402
+from cezsar.errors import BadIndex, CezsarError  # noqa: E402
 from cezsar.location import Database, Location, located  # noqa: E402
 from cezsar.query import Filters, Searcher  # noqa: E402
 from cezsar.settings import Settings, load  # noqa: E402
@@ -593,6 +593,183 @@ def at_once(ground: Ground, rounds: int) -> Outcome:
     return outcome
 
 
+def watched(work: Path, rounds: int) -> Outcome:
+    """`cezsar watch` of a folder where videos come slowly or whole, change, move and go, while others write to the
+    index and read it, and while it is killed and started again: in the end it is as if nothing had been at it."""
+    outcome, counts = Outcome(), Counter[str]()
+    (work / "clips").mkdir(parents=True)
+    clips = [write_video(work / "clips" / f"{one}.mp4", [(one, 0.2)], fps=5).read_bytes() for one in COLOURS]
+    for number in range(rounds):
+        draw, folder, index = random.Random(number), work / f"watched-{number}", work / f"index-{number}"
+        folder.mkdir()
+        for name in range(8):
+            (folder / f"first-{name}.mp4").write_bytes(draw.choice(clips))
+        wanted = load(environ={}, index=work / f"wanted-{number}", model="toy")
+        problems: list[str] = []
+        with ExitStack() as stack:
+            watch = stack.enter_context(_Watching(folder, index))
+            _patiently(lambda index=index: store.exists(index) and len(_shown(index)) == 8)
+            crowd = stack.enter_context(_Crowd(clips[0], work / f"others-{number}", index))
+            for step in range(12):
+                counts[_disturb(folder, clips, draw, f"{step}")] += 1
+                if step in (3, 7):
+                    watch.kill()
+                    counts["kills"] += 1
+                    watch.start()
+                time.sleep(draw.uniform(0.0, 1.0))
+            crowd.over()
+            problems += crowd.problems
+            with store.open_to_write(index):
+                (folder / "last.mp4").write_bytes(clips[0])
+                time.sleep(8.0)  # it has looked by then, and was turned away
+            indexer.index([folder, crowd.folder], wanted)
+            expected = _shown(wanted.index)
+            if not _patiently(lambda index=index, expected=expected: _shown(index) == expected):
+                shown = _shown(index)
+                unlike = sorted(path for path in {*shown, *expected} if shown.get(path) != expected.get(path))
+                problems.append(f"not shown as they are: {unlike}")
+            problems += watch.end()
+        problems += wrong(index, ())
+        for colour in ("red", "cyan"):
+            if [score for _, score in answers(index, colour)] != [score for _, score in answers(wanted.index, colour)]:
+                problems.append(f"a query for {colour} finds other videos")
+        counts["queries meanwhile"] += crowd.asked
+        counts["runs of other writers"] += crowd.ran
+        outcome.add(f"round {number}", problems)
+    outcome.notes = [f"{count} {what}" for what, count in counts.items()]
+    return outcome
+
+
+def _disturb(folder: Path, clips: Sequence[bytes], draw: random.Random, name: str) -> str:
+    """Something that happens to a folder of videos, in words; not so often that most of its videos go."""
+    videos = sorted(folder.rglob("*.mp4"))
+    one, clip = draw.choice(videos), draw.choice(clips)
+    what = draw.choice(("came slowly", "came whole", "changed", "moved", "went"))
+    if what == "came slowly":
+        with (folder / f"slow-{name}.mp4").open("wb") as file:
+            for place in range(0, len(clip), len(clip) // 4 + 1):
+                file.write(clip[place : place + len(clip) // 4 + 1])
+                file.flush()
+                time.sleep(0.4)
+    elif what == "came whole":
+        (folder / "part").write_bytes(clip)
+        (folder / "part").rename(folder / f"whole-{name}.mp4")
+    elif what == "changed":
+        one.write_bytes(clip)
+    elif what == "moved":
+        (folder / f"in-{name}").mkdir()
+        one.rename(folder / f"in-{name}" / one.name)
+    else:
+        one.unlink()
+    return what
+
+
+def _shown(index: Path) -> Contents:
+    """What the catalog holds of videos that are not hidden."""
+    return {path: one for path, one in contents(index).items() if not one[1]}
+
+
+def _patiently(is_so: Callable[[], bool], wait_s: float = 120.0) -> bool:
+    """Whether it comes to be so."""
+    ends = time.monotonic() + wait_s
+    while not is_so():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.25)
+    return True
+
+
+class _Watching(ExitStack):
+    """`cezsar watch` of a folder, in a process that is started again if it ends, as a system's services are."""
+
+    def __init__(self, folder: Path, index: Path) -> None:
+        super().__init__()
+        self._command = [sys.executable, "-m", "cezsar", "watch", str(folder), "--index", str(index)]
+        self._command += ["--model", "toy", "--settle", "1"]
+        self._is_wanted = threading.Event()
+        self._lock = threading.Lock()
+        self.start()
+        self.callback(self.kill)
+
+    def start(self) -> None:
+        """Start it, and go on doing so."""
+        self._is_wanted.set()
+        self._started = threading.Event()
+        self._keeper = threading.Thread(target=self._keep)
+        self._keeper.start()
+        self._started.wait()
+
+    def _keep(self) -> None:
+        while True:
+            with self._lock:
+                if not self._is_wanted.is_set():
+                    return
+                self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                self._started.set()
+            self._process.wait()
+            time.sleep(0.5)
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """End it by a signal; its exit status."""
+        with self._lock:
+            self._is_wanted.clear()
+            self._process.send_signal(number)
+        self._keeper.join()
+        return self._process.returncode
+
+    def end(self) -> list[str]:
+        """End it as Ctrl-C does; what is wrong with how it ends."""
+        status = self.kill(signal.SIGINT)
+        return [] if status == 130 else [f"Ctrl-C ended it with {status}"]
+
+
+class _Crowd(ExitStack):
+    """Others at an index, again and again: one writes a video of another folder, one holds it for longer than anybody
+    waits, and one reads."""
+
+    def __init__(self, clip: bytes, folder: Path, index: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.asked = self.ran = 0
+        self.problems: list[str] = []
+        self._clip, self._index = clip, index
+        self._is_over = threading.Event()
+        folder.mkdir()
+        self._threads = [threading.Thread(target=one) for one in (self._write, self._read)]
+        for thread in self._threads:
+            thread.start()
+        self.callback(self.over)
+
+    def over(self) -> None:
+        """Send them away, the writer after a last run."""
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self) -> None:
+        command = [sys.executable, "-m", "cezsar", "index", str(self.folder), "--quiet", "--index", str(self._index)]
+        is_last = False
+        while not is_last:
+            is_last = self._is_over.is_set()
+            (self.folder / f"{self.ran}.mp4").write_bytes(self._clip)
+            ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if ended.returncode == 0:
+                self.ran += 1
+            elif not _is_refusal(ended.stderr):
+                self.problems.append(ended.stderr)
+            else:
+                is_last = False
+            with suppress(CezsarError), store.open_to_write(self._index):
+                self._is_over.wait(4.0)
+
+    def _read(self) -> None:
+        while not self._is_over.is_set():
+            if not answers(self._index, "blue"):
+                self.problems.append("a query found nothing")
+            self.asked += 1
+            self._is_over.wait(0.2)
+
+
 # Odd inputs
 
 
@@ -1078,6 +1255,7 @@ def run(work: Path, *, short: bool) -> Iterator[tuple[str, Outcome]]:
     yield "disk full", full_disk(ground, 6 if short else 60)
     yield "odd inputs", inputs(work)
     yield "writers at once", at_once(ground, 2 if short else 20)
+    yield "watched", watched(work / "watched", 1 if short else 5)
     yield "server killed", server_killed(1 if short else 5, has_standby=False)
     yield "standby takes over", server_killed(1, has_standby=True)
     yield "database's writers", writers_of_database(work / "writers", 1 if short else 5)
