@@ -3,7 +3,8 @@
 python benchmarks/page.py ../shared/data/ucf101
 
 The clips are indexed once; their rows are then written again and again, with other vectors, for hard links of the
-files. "cold" opens the page when no picture has been made yet, right after the server's start.
+files. "cold" opens the page when no picture has been made yet, right after the server's start; the browser is open by
+then.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def rows(videos: Path) -> list[Row]:
         num_segments = _fill(folder, videos)
         path = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser.new_page().goto("about:blank")
         with served(folder / "index") as (host, port, token, _):
             address = f"http://{host}:{port}/?token={token}"
             cold_s = _first_picture(browser, address)

@@ -51,6 +51,15 @@ def _decoding() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+def test_a_process_that_was_started_ahead_reads_the_first_video(films: list[Path]) -> None:
+    with Pool(workers=2) as pool:
+        pool.start()
+        ahead = {decoder._process for decoder in pool._decoders}
+        assert None not in ahead
+        assert [_colour(reading) for reading in pool.each([films[0], films[1]], _read)] == ["red", "green"]
+        assert {decoder._process for decoder in pool._decoders} == ahead
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_videos_come_in_order_and_a_deadly_one_costs_itself_alone(
     films: list[Path], workers: int, deadly: None

@@ -151,6 +151,7 @@ class Media:
         self._open.callback(self._tidy)
         for pool in (self._making, self._probing):
             self._open.enter_context(pool)
+        self._making.start()  # who opens the page wants pictures at once
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -39,8 +39,8 @@ def serve(settings: Settings, access: Access, *, port: int, ready: Callable[[lis
     """
     with (
         _listening(access.host, port) as listener,
-        Engine(settings.index, device=settings.device) as engine,
         Media(store.home(settings.index).files()) as media,
+        Engine(settings.index, device=settings.device) as engine,
         suppress(KeyboardInterrupt),
     ):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # which the server raises again when it is done

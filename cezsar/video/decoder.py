@@ -38,7 +38,8 @@ _VIDEOS_EACH = 200  # then a new process: what FFmpeg leaks must not add up
 class Decoder:
     """Decodes videos, one after another, in a process of its own. Use as a context manager.
 
-    The process starts with the first video, and anew after a video that crashed it, hung, or took more than the limits.
+    The process starts with the first video, or ahead of it by start(), and anew after a video that crashed it, hung, or
+    took more than the limits.
     command replaces the usual command of the process.
     """
 
@@ -169,6 +170,16 @@ class Decoder:
             if not is_over:
                 self._stop()
 
+    def start(self) -> None:
+        """Have the process made ready for the first video, if there is none; does not wait for it."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the parent's: it ends this one in its own time
+            )
+
     def interrupt(self) -> None:
         """Stop its work, from any thread; until it is entered again it does nothing more."""
         self._is_interrupted = True
@@ -178,14 +189,8 @@ class Decoder:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._num_videos >= _VIDEOS_EACH or (self._process is not None and self._process.poll() is not None):
             self._stop()
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is the parent's: it ends this one in its own time
-            )
-            self._num_videos = 0
+        self.start()
+        assert self._process is not None
         self._num_videos += 1
         return self._process
 
@@ -195,6 +200,7 @@ class Decoder:
             with suppress(BrokenPipeError):  # what it was still to hear, it will not
                 self._process.communicate()
             self._process = None
+            self._num_videos = 0
 
     @staticmethod
     def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ _BATCHES_AHEAD = 2
 class Pool:
     """A number of decoders, each a process of its own. Use as a context manager, from several threads at once.
 
-    limits are those of one video, None the defaults. A process starts when it gets its first work.
+    limits are those of one video, None the defaults. A process starts when it gets its first work, or all by start().
     """
 
     def __init__(self, limits: Limits | None = None, *, workers: int = 1) -> None:
@@ -42,6 +42,11 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def start(self) -> None:
+        """Have all processes made ready before there is work; does not wait for them. Nobody may use the pool yet."""
+        for decoder in self._decoders:
+            decoder.start()
 
     @contextmanager
     def decoder(self) -> Iterator[Decoder]:
