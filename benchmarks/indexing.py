@@ -1,4 +1,4 @@
-"""Indexing real clips against its two halves alone, and the image network against eager torch.
+"""Indexing real clips with `lite` against its two halves alone, and an image network against eager torch.
 
 python benchmarks/indexing.py ../shared/data/ucf101
 """
@@ -17,9 +17,11 @@ import numpy as np
 from measuring import Row, ratios, seconds
 from numpy.typing import NDArray
 
+from cezsar import encoders
+from cezsar.encoders import Encoder
 from cezsar.encoders.embedded import EfficientNet
+from cezsar.encoders.encoder import Timed
 from cezsar.paths import VIDEO_SUFFIXES
-from cezsar.types import Sampling
 from cezsar.video.frames import Video
 
 _ROUNDS = 3
@@ -27,7 +29,7 @@ _BATCH = 8
 
 
 def rows(videos: Path, every: int = 1) -> list[Row]:
-    """The whole command against decoding alone plus the network alone; and the network against torch.
+    """The whole command against decoding alone plus the networks alone; and one network against torch.
 
     Of the videos in the folder, every so many-th.
     """
@@ -37,24 +39,24 @@ def rows(videos: Path, every: int = 1) -> list[Row]:
 
 def _whole(paths: list[Path]) -> Row:
     found = []
-    kept = [batch for path in paths for batch in _frames(path)]
-    network = EfficientNet()
+    encoder = encoders.load("lite", device="cpu")
+    kept = [batch for path in paths for batch in _frames(path, encoder)]
     for number in range(_ROUNDS + 1):
-        decode_s = seconds(lambda: _decode(paths))
-        forward_s = seconds(lambda: [network.features(frames) for frames in kept])
+        decode_s = seconds(lambda: _decode(paths, encoder))
+        forward_s = seconds(lambda: [encoder.encode_frames(frames) for frames in kept])
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "cezsar", "index", *map(str, paths), "--index", folder + "/index"]
             whole_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True))  # noqa: B023
         if number:
             found.append(whole_s / (decode_s + forward_s))
-    note = f"in the last round {whole_s:.1f} s; decoding alone {decode_s:.1f} s, the network alone {forward_s:.1f} s"
+    note = f"in the last round {whole_s:.1f} s; decoding alone {decode_s:.1f} s, the networks alone {forward_s:.1f} s"
     job = f"index {len(paths)} real clips, the whole command"
-    return Row(job, "decoding alone + the network alone", tuple(found), 1.15, at_most=True, note=note)
+    return Row(job, "decoding alone + the networks alone", tuple(found), 1.15, at_most=True, note=note)
 
 
 def _forward(video: Path) -> list[Row]:
     """The same batch, by as many threads, in processes that take turns: idle threads of one slow the other."""
-    batch = next(iter(_frames(video)))
+    batch = next(iter(_frames(video, encoders.load("lite", device="cpu"))))
     with tempfile.TemporaryDirectory() as name:
         frames = Path(name) / "frames.npy"
         np.save(frames, batch)
@@ -96,17 +98,18 @@ def videos_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
-def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _frames(path: Path, encoder: Encoder) -> Iterator[NDArray[np.uint8]]:
     """A video's frames as the index takes them."""
+    assert isinstance(encoder, Timed)
     with Video(path) as video:
-        for batch in video.sample(fps=Sampling().fps, short_side=EfficientNet.short_side, batch_size=_BATCH):
+        for batch in video.sample(fps=encoder.fps, short_side=encoder.short_side, batch_size=_BATCH):
             yield batch.frames_uint8
 
 
-def _decode(paths: list[Path]) -> None:
+def _decode(paths: list[Path], encoder: Encoder) -> None:
     """Every video, as many at once as there are cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda path: sum(map(len, _frames(path))), paths))
+        list(pool.map(lambda path: sum(map(len, _frames(path, encoder))), paths))
 
 
 if __name__ == "__main__":

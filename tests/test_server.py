@@ -1206,7 +1206,7 @@ def test_what_would_wait_too_long_is_sent_away(own: Path) -> None:
         app = create_app(slow, media, Access("127.0.0.1", None), most_waiting=2)
         with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(client.get, "/api/v1/videos") for _ in range(2)]
-            for _ in waiting:
+            for _ in ["the overview, ahead of time", *waiting]:
                 assert began.acquire(timeout=30)
             refused = client.get("/api/v1/videos")
             assert "ask again" in problem(refused, 429)
@@ -1421,7 +1421,9 @@ def test_a_disk_that_is_full_is_said(own: Path) -> None:
     with Engine(own / "index", device="cpu") as engine, Media(own / "index") as media:
         with TestClient(create_app(engine, media, Access("127.0.0.1", None)), base_url="http://localhost") as client:
             soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # of the decoder's process too
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+            for decoder in media._making._decoders:  # their processes have to have the limit too
+                decoder._stop()
             try:
                 told = [
                     problem(client.get(place), 503)

@@ -151,7 +151,8 @@ class Media:
         self._open.callback(self._tidy)
         for pool in (self._making, self._probing):
             self._open.enter_context(pool)
-        self._making.start()  # who opens the page wants pictures at once
+        with suppress(OSError):  # who wants a picture is told
+            self._making.start()  # who opens the page wants some at once
         return self
 
     def __exit__(self, *_: object) -> None:

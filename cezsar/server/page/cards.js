@@ -37,7 +37,7 @@ export function card(hit, { threshold, onLike, go }) {
   made.querySelector(".like").hidden = hit.segment_id === null;
   made.querySelector(".copy-path").addEventListener("click", (event) =>
     copy(event.target, readable(hit.path) === hit.path && !hit.path_bytes ? hit.path : quotedPath(hit)));
-  for (const action of made.querySelectorAll(".actions :is(button, a, summary)")) {
+  for (const action of made.querySelectorAll(":is(.actions, .menu) :is(button, a, summary)")) {
     action.setAttribute("aria-describedby", head.id);
   }
   const file = made.querySelector(".export");
