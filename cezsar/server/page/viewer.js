@@ -28,6 +28,7 @@ export function view(items, place, { collect, isCollected }) {
   if (!parts) build();
   shown = { items, place, collect, isCollected };
   if (!parts.dialog.open) parts.dialog.showModal();
+  parts.title.focus(); // and no button, which the space bar would press
   show();
 }
 
@@ -41,7 +42,7 @@ function build() {
   player.addEventListener("click", toggle);
   parts = {
     player,
-    title: make("h2", { id: "viewer-title" }),
+    title: make("h2", { id: "viewer-title", tabindex: "-1" }),
     where: make("p", { class: "where" }),
     facts: make("p", { class: "facts" }),
     number: make("p", { class: "number" }),
