@@ -138,5 +138,9 @@ class _Classes:
 
     def _best(self, scores: NDArray[np.float32], confidences: NDArray[np.float64]) -> tuple[Prediction, ...]:
         order = np.argsort(-scores, kind="stable")[: self.top_k]
-        likely = [None if np.isnan(one) else float(one) for one in confidences]
-        return tuple(Prediction(self.names[i], round(float(scores[i]), 6), likely[i]) for i in order)
+        likely = np.fmin.accumulate(confidences[order])  # scores correct for more, so a later class is no likelier
+        found = zip(order, likely, strict=True)
+        return tuple(
+            Prediction(self.names[i], round(float(scores[i]), 6), None if np.isnan(one) else float(one))
+            for i, one in found
+        )

@@ -23,7 +23,7 @@ from cezsar.cli import cli
 from cezsar.encoders.toy import COLOURS, Toy
 from cezsar.errors import CalibrationError
 from cezsar.metrics import auroc, expected_calibration_error
-from cezsar.query import Filters, Searcher, calibrating, calibration
+from cezsar.query import Filters, Searcher, calibrating, calibration, zeroshot
 from cezsar.query.calibration import Calibration, Judge
 from cezsar.settings import load
 
@@ -263,6 +263,14 @@ def test_paths_and_export_give_nothing_where_nothing_is_like_it(index: Path, tmp
 
 
 # classifications
+
+
+def test_no_label_is_likelier_than_one_before_it() -> None:
+    classes = zeroshot._Classes(("a", "b", "c"), None, 3, None)  # type: ignore[arg-type]
+    found = classes._best(np.array([0.1, 0.3, 0.2], np.float32), np.array([0.4, 0.5, 0.9]))
+    assert [(one.label, one.confidence) for one in found] == [("b", 0.5), ("c", 0.5), ("a", 0.4)]
+    unknown = classes._best(np.array([0.1, 0.3, 0.2], np.float32), np.full(3, np.nan))
+    assert [one.confidence for one in unknown] == [None] * 3
 
 
 def test_predictions_have_a_confidence_and_no_label_may_fit(index: Path, colours: Path) -> None:
