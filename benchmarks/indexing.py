@@ -34,7 +34,7 @@ def rows(videos: Path, every: int = 1) -> list[Row]:
     Of the videos in the folder, every so many-th.
     """
     paths = videos_in(videos)[::every]
-    return [_whole(paths), *_forward(paths[0])]
+    return [_whole(paths), *_forward(paths)]
 
 
 def _whole(paths: list[Path]) -> Row:
@@ -54,9 +54,10 @@ def _whole(paths: list[Path]) -> Row:
     return Row(job, "decoding alone + the networks alone", tuple(found), 1.15, at_most=True, note=note)
 
 
-def _forward(video: Path) -> list[Row]:
+def _forward(paths: list[Path]) -> list[Row]:
     """The same batch, by as many threads, in processes that take turns: idle threads of one slow the other."""
-    batch = next(iter(_frames(video, encoders.load("lite", device="cpu"))))
+    encoder = encoders.load("lite", device="cpu")
+    batch = next(batch for path in paths for batch in _frames(path, encoder) if len(batch) == _BATCH)
     with tempfile.TemporaryDirectory() as name:
         frames = Path(name) / "frames.npy"
         np.save(frames, batch)
