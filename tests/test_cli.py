@@ -272,6 +272,15 @@ def test_environment_that_does_not_parse_is_wrong_usage(colours: Path, monkeypat
     assert "CEZSAR_FPS" in result.stderr
 
 
+def test_wrong_usage_that_is_found_late_shows_the_usage_of_its_command(made: Path) -> None:
+    result = run("query", "red", "--since", "yesterday", "--index", made)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[:2] == [
+        "Usage: cli query [OPTIONS] [TEXT]",
+        "Try 'cli query --help' for help.",
+    ]
+
+
 def test_quiet_prints_nothing_but_skipped_files(tmp_path: Path) -> None:
     write_video(tmp_path / "red.mp4", [("red", 1.0)])
     (tmp_path / "empty.mp4").touch()

@@ -49,7 +49,7 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except SettingsError as error:
-            raise click.UsageError(readable(str(error)), ctx) from None
+            raise click.UsageError(readable(str(error)), self._of_command(ctx)) from None
         except CezsarError as error:
             click.echo(f"cezsar: {readable(str(error))}", err=True)
             ctx.exit(1)
@@ -68,6 +68,12 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("cezsar: interrupted; committed work stays.", err=True)
             ctx.exit(130)
+
+    def _of_command(self, ctx: click.Context) -> click.Context:
+        """A context whose usage is that of the command that was asked for."""
+        name = ctx.invoked_subcommand
+        command = None if name is None else self.get_command(ctx, name)
+        return ctx if command is None else click.Context(command, ctx, info_name=name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
