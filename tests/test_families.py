@@ -181,6 +181,14 @@ def test_a_name_that_means_nothing_is_refused_without_asking_the_hub(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["open_clip", "st-video"])
+def test_a_folder_of_another_library_is_told_its_name(kind: str, checkpoint: Checkpoint) -> None:
+    folder, prefix = checkpoint(kind), kind.partition("-")[0]
+    with pytest.raises(EncoderError) as refused:
+        encoders.load(str(folder), device="cpu")
+    assert str(refused.value).endswith(f" saved this folder: call it {prefix}:{folder}.")
+
+
 def test_a_name_is_known_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()

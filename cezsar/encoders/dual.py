@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoProcessor
 
+from cezsar.encoders import prefixed
 from cezsar.encoders.digests import fingerprint
 from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, local_first, revised, unreachable, wanted, was_fetched
@@ -207,7 +208,11 @@ def _load(name: str) -> tuple[Any, Any]:
     except REFUSALS as error:
         if not Path(name).is_dir() and not was_fetched(name):
             raise unreachable(name) from None
-        raise EncoderError(f"{name} does not hold a model that transformers can load: {first_line(error)}") from None
+        raise EncoderError(
+            f"{name} does not hold a model that transformers can load: {first_line(error)}{prefixed.hint(name)}"
+        ) from None
+    except EncoderError as error:
+        raise EncoderError(f"{error}{prefixed.hint(name)}") from None
 
 
 def _from_pretrained(source: str, *, local_files_only: bool) -> tuple[Any, Any]:

@@ -17,6 +17,10 @@ _ARCHITECTURE = re.compile(r"\w[\w.-]*", re.ASCII)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w./-]*)?", re.ASCII)
 _OPTION = re.compile(r",(dim|frames)=([1-9][0-9]{0,4})$")
 _SAFE = ".safetensors"
+_MARKS = {  # what a library saves beside a model: its prefix and name
+    "open_clip_config.json": ("open_clip", "open_clip"),
+    "modules.json": ("st", "sentence-transformers"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,14 @@ def parsed(name: str) -> OpenClip | SentenceTransformer | None:
     prefix, colon, rest = name.partition(":")
     reader = _READERS.get(prefix) if colon else None
     return reader(name, rest) if reader else None
+
+
+def hint(folder: str) -> str:
+    """A sentence that names another library which saved the model in a folder; empty if nothing there says so."""
+    for file, (prefix, library) in _MARKS.items():
+        if os.path.isfile(os.path.join(folder, file)):
+            return f" {library} saved this folder: call it {prefix}:{folder}."
+    return ""
 
 
 def load(model: OpenClip | SentenceTransformer, device: str) -> Encoder:
