@@ -534,8 +534,10 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
         reached.append(page.evaluate(_FOCUSED))
     assert reached == [
         "BUTTON", "quiet", "quiet", "SUMMARY", "quiet", "quiet", "quiet",
-        "play", "open", "collect", "like", "more", "less", "SUMMARY",
+        "play", "open", "SUMMARY", "collect", "like", "more", "less",
     ]  # fmt: skip
+    for _ in range(4):
+        page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     for name in ("copy-path", "export"):
         page.keyboard.press("Tab")

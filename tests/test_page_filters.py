@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pages import NEEDS_CHROMIUM, colours, picture, search, watched
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from serving import serving
 
 pytestmark = NEEDS_CHROMIUM
@@ -149,8 +149,14 @@ def test_how_words_were_read_is_shown_and_a_click_undoes_it(page: Page) -> None:
     expect(chip).to_have_attribute("title", "Take the words as they are instead")
     read = page.locator("#cards .word").all_inner_texts()
     assert "--literal" not in command(page)
+    held: list[Route] = []
+    page.route("**/search?*literal*", lambda route: held.append(route))
     chip.click()
+    expect(page.locator("#state")).to_have_text("Searching.")
+    assert chip.count() == 1  # nothing of the question before
     expect(chip).to_contain_text("words as they are")
+    held[0].continue_()
+    page.unroute("**/search?*literal*")
     expect(page.locator("#state")).to_contain_text("best first")
     assert "literal=true" in page.url
     assert page.locator("#cards .word").all_inner_texts() != read

@@ -59,6 +59,7 @@ async function read() {
   address = location.search;
   document.title = asked().get("text") ? `${asked().get("text")} - CEZSAR` : "CEZSAR";
   showView();
+  if (!shownFor || stem(shownFor) !== stem(shape())) understood = []; // of another question
   showAsked();
   asking?.abort();
   const mine = asking = new AbortController();
