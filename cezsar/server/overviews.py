@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 
 from cezsar import answers, store
-from cezsar.errors import CezsarError
 from cezsar.query import Searcher
 from cezsar.query.overview import distinct
-from cezsar.server.engine import Engine
 from cezsar.server.fields import face_fields, folder_fields, segment_fields, shown, video_fields
 
 _LATEST, _FOLDERS, _EXAMPLES = 8, 24, 12
@@ -24,11 +21,6 @@ class Overviews:
         self._making = threading.Lock()
         self._made: tuple[tuple[str, int], answers.OverviewAnswer] | None = None
         self._good_until_s = 0.0
-
-    def prepare(self, engine: Engine) -> None:
-        """Make the first one, before anybody asks for it."""
-        with suppress(CezsarError), engine.using() as searcher:  # who asks is told
-            self.of(searcher)
 
     def of(self, searcher: Searcher) -> answers.OverviewAnswer:
         """The overview of the index that is searched."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Thread
 
 from fastapi import FastAPI, Request
 
@@ -38,19 +37,15 @@ class Services:
 def offered(app: FastAPI, engine: Engine, media: Media, *, most_waiting: int) -> Iterator[None]:
     """Give an application its services; at the end, decoding is interrupted, and waiting work is dropped.
 
-    At most most_waiting wait in each queue. The index's overview is made at once.
+    At most most_waiting wait in each queue.
     """
     threads = {"searches": THREADS, "files": THREADS, "decodings": DECODERS, "exports": 1, "probes": 1, "health": 1}
     queues = {name: Queue(number, most_waiting, name) for name, number in threads.items()}
-    overviews = Overviews()
-    app.state.services = Services(engine, media, **queues, overviews=overviews)
-    ahead = Thread(target=overviews.prepare, args=(engine,))
-    ahead.start()
+    app.state.services = Services(engine, media, **queues, overviews=Overviews())
     yield
     media.interrupt()
     for queue in queues.values():
         queue.close()
-    ahead.join()
 
 
 def services(request: Request) -> Services:
