@@ -9,6 +9,8 @@ from pathlib import Path
 
 from huggingface_hub import CachedRevisionInfo, CacheNotFound, constants, scan_cache_dir
 
+from cezsar.encoders.prefixed import OPEN_CLIP_FILE, ST_FILE
+
 _OF_PICTURES = {"preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"}
 
 
@@ -45,9 +47,9 @@ def _named(repository: str, revision: CachedRevisionInfo) -> Iterator[tuple[str,
         return
     main = "main" in revision.refs
     name = repository if main else f"{repository}@{min(revision.refs, default=revision.commit_hash)}"
-    if "open_clip_config.json" in files:
-        yield f"open_clip:{files['open_clip_config.json'].parent}", "open_clip"
-    if "modules.json" in files and _OF_PICTURES & files.keys():
+    if OPEN_CLIP_FILE in files:
+        yield f"open_clip:{files[OPEN_CLIP_FILE].parent}", "open_clip"
+    if ST_FILE in files and _OF_PICTURES & files.keys():
         yield f"st:{name}", "sentence-transformers"
     elif "config.json" in files and (kind := _kind(files["config.json"], pictures=bool(_OF_PICTURES & files.keys()))):
         yield name, kind

@@ -27,7 +27,7 @@ from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, no_network
 from cezsar.encoders.pixels import Pixels
 from cezsar.encoders.precision import FRAME_BATCH, Batches, candidates, compiled, lowered, sent
-from cezsar.encoders.prefixed import OpenClip
+from cezsar.encoders.prefixed import OPEN_CLIP_FILE, OpenClip
 from cezsar.encoders.views import averaged, probe
 from cezsar.errors import EncoderError
 from cezsar.types import EncoderIdentity, Vectors, unit
@@ -44,7 +44,6 @@ except ImportError as error:
 
 _TEXT_BATCH = 64
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-_CONFIG = "open_clip_config.json"
 _TEXTS = ["a person plays the guitar", "two dogs run on the beach"]
 
 
@@ -142,9 +141,9 @@ def load(asked: OpenClip, device: torch.device) -> OpenClipEncoder:
 
 def _of_folder(folder: str) -> tuple[Any, Any]:
     check_folder(Path(folder))
-    config = Path(folder) / _CONFIG
+    config = Path(folder) / OPEN_CLIP_FILE
     if not config.is_file():
-        raise EncoderError(f"{folder} holds no {_CONFIG}, which open_clip saves beside a model's weights.")
+        raise EncoderError(f"{folder} holds no {OPEN_CLIP_FILE}, which open_clip saves beside a model's weights.")
     text = json.loads(config.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
     _refuse_code(folder, text)
     found = [Path(folder) / name for name in _WEIGHTS if (Path(folder) / name).is_file()]

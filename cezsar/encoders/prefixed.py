@@ -17,10 +17,8 @@ _ARCHITECTURE = re.compile(r"\w[\w.-]*", re.ASCII)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w./-]*)?", re.ASCII)
 _OPTION = re.compile(r",(dim|frames)=([1-9][0-9]{0,4})$")
 _SAFE = ".safetensors"
-_MARKS = {  # what a library saves beside a model: its prefix and name
-    "open_clip_config.json": ("open_clip", "open_clip"),
-    "modules.json": ("st", "sentence-transformers"),
-}
+OPEN_CLIP_FILE, ST_FILE = "open_clip_config.json", "modules.json"  # what the libraries save beside a model
+_SAVED_BY = {OPEN_CLIP_FILE: ("open_clip", "open_clip"), ST_FILE: ("st", "sentence-transformers")}  # prefix, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def parsed(name: str) -> OpenClip | SentenceTransformer | None:
 
 def hint(folder: str) -> str:
     """A sentence that names another library which saved the model in a folder; empty if nothing there says so."""
-    for file, (prefix, library) in _MARKS.items():
+    for file, (prefix, library) in _SAVED_BY.items():
         if os.path.isfile(os.path.join(folder, file)):
             return f" {library} saved this folder: call it {prefix}:{folder}."
     return ""

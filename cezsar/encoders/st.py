@@ -21,6 +21,7 @@ from cezsar.encoders.encoder import longest_beginning
 from cezsar.encoders.folders import check_folder
 from cezsar.encoders.hub import REFUSALS, OutOfReach, first_line, no_network
 from cezsar.encoders.precision import Batches, candidates, lowered
+from cezsar.encoders.prefixed import ST_FILE
 from cezsar.encoders.prefixed import SentenceTransformer as Asked
 from cezsar.encoders.views import averaged, probe
 from cezsar.errors import EncoderError
@@ -221,9 +222,9 @@ def _loaded(asked: Asked, folder: Path, device: torch.device) -> Any:
 
 def _refuse_code(asked: Asked, folder: Path) -> None:
     """Raise EncoderError if the model would run code that comes with it, or open pickles."""
-    listed = folder / "modules.json"
+    listed = folder / ST_FILE
     if not listed.is_file():
-        raise EncoderError(f"{folder} holds no modules.json, which sentence-transformers saves beside a model.")
+        raise EncoderError(f"{folder} holds no {ST_FILE}, which sentence-transformers saves beside a model.")
     for module in json.loads(listed.read_text(encoding="utf-8")):
         if not str(module["type"]).startswith("sentence_transformers."):
             raise _wants_code(asked)
